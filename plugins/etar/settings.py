@@ -1,0 +1,139 @@
+"""Every setting of every part, read from the environment: one frozen class per concern, one cached getter each.
+
+The names are the same wherever etar runs; ``.env.example`` documents each (a test compares the two). Nothing else in
+the code base reads ``os.environ``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Annotated, TypeVar
+
+from pydantic import AwareDatetime, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class KafkaSettings(BaseSettings):
+    """Where events come in."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_KAFKA_", frozen=True)
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+
+
+class RegistrySettings(BaseSettings):
+    """Schema registry with the Confluent API."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_REGISTRY_", frozen=True)
+
+    url: str = "http://127.0.0.1:8081/apis/ccompat/v7"
+
+
+class WarehouseSettings(BaseSettings):
+    """ClickHouse, or the HTTP front over chDB."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_WAREHOUSE_", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: Port = 8123
+    secure: bool = False
+    database: str = "etar"
+    user: str = "etar"
+    password: SecretStr
+
+
+class ObjectStoreSettings(BaseSettings):
+    """The S3 store of extracts and results."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_S3_", frozen=True)
+
+    endpoint_url: str = "http://127.0.0.1:7070"
+    region: str = "us-east-1"
+    bucket: str = "etar"
+    access_key_id: str
+    secret_access_key: SecretStr
+
+
+class ReportStoreSettings(BaseSettings):
+    """The PostgreSQL database that keeps the reports."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_REPORT_STORE_", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: Port = 5432
+    database: str = "etar"
+    user: str = "etar"
+    password: SecretStr
+
+
+class ReportReadSettings(BaseSettings):
+    """What a reader of the report API needs."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_API_", frozen=True)
+
+    url: str = "http://127.0.0.1:8000"
+    read_token: SecretStr
+
+
+class ReportApiSettings(BaseSettings):
+    """What the report API itself needs: both tokens, and the largest body it takes."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_API_", frozen=True)
+
+    read_token: SecretStr = Field(min_length=16)
+    write_token: SecretStr = Field(min_length=16)
+    max_body_bytes: int = Field(default=1024 * 1024, gt=0)
+
+
+class PipelineSettings(BaseSettings):
+    """When a minute is taken, and which event times are believed."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_PIPELINE_", frozen=True)
+
+    start_date: AwareDatetime = Field(description="First minute that is reported: the time of deployment")
+    max_active_runs: int = Field(default=3, ge=1)
+    grace_seconds: float = Field(default=2.0, ge=0, description="Wait after a minute's end before its offsets are read")
+    horizon_hours: float = Field(default=24.0, gt=0, description="Events older than this on arrival are bad records")
+    max_ahead_seconds: float = Field(default=300.0, ge=0, description="Event times further ahead are bad records")
+
+    @property
+    def grace(self) -> timedelta:
+        return timedelta(seconds=self.grace_seconds)
+
+    @property
+    def horizon(self) -> timedelta:
+        return timedelta(hours=self.horizon_hours)
+
+    @property
+    def max_ahead(self) -> timedelta:
+        return timedelta(seconds=self.max_ahead_seconds)
+
+    def believes(self, event_time: datetime, arrived: datetime) -> bool:
+        """Whether an event time is near enough to the arrival to open a partition: ``(-horizon, +max_ahead]``."""
+        return arrived - self.horizon < event_time <= arrived + self.max_ahead
+
+
+class SinkSettings(BaseSettings):
+    """The native sink: how much it takes at once, and how long it waits to take it."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_SINK_", frozen=True)
+
+    batch_rows: int = Field(default=50_000, ge=1)
+    batch_seconds: float = Field(default=0.5, gt=0)
+    retry_seconds: float = Field(default=1.0, gt=0)
+
+
+_Settings = TypeVar("_Settings", bound=BaseSettings)
+
+
+@lru_cache
+def get_settings(kind: type[_Settings]) -> _Settings:
+    """The settings of one concern, read from the environment once a process.
+
+    Raises:
+        pydantic.ValidationError: a required variable is missing or a value does not fit; the message names it.
+    """
+    return kind()

@@ -1,0 +1,43 @@
+"""The event streams etar reports on, and the names that follow from a stream's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from etar.minute import MinuteWindow
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One event stream: a topic, the table it lands in, and the objects made from a minute of it."""
+
+    name: str
+
+    @property
+    def topic(self) -> str:
+        return self.name
+
+    @property
+    def table(self) -> str:
+        return self.name
+
+    @property
+    def connector(self) -> str:
+        """Name of the sink, and of its configuration ``connect/<connector>.json``."""
+        return f"{self.name}_sink"
+
+    @property
+    def sink_group(self) -> str:
+        """Consumer group whose commits say how far the sink is; Kafka Connect derives it like this from the name."""
+        return f"connect-{self.connector}"
+
+    def extract_key(self, window: MinuteWindow) -> str:
+        """Object key of one minute's rows, e.g. ``extracts/user_interactions/2025-08-09_10-30.parquet``."""
+        return f"extracts/{self.name}/{window.slug}.parquet"
+
+    def result_key(self, window: MinuteWindow) -> str:
+        """Object key of one minute's analysis, e.g. ``results/user_interactions/2025-08-09_10-30.json``."""
+        return f"results/{self.name}/{window.slug}.json"
+
+
+USER_INTERACTIONS = Stream("user_interactions")
