@@ -1,0 +1,66 @@
+# Everything a person does with etar. DIR is the stack's folder; ports and other settings are variables of .env.example,
+# given in the environment: ETAR_PORT_OFFSET=1000 make up DIR=/tmp/second
+
+DIR ?= .etar
+ETAR := .venv/bin/etar
+PYTHON := .venv/bin/python
+PACKAGES := plugins/etar producer connect dashboard stack spark_apps cli
+SHELL := /bin/bash
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up demo down status clean test test-unit test-integration test-e2e lint format lock
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: ## make .venv and .build from the locks; nothing to do when they are current
+	@stack/setup.sh
+
+up: setup ## start everything with demo traffic; prints each minute's report; Ctrl-C stops
+	@exec $(ETAR) up --dir "$(DIR)"
+
+demo: setup ## finite run: three minutes of events, their reports and the account that proves them
+	@exec $(ETAR) demo --dir "$(DIR)"
+
+down: ## stop the stack; its data stays
+	@$(ETAR) down --dir "$(DIR)"
+
+status: ## every part: state, process, memory, address
+	@$(ETAR) status --dir "$(DIR)"
+
+clean: ## stop the stack and delete its data, logs and secrets (asks first)
+	@$(ETAR) clean --dir "$(DIR)"
+
+setup-dev:
+	@stack/setup.sh dev
+
+test: setup-dev lint ## everything: checks, unit, integration, browser and end-to-end tests
+	$(PYTHON) -m pytest tests
+
+test-unit: setup-dev ## tests that start no process
+	$(PYTHON) -m pytest tests/unit
+
+test-integration: setup-dev ## tests of one real part each
+	$(PYTHON) -m pytest tests/integration
+
+test-e2e: setup-dev ## tests of the whole stack, and of its pages in a browser
+	$(PYTHON) -m pytest tests/e2e tests/browser
+
+lint: setup-dev ## format, lint, types, imports, SQL and shell
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy $(PACKAGES) tests
+	.venv/bin/lint-imports --no-cache
+	.venv/bin/sqlfluff lint --dialect clickhouse sql/clickhouse
+	.venv/bin/sqlfluff lint --dialect postgres sql/postgres
+	.venv/bin/shellcheck stack/setup.sh .ci/run
+
+format: setup-dev ## put the code in the project's format
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+lock: ## compile requirements*.in into the pinned, hashed locks
+	for name in requirements requirements-dev; do \
+	  .venv/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command 'make lock' $$name.in --output-file $$name.txt || exit 1; \
+	done

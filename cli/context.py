@@ -1,0 +1,63 @@
+"""What the commands share: which stack is meant, its settings, and how an expected error is shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from etar.minute import NotOneMinuteError
+from stack.configuration import PortTakenError, SettingsError, read_settings
+from stack.layout import Layout
+from stack.lifecycle import StartError
+from stack.parts import Stack
+
+Folder = Annotated[
+    Path,
+    typer.Option("--dir", envvar="ETAR_DIR", help="Folder of the stack: its settings, data and logs."),
+]
+DEFAULT_FOLDER = Path(".etar")
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def existing_stack(folder: Path) -> Stack:
+    """The stack in ``folder``.
+
+    Raises:
+        SettingsError: there is none yet.
+    """
+    layout = Layout.at(folder)
+    return Stack(layout, read_settings(layout.settings_file))
+
+
+def use_settings_of(folder: Path) -> None:
+    """Let the settings classes see the stack's variables; what the environment already says wins."""
+    try:
+        stack = existing_stack(folder)
+    except SettingsError:
+        return  # a cluster, say: everything comes from the environment, and what is missing is named there
+    for name, value in stack.settings.starting_with("ETAR_").items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show an expected error as one line instead of a traceback, and exit with 1."""
+    try:
+        yield
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors(include_input=False))
+        fail(f"{error.title}: {problems}. Give it in the environment, or --dir the folder of a stack")
+    except (SettingsError, PortTakenError, StartError, NotOneMinuteError, TimeoutError) as error:
+        fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    """Say what is wrong on stderr and exit with 1."""
+    typer.secho(f"etar: {message}", err=True, fg="red")
+    raise typer.Exit(1)

@@ -1,0 +1,31 @@
+"""The ``etar`` command."""
+
+from __future__ import annotations
+
+import typer
+
+from cli import reports, stack
+from cli.produce import produce
+from cli.verify import verify
+
+app = typer.Typer(
+    name="etar",
+    help="One report a minute from an event stream, and every event accounted for.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # locals hold settings, and settings hold secrets
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(stack.up)
+app.command()(stack.down)
+app.command()(stack.status)
+app.command()(stack.logs)
+app.command(
+    "exec",
+    # The command's own options are its own: `etar exec airflow dags list --output json`.
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
+)(stack.exec_)
+app.command()(stack.clean)
+app.command()(stack.demo)
+app.command()(produce)
+app.command()(reports.report)
+app.command()(verify)

@@ -1,0 +1,149 @@
+"""``etar up``, ``down``, ``status``, ``logs``, ``exec``, ``clean`` and ``demo``: the native stack as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, NoReturn
+
+import typer
+
+from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, existing_stack, fail, use_settings_of
+from cli.reports import api_client, follow, one_line
+from etar.minute import MinuteWindow
+from etar.settings import ReportReadSettings, get_settings
+from stack import lifecycle
+from stack.layout import REPOSITORY, Layout
+from stack.parts import Stack, airflow, part_named
+from stack.supervision import Supervisor
+
+
+def up(
+    folder: Folder = DEFAULT_FOLDER,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is ready.")] = False,
+) -> None:
+    """Start the stack and print each minute's report; Ctrl-C stops everything."""
+    layout = Layout.at(folder)
+    # A terminal that closes, or a service manager that stops us, means the same as Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    with errors_shown():
+        try:
+            stack = _start(layout)
+            if not detach:
+                _follow_reports(stack)
+        except KeyboardInterrupt:
+            typer.echo("\nstopping")
+            lifecycle.stop(existing_stack(folder), _say)
+        except lifecycle.StartError:
+            lifecycle.stop(existing_stack(folder), _say)
+            raise
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _say(message: str) -> None:
+    typer.echo(f"  {message}")
+
+
+def _start(layout: Layout) -> Stack:
+    typer.echo(f"starting the stack in {layout.root}")
+    stack = lifecycle.start(layout, os.environ, _say)
+    port = stack.settings.port
+    typer.echo(
+        f"\n  Airflow    http://127.0.0.1:{port('AIRFLOW')}   user {airflow.ADMIN}, password in "
+        f"{airflow.passwords_file(stack)}\n"
+        f"  dashboard  http://127.0.0.1:{port('DASHBOARD')}\n"
+        f"  API        http://127.0.0.1:{port('API')}/docs   tokens ETAR_API_READ_TOKEN, ETAR_API_WRITE_TOKEN in "
+        f"{layout.settings_file}\n"
+    )
+    return stack
+
+
+def _follow_reports(stack: Stack) -> None:
+    typer.echo("One line for each minute's report, some 20 s after the minute's end. Ctrl-C stops everything.")
+    settings = ReportReadSettings(
+        url=stack.settings["ETAR_API_URL"], read_token=stack.settings["ETAR_API_READ_TOKEN"]
+    )
+    with api_client(settings) as client:
+        for report in follow(client, MinuteWindow.containing(datetime.now(UTC)).previous):
+            typer.echo(one_line(report))
+
+
+def down(folder: Folder = DEFAULT_FOLDER) -> None:
+    """Stop the stack; its data stays."""
+    with errors_shown():
+        lifecycle.stop(existing_stack(folder), _say)
+
+
+def status(as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) -> None:
+    """Show every part; exits with 1 unless all are healthy."""
+    with errors_shown():
+        result = lifecycle.status(existing_stack(folder))
+    if as_json:
+        typer.echo(json.dumps(result.as_dict(), indent=2))
+    else:
+        for part in result.parts:
+            pid = part.pid or "-"
+            typer.echo(f"{part.name:<22} {part.state:<9} {pid:>8} {part.memory_mb:>7.0f} MB  {part.address or ''}")
+        typer.echo(f"{'healthy' if result.healthy else 'NOT healthy'}, {sum(p.memory_mb for p in result.parts):.0f} MB")
+    raise typer.Exit(0 if result.healthy else 1)
+
+
+def logs(
+    part: Annotated[str, typer.Argument(help="Name of the part, as `etar status` shows it.")],
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.")] = 100,
+    follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what is added.")] = False,
+    folder: Folder = DEFAULT_FOLDER,
+) -> None:
+    """Show the log of one part."""
+    with errors_shown():
+        stack = existing_stack(folder)
+    try:
+        log = stack.layout.log(part_named(part).name)
+    except KeyError as error:
+        fail(error.args[0])
+    if not log.exists():
+        fail(f"{part} has not run yet: there is no {log}")
+    tail = ["tail", "-n", str(lines), *(["-F"] if follow_ else []), str(log)]
+    os.execvp(tail[0], tail)
+
+
+def exec_(context: typer.Context, folder: Folder = DEFAULT_FOLDER) -> None:
+    """Run a command with the stack's environment: `etar exec airflow dags list`."""
+    if not context.args:
+        fail("give a command, like: etar exec airflow dags list")
+    with errors_shown():
+        stack = existing_stack(folder)
+    own = {"ETAR_DIR": str(stack.layout.root)} | stack.settings.starting_with("ETAR_API_", "ETAR_REGISTRY_")
+    environment = stack.base_environment | os.environ | airflow.environment(stack) | own
+    environment["PATH"] = stack.base_environment["PATH"]
+    # Not one of the stack's own processes: `etar down` must not end a person's shell.
+    del environment["ETAR_STACK_DIR"]
+    try:
+        os.execvpe(context.args[0], context.args, environment)
+    except FileNotFoundError:
+        fail(f"there is no command {context.args[0]!r}")
+
+
+def clean(
+    folder: Folder = DEFAULT_FOLDER,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Stop the stack and delete its folder: data, logs and generated secrets."""
+    layout = Layout.at(folder)
+    if not layout.settings_file.exists():
+        typer.echo(f"there is no stack in {layout.root}; nothing to delete")
+        return
+    if not yes:
+        typer.confirm(f"Delete {layout.root} with all its data, logs and secrets?", abort=True)
+    with errors_shown():
+        lifecycle.stop(existing_stack(folder), _say)
+    shutil.rmtree(layout.root)
+    typer.echo(f"deleted {layout.root}")

@@ -1,0 +1,9 @@
+"""The HTTP front over chDB: the part of ClickHouse's HTTP interface that clickhouse-connect speaks.
+
+chDB is the ClickHouse engine as a Python library. This package puts a directory of it behind HTTP, so that clients
+written for ClickHouse work unchanged: ``python -m stack.chdb_http --path DIR --port N``. It knows nothing of the
+project around it.
+
+``app`` the routes · ``engine`` the one engine of the process · ``sql`` where a statement ends and its data begins ·
+``policy`` what clients may not do · ``framing`` bytes on the wire · ``errors`` · ``config``
+"""

@@ -1,0 +1,203 @@
+"""The one chDB engine of the process: opened once, used through a fresh connection per request."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import tempfile
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from chdb.state.sqlitelike import Connection, connect
+
+from stack.chdb_http.config import Config
+from stack.chdb_http.errors import FrontError
+from stack.chdb_http.policy import Policy, engine_config, engine_users
+from stack.chdb_http.sql import Statement, take_apart
+
+
+class EngineUnavailableError(Exception):
+    """The engine cannot be opened on the directory; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one request asks for beside its statement. ``parameters`` are in ClickHouse's Escaped form."""
+
+    database: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Rows and bytes that a statement read and wrote, as far as the engine tells."""
+
+    read_rows: int = 0
+    read_bytes: int = 0
+    written_rows: int = 0
+    written_bytes: int = 0
+
+
+class Engine:
+    """Opens the directory and holds it. All methods block; connections run in parallel.
+
+    Raises EngineUnavailableError on opening where another process holds the directory or the engine does not start.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._limits = config.limits
+        config.path.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock_directory(config.path)
+        self._own = tempfile.TemporaryDirectory(prefix="chdb_http_")
+        users, main = Path(self._own.name, "users.xml"), Path(self._own.name, "config.xml")
+        users.write_text(engine_users(config.limits))
+        main.write_text(engine_config(str(users), config.limits))
+        _claim_default_database(config.path)
+        self._address = f"{config.path}?config-file={main}"
+        try:
+            # The engine shuts down with its last connection: this one keeps it up between requests.
+            self._anchor = connect(self._address)
+        except Exception as error:
+            raise EngineUnavailableError(f"chDB does not start on {config.path}: {error}") from error
+        for name in config.databases:
+            self._anchor.query(f"CREATE DATABASE IF NOT EXISTS {quote_name(name)}")
+        self.timezone = _text(self._anchor.query("SELECT timezone()", "LineAsString"))
+        names = _text(self._anchor.query("SELECT name FROM system.table_functions", "LineAsString"))
+        self.policy = Policy(frozenset(names.split("\n")))
+
+    def session(self, options: Options) -> Session:
+        """A connection for one request. Raises FrontError for an unknown database, setting or a value over a cap."""
+        return Session(connect(self._address), self.policy, options, self._limits.max_query_bytes)
+
+    def kill(self, tag: str) -> None:
+        """Ask the query of the session with this tag to stop; no harm where it does not run."""
+        with connect(self._address) as connection:
+            connection.query(f"KILL QUERY WHERE Settings['log_comment'] = {quote_text(tag)} ASYNC", "Null")
+
+    def close(self) -> None:
+        """Shut the engine down; the directory is free afterwards."""
+        self._anchor.close()
+        self._own.cleanup()
+        os.close(self._lock)
+
+
+class Session:
+    """One request's connection: its settings, its parameters, its database. Never used by two threads at a time."""
+
+    def __init__(self, connection: Connection, policy: Policy, options: Options, max_query_bytes: int) -> None:
+        self._connection = connection
+        self._policy = policy
+        comment = options.settings.get("log_comment", "")
+        self.tag = f"{comment} {uuid.uuid4()}".lstrip()
+        # The text to be checked travels inside a literal, where every character may take two bytes.
+        values = {"max_query_size": str(4 * max_query_bytes), **options.settings, "log_comment": self.tag}
+        values |= {f"param_{name}": value for name, value in options.parameters.items()}
+        if options.read_only:
+            values["readonly"] = "2"  # last: it forbids changing itself
+        try:
+            if options.database:
+                self._query(f"USE {quote_name(options.database)}")
+            self._query("SET " + ", ".join(f"{name} = {quote_text(value)}" for name, value in values.items()))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back to the engine."""
+        self._connection.close()
+
+    def parse(self, sql: str) -> Statement:
+        """The statement as the engine understands it. Raises FrontError: syntax, several statements, not allowed."""
+        statement = take_apart(_text(self._query(f"SELECT formatQuerySingleLine({quote_text(sql)})", "LineAsString")))
+        self._policy.check(statement)
+        return statement
+
+    def execute(self, statement: Statement) -> Progress:
+        """Run a statement that answers without rows, such as DDL and INSERT … SELECT."""
+        return _progress(self._query(statement.text, "Null"))
+
+    def write_rows(self, statement: Statement, default_format: str, pipe: int) -> Progress:
+        """Run a statement that answers with rows, which go to the file descriptor ``pipe`` as they come."""
+        format_ = statement.format or default_format
+        # Not send_query: it begins a new file per block, which Parquet and Arrow cannot be read from. The engine
+        # opens the pipe anew by its name in /dev/fd and closes what it opened.
+        sql = f"{statement.body} INTO OUTFILE '/dev/fd/{pipe}' TRUNCATE FORMAT {quote_name(format_)}{statement.tail}"
+        return _progress(self._query(sql, "Null"))
+
+    def insert(self, statement: Statement, data: Iterable[bytes]) -> Progress:
+        """Insert ``data``, in the statement's format; nothing of it is in the table where this raises FrontError.
+
+        That holds up to the size of one block of the engine (about a million rows): a block before the one at
+        fault stays, as in ClickHouse.
+        """
+        try:
+            with self._connection.send_insert(statement.body, statement.format or "Values") as inserter:
+                for piece in data:
+                    inserter.append(piece)
+                result = inserter.finish()
+        except RuntimeError as error:
+            raise FrontError.of_engine(error) from error
+        return Progress(written_rows=result.rows_written, written_bytes=result.bytes_written)
+
+    def _query(self, sql: str, format_: str = "Null") -> Any:
+        try:
+            return self._connection.query(sql, format_)
+        except Exception as error:  # chDB raises its own error, RuntimeError and others
+            raise FrontError.of_engine(error) from error
+
+
+def quote_text(value: str) -> str:
+    """A string literal of ClickHouse's SQL."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def quote_name(name: str) -> str:
+    """An identifier of ClickHouse's SQL."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def _text(result: Any) -> str:
+    return str(result.bytes().decode()).removesuffix("\n")
+
+
+def _progress(result: Any) -> Progress:
+    return Progress(read_rows=int(result.rows_read()), read_bytes=int(result.bytes_read()))
+
+
+def _lock_directory(path: Path) -> int:
+    """Hold a lock beside the engine's own, before anything in the directory is touched; returns its descriptor."""
+    lock = os.open(path / "chdb_http.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise EngineUnavailableError(f"The directory {path} is in use by another process") from error
+    return lock
+
+
+def _claim_default_database(path: Path) -> None:
+    """Make ``default`` a database of tables, before the engine starts on ``path``.
+
+    As a library the engine puts an overlay there, whose other half is the file system: every table in it would need
+    the right to read files. With that overlay under another name, ``default`` is loaded from its own metadata. The
+    link must not be there meanwhile: the overlay would take the database it points to; loading makes it again.
+    """
+    metadata, link = path / "metadata" / "default.sql", path / "metadata" / "default"
+    own = re.search(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", str(link.readlink())) if link.is_symlink() else None
+    metadata.parent.mkdir(exist_ok=True)
+    if not metadata.exists():
+        # A directory that plain chDB has used keeps its tables: its default database is the one linked to.
+        metadata.write_text(f"ATTACH DATABASE _ UUID '{own[0] if own else uuid.uuid4()}'\nENGINE = Atomic\n")
+    link.unlink(missing_ok=True)

@@ -1,0 +1,176 @@
+"""Bytes on the wire: request bodies of many compressed frames, response bodies of one, and the exception trailer."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import lz4.frame
+import zstandard
+
+from stack.chdb_http.errors import CANNOT_READ_ALL_DATA, UNKNOWN_COMPRESSION_METHOD, FrontError
+
+PIECE = 1 << 20
+"""Decoded bytes handed on at a time: a small body that unpacks to gigabytes never does so in memory."""
+
+_ZSTD_SLICE = 4096
+"""zstandard has no limit on what one call returns, so it is fed little: at worst 128 KiB a 4 bytes of input."""
+
+
+class Frame(Protocol):
+    """One compressed frame being decoded, in the manner of ``bz2.BZ2Decompressor``."""
+
+    eof: bool
+    needs_input: bool
+    unused_data: bytes | None
+
+    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+
+class _GzipFrame:
+    def __init__(self) -> None:
+        self._inflate = zlib.decompressobj(wbits=31)
+        self.needs_input = True
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        out = self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)
+        # A full answer may leave more inside zlib even when all input is consumed.
+        self.needs_input = not self._inflate.unconsumed_tail and len(out) < max_length
+        return out
+
+    @property
+    def eof(self) -> bool:
+        return self._inflate.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inflate.unused_data
+
+
+class _ZstdFrame:
+    def __init__(self) -> None:
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._waiting = b""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        self._waiting += data
+        out = bytearray()
+        while self._waiting and not self._frame.eof and len(out) < max_length:
+            piece, self._waiting = self._waiting[:_ZSTD_SLICE], self._waiting[_ZSTD_SLICE:]
+            out += self._frame.decompress(piece)
+        return bytes(out)
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._waiting
+
+    @property
+    def eof(self) -> bool:
+        return self._frame.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._frame.unused_data + self._waiting
+
+
+_FRAMES: dict[str, Callable[[], Frame]] = {
+    "gzip": _GzipFrame,
+    "lz4": lz4.frame.LZ4FrameDecompressor,
+    "zstd": _ZstdFrame,
+}
+_BROKEN = (RuntimeError, zlib.error, zstandard.ZstdError, EOFError)
+
+
+class BodyDecoder:
+    """Undoes a request's Content-Encoding, over as many frames as the body holds.
+
+    clickhouse-connect sends each insert block as a frame of its own. A decoder stops at the end of its first frame
+    without a word, so every frame gets a new one, and a frame still open at the end of the body is an error.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        if encoding not in {"", "identity", *_FRAMES}:
+            supported = ", ".join(_FRAMES)
+            raise FrontError(
+                UNKNOWN_COMPRESSION_METHOD, f"Content-Encoding {encoding!r} is not supported; use one of {supported}"
+            )
+        self._encoding = encoding
+        self._new_frame = _FRAMES.get(encoding)
+        self._frame: Frame | None = None
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Decoded pieces of about ``PIECE`` bytes at most. Raises FrontError where the data is not of the encoding."""
+        if self._new_frame is None:
+            yield data
+            return
+        while data or self._frame is not None:
+            frame = self._frame = self._frame or self._new_frame()
+            try:
+                piece = frame.decompress(data, PIECE)
+            except _BROKEN as error:
+                raise FrontError(
+                    CANNOT_READ_ALL_DATA, f"The body is not valid {self._encoding}: {error}", status=400
+                ) from error
+            if piece:
+                yield piece
+            data = b""
+            if frame.eof:
+                data, self._frame = frame.unused_data or b"", None
+            elif frame.needs_input:
+                return
+
+    def close(self) -> None:
+        """To be called at the end of the body. Raises FrontError where a frame is still open."""
+        if self._frame is not None:
+            raise FrontError(
+                CANNOT_READ_ALL_DATA, f"The body ends inside a {self._encoding} frame; nothing was inserted", status=400
+            )
+
+
+class Encoder(Protocol):
+    """One response body being compressed; clients decode exactly one frame."""
+
+    def compress(self, data: bytes) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+class _Lz4Encoder:
+    def __init__(self) -> None:
+        self._frame = lz4.frame.LZ4FrameCompressor()
+        self._head: bytes = self._frame.begin()
+
+    def compress(self, data: bytes) -> bytes:
+        head, self._head = self._head, b""
+        return head + bytes(self._frame.compress(data))
+
+    def flush(self) -> bytes:
+        return self._head + bytes(self._frame.flush())
+
+
+# In the order of preference, which is ClickHouse's.
+_ENCODERS: dict[str, Callable[[], Encoder]] = {
+    "lz4": _Lz4Encoder,
+    "zstd": lambda: zstandard.ZstdCompressor(level=1).compressobj(),
+    "gzip": lambda: zlib.compressobj(level=3, wbits=31),
+}
+
+
+def choose_encoding(accept_encoding: str) -> str | None:
+    """The response encoding for an Accept-Encoding header, None for plain."""
+    offered = {part.partition(";")[0].strip().lower() for part in accept_encoding.split(",")}
+    return next((name for name in _ENCODERS if name in offered), None)
+
+
+def new_encoder(encoding: str) -> Encoder:
+    """An encoder for one of the names that ``choose_encoding`` returns."""
+    return _ENCODERS[encoding]()
+
+
+def exception_trailer(tag: str, message: str) -> bytes:
+    """What follows the bytes of a result that failed on the way; ``tag`` was announced in a header.
+
+    Source: ClickHouse, WriteBufferFromHTTPServerResponse::cancelWithException; at most 16 KiB in all.
+    """
+    text = message.encode()[: 15 * 1024] + b"\n"
+    return b"\r\n__exception__\r\n%b\r\n%b%d %b\r\n__exception__\r\n" % (tag.encode(), text, len(text), tag.encode())

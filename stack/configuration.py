@@ -1,0 +1,215 @@
+"""The settings of one native stack: ports, generated secrets and the ``ETAR_*`` variables that every part reads.
+
+They live in one file, ``settings.env`` in the stack's folder, readable by its owner only. A value comes from the
+environment of ``etar up``, else from that file, else from here; what results is written back, so that every later
+command sees what the running stack was started with.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+PORTS = {
+    "ETAR_PORT_AIRFLOW": 8080,
+    "ETAR_PORT_DASHBOARD": 8501,
+    "ETAR_PORT_API": 8000,
+    "ETAR_PORT_KAFKA": 9092,
+    "ETAR_PORT_KAFKA_CONTROLLER": 9093,
+    "ETAR_PORT_REGISTRY": 8081,
+    "ETAR_PORT_WAREHOUSE": 8123,
+    "ETAR_PORT_S3": 7070,
+    "ETAR_PORT_POSTGRES": 5433,
+}
+"""Every port the stack listens on. ``ETAR_PORT_OFFSET`` moves all that are not set on their own."""
+
+TUNABLES = {
+    "ETAR_DEMO_RATE": "50",
+    "ETAR_PIPELINE_MAX_ACTIVE_RUNS": "3",
+    "ETAR_PIPELINE_GRACE_SECONDS": "2",
+    "ETAR_PIPELINE_HORIZON_HOURS": "24",
+    "ETAR_PIPELINE_MAX_AHEAD_SECONDS": "300",
+    "ETAR_SINK_BATCH_ROWS": "50000",
+    "ETAR_SINK_BATCH_SECONDS": "0.5",
+    "ETAR_SINK_RETRY_SECONDS": "1",
+    "ETAR_API_MAX_BODY_BYTES": "1048576",
+}
+
+SECRETS = (
+    "ETAR_WAREHOUSE_PASSWORD",
+    "ETAR_S3_SECRET_ACCESS_KEY",
+    "ETAR_REPORT_STORE_PASSWORD",
+    "ETAR_API_READ_TOKEN",
+    "ETAR_API_WRITE_TOKEN",
+    "ETAR_STACK_POSTGRES_PASSWORD",
+    "ETAR_STACK_AIRFLOW_DATABASE_PASSWORD",
+    "ETAR_STACK_AIRFLOW_ADMIN_PASSWORD",
+    "ETAR_STACK_AIRFLOW_JWT_SECRET",
+    "ETAR_STACK_AIRFLOW_SECRET_KEY",
+)
+"""Generated once for each stack. ``ETAR_STACK_*`` are the native stack's own; no part of etar reads them."""
+
+
+class SettingsError(Exception):
+    """The stack's settings are missing or do not make sense; the message says what to do."""
+
+
+class PortTakenError(Exception):
+    """A port the stack needs is in use; the message names the port, the part and the variable that moves it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The finished settings of one stack."""
+
+    values: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.values[name]
+
+    def port(self, name: str) -> int:
+        """Port by the short name of its variable: ``port("KAFKA")``."""
+        return int(self.values[f"ETAR_PORT_{name}"])
+
+    def starting_with(self, *prefixes: str) -> dict[str, str]:
+        """The variables a part is given: those of the concerns it deals with and no others."""
+        return {name: value for name, value in self.values.items() if name.startswith(prefixes)}
+
+
+def make_settings(environment: Mapping[str, str], saved: Mapping[str, str], now: datetime) -> Settings:
+    """Settings from the caller's environment, the saved file and the defaults, in this order of precedence.
+
+    Raises:
+        SettingsError: a port is not a number between 1 and 65535, or two parts were given the same one.
+    """
+
+    def chosen(name: str, default: str) -> str:
+        return environment.get(name) or saved.get(name) or default
+
+    values = _ports(environment, saved)
+    values |= {name: chosen(name, default) for name, default in TUNABLES.items()}
+    # Secrets are never taken from the caller's environment: it may be that of another stack (`etar exec`).
+    values |= {name: saved.get(name) or secrets.token_hex(20) for name in SECRETS}
+    values["ETAR_STACK_AIRFLOW_FERNET_KEY"] = saved.get("ETAR_STACK_AIRFLOW_FERNET_KEY") or _fernet_key()
+    values["ETAR_STACK_KAFKA_CLUSTER_ID"] = saved.get("ETAR_STACK_KAFKA_CLUSTER_ID") or _kafka_cluster_id()
+    values["ETAR_PIPELINE_START_DATE"] = chosen(
+        "ETAR_PIPELINE_START_DATE", now.astimezone(UTC).replace(second=0, microsecond=0).isoformat()
+    )
+    values |= {
+        "ETAR_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{values['ETAR_PORT_KAFKA']}",
+        "ETAR_REGISTRY_URL": f"http://127.0.0.1:{values['ETAR_PORT_REGISTRY']}/apis/ccompat/v7",
+        "ETAR_WAREHOUSE_HOST": "127.0.0.1",
+        "ETAR_WAREHOUSE_PORT": values["ETAR_PORT_WAREHOUSE"],
+        "ETAR_WAREHOUSE_DATABASE": "etar",
+        "ETAR_WAREHOUSE_USER": "etar",
+        "ETAR_S3_ENDPOINT_URL": f"http://127.0.0.1:{values['ETAR_PORT_S3']}",
+        "ETAR_S3_REGION": "us-east-1",
+        "ETAR_S3_BUCKET": "etar",
+        "ETAR_S3_ACCESS_KEY_ID": "etar",
+        "ETAR_REPORT_STORE_HOST": "127.0.0.1",
+        "ETAR_REPORT_STORE_PORT": values["ETAR_PORT_POSTGRES"],
+        "ETAR_REPORT_STORE_DATABASE": "etar",
+        "ETAR_REPORT_STORE_USER": "etar",
+        "ETAR_API_URL": f"http://127.0.0.1:{values['ETAR_PORT_API']}",
+    }
+    return Settings(values)
+
+
+def _ports(environment: Mapping[str, str], saved: Mapping[str, str]) -> dict[str, str]:
+    offset = environment.get("ETAR_PORT_OFFSET")
+    values: dict[str, str] = {}
+    for name, default in PORTS.items():
+        # An offset given now is about every port that is not itself given now; the file's are an earlier answer.
+        kept = None if offset else saved.get(name)
+        text = environment.get(name) or kept or str(default + _number("ETAR_PORT_OFFSET", offset or "0"))
+        if not 1 <= _number(name, text) <= 65535:
+            raise SettingsError(f"{name}={text} is not a port; give a number between 1 and 65535")
+        values[name] = text
+    for name, port in values.items():
+        other = next((o for o, p in values.items() if p == port and o != name), None)
+        if other:
+            raise SettingsError(f"{name} and {other} are both {port}; give each part a port of its own")
+    return values
+
+
+def _number(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingsError(f"{name}={text!r} is not a number") from None
+
+
+def _fernet_key() -> str:
+    import base64
+
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def _kafka_cluster_id() -> str:
+    import base64
+
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def read_settings(file: Path) -> Settings:
+    """The saved settings of a stack.
+
+    Raises:
+        SettingsError: there is no such stack yet.
+    """
+    values = _read_file(file)
+    if not values:
+        raise SettingsError(f"there is no stack in {file.parent} yet; `make up DIR={file.parent}` makes one")
+    return Settings(values)
+
+
+def prepare_settings(file: Path, environment: Mapping[str, str], now: datetime) -> Settings:
+    """Make the settings of a stack that is about to start, and save them."""
+    settings = make_settings(environment, _read_file(file), now)
+    lines = [
+        "# Settings of this etar stack, written by `etar up`: .env.example says what each means. Edit and run",
+        "# `etar up` again, or give a variable in the environment of `etar up`, which wins. Holds secrets.",
+        *(f"{name}={value}" for name, value in sorted(settings.values.items())),
+    ]
+    # Written whole under another name first: a crash in between must not lose the generated secrets.
+    draft = file.with_suffix(".draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        out.write("\n".join(lines) + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+    draft.replace(file)
+    return settings
+
+
+def _read_file(file: Path) -> dict[str, str]:
+    if not file.exists():
+        return {}
+    pairs = (line.split("=", 1) for line in file.read_text().splitlines() if "=" in line and not line.startswith("#"))
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def check_ports_free(settings: Settings) -> None:
+    """Refuse to start when something else listens on one of the stack's ports.
+
+    Raises:
+        PortTakenError: the first port found taken.
+    """
+    for name in PORTS:
+        port = int(settings[name])
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                part = name.removeprefix("ETAR_PORT_").lower().replace("_", " ")
+                raise PortTakenError(
+                    f"port {port}, wanted for {part}, is taken ({error.strerror}). Stop what uses it, or choose "
+                    f"another: {name}=… make up (or ETAR_PORT_OFFSET=1000 make up to move all)"
+                ) from error

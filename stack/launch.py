@@ -1,0 +1,57 @@
+"""Become one part of the stack: ``python -m stack.launch FOLDER PART``.
+
+The supervisor starts every part through this, so that a part gets its own variables only, dies with the supervisor,
+and does not run as root where its program refuses to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+from stack.configuration import read_settings
+from stack.layout import REPOSITORY, Layout
+from stack.parts import Part, Stack, part_named
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def environment_of(stack: Stack, part: Part) -> dict[str, str]:
+    """The whole environment a part runs with."""
+    return stack.base_environment | part.environment(stack)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _as_user(part: Part, folder: str) -> list[str]:
+    # dac_override lets the part's user reach its folder however private the folders above it are; everything below
+    # belongs to that user.
+    return [
+        "setpriv", f"--reuid={part.run_as}", f"--regid={part.run_as}", "--clear-groups",
+        "--inh-caps=+dac_override", "--ambient-caps=+dac_override",
+        sys.executable, "-m", "stack.launch", folder, part.name,
+    ]  # fmt: skip
+
+
+def main(folder: str, name: str) -> None:
+    part = part_named(name)
+    if part.run_as is not None and os.geteuid() != part.run_as:
+        command = _as_user(part, folder)
+        os.execvp(command[0], command)
+    layout = Layout.at(Path(folder))
+    stack = Stack(layout, read_settings(layout.settings_file))
+    os.chdir(REPOSITORY)
+    if part.prepare:
+        part.prepare(stack)
+    command = part.command(stack)
+    _die_with_parent()
+    os.execvpe(command[0], command, environment_of(stack, part))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,179 @@
+"""Start and stop a whole stack, in the order its parts need each other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from graphlib import TopologicalSorter
+
+from stack import processes
+from stack.configuration import check_ports_free, prepare_settings
+from stack.layout import Layout
+from stack.parts import PARTS, STEPS, Part, Stack, Step
+from stack.supervision import Supervisor
+from stack.waiting import wait_until
+
+READY_SECONDS = 180
+_LOG_LINES = 15
+
+Progress = Callable[[str], None]
+
+
+class StartError(Exception):
+    """A part or step did not come up; the message ends with the last lines of its log."""
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """One part as `etar status` shows it. ``state`` is ``healthy``, ``unready`` or the supervisor's word for it."""
+
+    name: str
+    state: str
+    pid: int | None
+    address: str | None
+    memory_mb: float
+
+
+@dataclass(frozen=True)
+class StackStatus:
+    """A stack as `etar status` shows it: healthy when every part answers."""
+
+    healthy: bool
+    parts: list[PartStatus]
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def start(layout: Layout, environment: Mapping[str, str], progress: Progress) -> Stack:
+    """Start every part of the stack in ``layout`` that does not run yet, and return when all answer.
+
+    Raises:
+        SettingsError, PortTakenError: nothing was started.
+        StartError: a part did not come up; the ones that did still run.
+    """
+    layout.create()
+    running = Stack(layout, prepare_settings(layout.settings_file, environment, datetime.now(UTC)))
+    supervisor = Supervisor(running)
+    parts = enabled_parts(running)
+    if not supervisor.is_running():
+        if ended := processes.end_left_behind(layout):
+            progress(f"ended {ended} processes that an earlier crash left behind")
+        check_ports_free(running.settings)
+        supervisor.spawn(parts)
+    began = time.monotonic()
+
+    def bring_up(node: Part | Step) -> None:
+        _bring_up(node, running, supervisor)
+        what = "ready" if isinstance(node, Part) else "done"
+        progress(f"[{time.monotonic() - began:5.1f} s] {node.name} {what}")
+
+    _in_order((*parts, *STEPS), bring_up)
+    return running
+
+
+def enabled_parts(stack: Stack) -> tuple[Part, ...]:
+    return tuple(part for part in PARTS if part.enabled(stack))
+
+
+def _in_order(nodes: Iterable[Part | Step], action: Callable[[Part | Step], None]) -> None:
+    """Run ``action`` on every node, each as soon as what it needs is done; the first failure ends it."""
+    by_name = {node.name: node for node in nodes}
+    order = TopologicalSorter({name: node.needs for name, node in by_name.items()})
+    order.prepare()
+    under_way: dict[Future[None], str] = {}
+    with ThreadPoolExecutor(max_workers=len(by_name)) as pool:
+        while order.is_active():
+            for name in order.get_ready():
+                under_way[pool.submit(action, by_name[name])] = name
+            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+                order.done(under_way.pop(future))
+
+
+def _bring_up(node: Part | Step, stack: Stack, supervisor: Supervisor) -> None:
+    if isinstance(node, Step):
+        try:
+            node.action(stack)
+        except Exception as error:
+            raise StartError(f"{node.name} failed: {error}") from error
+        return
+    supervisor.start(node.name)
+    try:
+        wait_until(lambda: is_ready(node, stack), timeout=READY_SECONDS, what=f"{node.name} to answer", interval=0.2)
+    except TimeoutError as error:
+        log = stack.layout.log(node.name)
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:]) if log.exists() else "(no log)"
+        raise StartError(f"{error}. The end of {log}:\n{tail}") from error
+
+
+def is_ready(part: Part, stack: Stack) -> bool:
+    """Whether the part answers now."""
+    try:
+        return part.ready(stack)
+    except Exception:
+        # Each part refuses in its own way while it starts (refused, reset, 503, a protocol error); all mean "not yet".
+        return False
+
+
+def stop(stack: Stack, progress: Progress) -> None:
+    """Stop every part, dependants first, then the supervisor, then whatever a crash left behind."""
+    supervisor = Supervisor(stack)
+    if supervisor.is_running():
+        pid = supervisor.pid()
+        for layer in _layers():
+            _stop_layer(layer, supervisor)
+            progress(f"stopped {', '.join(layer)}")
+        supervisor.shutdown()
+        wait_until(lambda: not processes.exists(pid), timeout=30, what="the supervisor to end")
+    if ended := processes.end_left_behind(stack.layout):
+        progress(f"ended {ended} processes that were left")
+
+
+def _layers() -> list[list[str]]:
+    """Names of the parts, outermost first: a layer is needed only by the layers before it."""
+    parts = {part.name for part in PARTS}
+    nodes: tuple[Part | Step, ...] = (*PARTS, *STEPS)
+    order = TopologicalSorter({node.name: node.needs for node in nodes})
+    order.prepare()
+    layers = []
+    while order.is_active():
+        ready = order.get_ready()
+        layers.append([name for name in ready if name in parts])
+        order.done(*ready)
+    return [layer for layer in reversed(layers) if layer]
+
+
+def _stop_layer(layer: list[str], supervisor: Supervisor) -> None:
+    for name in layer:
+        if name in supervisor.states():
+            supervisor.stop(name)
+    longest = max(part.stop_seconds for part in PARTS if part.name in layer)
+    wait_until(
+        lambda: not any(process.pid for name, process in supervisor.states().items() if name in layer),
+        timeout=longest + 10,
+        what=f"{', '.join(layer)} to stop",
+    )
+
+
+def status(stack: Stack) -> StackStatus:
+    """How every part is: asked of the supervisor, of the parts themselves and of the operating system."""
+    states = Supervisor(stack).states()
+
+    def of(part: Part) -> PartStatus:
+        process = states.get(part.name)
+        if process is None or process.state != "RUNNING":
+            return PartStatus(
+                part.name, process.state.lower() if process else "stopped", None, part.address(stack), 0.0
+            )
+        state = "healthy" if is_ready(part, stack) else "unready"
+        return PartStatus(part.name, state, process.pid, part.address(stack), processes.memory_mb(process.pid))
+
+    parts = enabled_parts(stack)
+    with ThreadPoolExecutor(max_workers=len(parts)) as pool:
+        statuses = list(pool.map(of, parts))
+    return StackStatus(all(part.state == "healthy" for part in statuses), statuses)

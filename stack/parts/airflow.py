@@ -1,0 +1,140 @@
+"""Airflow: api-server, scheduler with LocalExecutor, and DAG processor as separate parts on one PostgreSQL."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+from pathlib import Path
+
+from stack.layout import REPOSITORY, VENV_BIN
+from stack.parts import spark
+from stack.parts.base import Part, Stack, Step, write_if_changed
+from stack.parts.postgres import create_database
+
+ADMIN = "admin"
+_DATABASE = "airflow"
+_SETTINGS_OF_TASKS = (
+    "ETAR_KAFKA_", "ETAR_WAREHOUSE_", "ETAR_S3_", "ETAR_PIPELINE_",
+)  # fmt: skip
+
+
+def passwords_file(stack: Stack) -> Path:
+    """Where the generated login of the web UI is."""
+    return stack.layout.data("airflow") / "login.json"
+
+
+def environment(stack: Stack) -> dict[str, str]:
+    """Everything an Airflow process, or a person's `airflow` command, needs."""
+    settings = stack.settings
+    home = stack.layout.data("airflow")
+    airflow = {
+        "AIRFLOW__API_AUTH__JWT_SECRET": settings["ETAR_STACK_AIRFLOW_JWT_SECRET"],
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{settings.port('AIRFLOW')}",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(settings.port("AIRFLOW")),
+        "AIRFLOW__API__SECRET_KEY": settings["ETAR_STACK_AIRFLOW_SECRET_KEY"],
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{settings.port('AIRFLOW')}/execution/",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__FERNET_KEY": settings["ETAR_STACK_AIRFLOW_FERNET_KEY"],
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(stack)),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
+            f"postgresql+psycopg2://{_DATABASE}:{settings['ETAR_STACK_AIRFLOW_DATABASE_PASSWORD']}"
+            f"@127.0.0.1:{settings.port('POSTGRES')}/{_DATABASE}"
+        ),
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+        # A task whose process was killed is tried again after this long, instead of Airflow's five minutes.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
+        # The pause between two looks at what can run: at the default of 1 s four tasks in a row take 4 s longer.
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "AIRFLOW_HOME": str(home),
+    }
+    connections = {name: json.dumps(connection) for name, connection in _connections(stack).items()}
+    return airflow | connections | settings.starting_with(*_SETTINGS_OF_TASKS) | spark.environment(stack)
+
+
+def _connections(stack: Stack) -> dict[str, dict[str, object]]:
+    settings = stack.settings
+    return {
+        "AIRFLOW_CONN_ETAR_WAREHOUSE": {
+            "conn_type": "clickhouse",
+            "host": settings["ETAR_WAREHOUSE_HOST"],
+            "port": int(settings["ETAR_WAREHOUSE_PORT"]),
+            "schema": settings["ETAR_WAREHOUSE_DATABASE"],
+            "login": settings["ETAR_WAREHOUSE_USER"],
+            "password": settings["ETAR_WAREHOUSE_PASSWORD"],
+        },
+        "AIRFLOW_CONN_ETAR_S3": {
+            "conn_type": "aws",
+            "login": settings["ETAR_S3_ACCESS_KEY_ID"],
+            "password": settings["ETAR_S3_SECRET_ACCESS_KEY"],
+            "extra": {"endpoint_url": settings["ETAR_S3_ENDPOINT_URL"], "region_name": settings["ETAR_S3_REGION"]},
+        },
+        "AIRFLOW_CONN_ETAR_SPARK": {"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}},
+        "AIRFLOW_CONN_ETAR_API": {
+            "conn_type": "http",
+            "schema": "http",
+            "host": "127.0.0.1",
+            "port": settings.port("API"),
+            "password": settings["ETAR_API_WRITE_TOKEN"],
+        },
+    }
+
+
+def _migrate(stack: Stack) -> None:
+    create_database(stack, _DATABASE, stack.settings["ETAR_STACK_AIRFLOW_DATABASE_PASSWORD"])
+    write_if_changed(
+        passwords_file(stack), json.dumps({ADMIN: stack.settings["ETAR_STACK_AIRFLOW_ADMIN_PASSWORD"]}) + "\n"
+    )
+    # `airflow db migrate` takes seconds even when there is nothing to do. The mark sits inside the database's own
+    # folder, so that it goes when the database goes.
+    version = importlib.metadata.version("apache-airflow")
+    mark = stack.layout.data("postgres") / "etar-airflow-version"
+    if mark.exists() and mark.read_text() == version:
+        return
+    log = stack.layout.log("airflow-migration")
+    with log.open("ab") as out:
+        migrate = [str(VENV_BIN / "airflow"), "db", "migrate"]
+        env = stack.base_environment | environment(stack)
+        done = subprocess.run(migrate, env=env, stdout=out, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise RuntimeError(f"`airflow db migrate` failed with {done.returncode}; see {log}")
+    mark.write_text(version)
+
+
+def _healthy(stack: Stack, component: str) -> bool:
+    import httpx
+
+    health = httpx.get(f"http://127.0.0.1:{stack.settings.port('AIRFLOW')}/api/v2/monitor/health", timeout=5).json()
+    return bool(health[component]["status"] == "healthy")
+
+
+def _airflow_part(name: str, *arguments: str, component: str) -> Part:
+    return Part(
+        name=f"airflow-{name}",
+        needs=("airflow-database",),
+        command=lambda _: [str(VENV_BIN / "airflow"), name, *arguments],
+        environment=environment,
+        ready=lambda stack: _healthy(stack, component),
+        address=lambda stack: f"http://127.0.0.1:{stack.settings.port('AIRFLOW')}" if name == "api-server" else None,
+        stop_seconds=30,
+    )
+
+
+AIRFLOW_DATABASE = Step(name="airflow-database", needs=("postgres",), action=_migrate)
+AIRFLOW_API_SERVER = _airflow_part("api-server", component="metadatabase")
+# Logs are read from the shared folder; serving them too would listen on every interface.
+AIRFLOW_SCHEDULER = _airflow_part("scheduler", "--skip-serve-logs", component="scheduler")
+AIRFLOW_DAG_PROCESSOR = _airflow_part("dag-processor", component="dag_processor")

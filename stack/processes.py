@@ -1,0 +1,65 @@
+"""The operating system's view of a stack's processes."""
+
+from __future__ import annotations
+
+import psutil
+
+from stack.layout import Layout
+
+
+def memory_mb(pid: int) -> float:
+    """Proportional memory (PSS) of a process and everything below it, in MB: pages shared by forks count once.
+
+    0 when the process is gone. A process of another user that may not be read counts nothing.
+    """
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0.0
+    total = 0
+    for member in family:
+        try:
+            total += member.memory_full_info().pss
+        except psutil.Error:
+            continue
+    return round(total / 1e6, 1)
+
+
+def exists(pid: int) -> bool:
+    """Whether the process lives; one that ended and only waits to be reaped does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def left_behind(layout: Layout) -> list[psutil.Process]:
+    """Processes that belong to this stack by the mark in their environment, whoever their parent is now."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("ETAR_STACK_DIR") == str(layout.root):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def end_left_behind(layout: Layout, *, grace_seconds: float = 10) -> int:
+    """Stop every process left of this stack, kindly first; returns how many there were."""
+    processes = left_behind(layout)
+    for process in processes:
+        _signal(process, kill=False)
+    _, stubborn = psutil.wait_procs(processes, timeout=grace_seconds)
+    for process in stubborn:
+        _signal(process, kill=True)
+    psutil.wait_procs(stubborn, timeout=grace_seconds)
+    return len(processes)
+
+
+def _signal(process: psutil.Process, *, kill: bool) -> None:
+    try:
+        process.kill() if kill else process.terminate()
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Makes what the native stack runs on, once, into .venv and .build: the Python environment, the jars, the S3 server and
+# Spark's class archive. Each piece is made again only when what it is made from has changed. `setup.sh dev` adds what
+# the tests need.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+build=.build
+requirements=requirements.txt
+[ "${1:-}" = dev ] && requirements=requirements-dev.txt
+uv_version=0.13.8
+versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+
+missing=0
+need() { # command, what to install, test of the version (optional)
+  if ! command -v "$1" >/dev/null 2>&1; then
+    echo "etar: $1 is missing; install $2" >&2
+    missing=1
+  elif [ $# -gt 2 ] && ! bash -c "$3" >/dev/null 2>&1; then
+    echo "etar: $1 is there but not as needed; install $2" >&2
+    missing=1
+  fi
+}
+need python3.11 "Python 3.11 with its venv module (Debian 12: apt-get install python3.11-venv)" "python3.11 -c 'import ensurepip'"
+# shellcheck disable=SC2016  # expanded by the inner bash
+need java "a Java 17 runtime, and have it first on PATH (Debian 12: apt-get install openjdk-17-jre-headless)" '
+  java -version 2>&1 | grep -Eq "version \"17[.\"]"'
+need mvn "Maven 3.8 or newer (Debian 12: apt-get install maven)"
+need go "Go 1.24 or newer, from your distribution's backports or from Go's own site" '
+  [ "$(go env GOVERSION | sed -E "s/go1\.([0-9]+).*/\1/")" -ge 24 ]'
+need setpriv "util-linux (Debian 12: apt-get install util-linux)"
+[ "$missing" = 0 ] || exit 1
+
+mkdir -p "$build/stamps" "$build/logs"
+began=$SECONDS
+say() { printf '  [%3d s] %s\n' "$((SECONDS - began))" "$1"; }
+
+made() { [ "$(cat "$build/stamps/$1" 2>/dev/null)" = "$2" ]; } # name, what it was made from
+mark() { printf '%s' "$2" >"$build/stamps/$1"; }
+hash_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
+quietly() { # name, command...: the output goes to a log that is shown when the command fails
+  local log="$build/logs/$1.log"
+  shift
+  if ! "$@" >"$log" 2>&1; then
+    tail -n 30 "$log" >&2
+    echo "etar: setting up failed; the whole output is in $log" >&2
+    return 1
+  fi
+}
+
+make_s3_server() {
+  quietly versitygw env GOBIN="$PWD/$build/bin" GOFLAGS=-trimpath go install -ldflags '-s -w' "$versitygw"
+  mark versitygw "$versitygw"
+  say "S3 server (versitygw) built"
+}
+
+make_environment() { # the lock and the environment's own stamp inside it: deleting .venv deletes the stamp
+  local lock=$1
+  [ -x .venv/bin/python ] || python3.11 -m venv .venv
+  quietly uv .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+  quietly environment .venv/bin/uv pip install --python .venv/bin/python --require-hashes -r "$requirements"
+  quietly etar .venv/bin/uv pip install --python .venv/bin/python --no-build-isolation --no-deps --editable .
+  printf '%s' "$lock" >.venv/etar-lock
+  say "Python environment ready"
+}
+
+make_jars() {
+  local profile
+  for profile in kafka registry spark; do
+    rm -rf "${build:?}/jars/$profile"
+    quietly "jars-$profile" mvn --batch-mode --update-snapshots --file stack/pom.xml --activate-profiles "$profile" \
+      dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$PWD/$build/jars/$profile"
+    say "jars of $profile fetched"
+  done
+  rm -rf "$build/registry"
+  mkdir "$build/registry"
+  tar -xzf "$build"/jars/registry/*.tar.gz -C "$build/registry"
+  mark jars "$(hash_of stack/pom.xml)"
+}
+
+pids=()
+trap 'for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done' EXIT
+
+# The S3 server is by far the longest: it builds while the rest is fetched.
+if ! made versitygw "$versitygw" || [ ! -x "$build/bin/versitygw" ]; then
+  say "building the S3 server (versitygw), about two minutes"
+  make_s3_server &
+  pids+=($!)
+fi
+
+lock=$(hash_of "$requirements" requirements.txt pyproject.toml)
+if [ "$(cat .venv/etar-lock 2>/dev/null)" != "$lock" ]; then
+  # A test environment holds everything a plain one does: do not make it smaller.
+  if [ "$requirements" = requirements-dev.txt ] || [ ! -f .venv/etar-lock ] ||
+    [ "$(cat .venv/etar-lock)" != "$(hash_of requirements-dev.txt requirements.txt pyproject.toml)" ]; then
+    say "making the Python environment from $requirements (about 2 GB, one to two minutes)"
+    make_environment "$lock"
+  fi
+fi
+
+if ! made jars "$(hash_of stack/pom.xml)"; then
+  say "fetching the jars of Kafka, the schema registry and Spark's S3 client (about 210 MB)"
+  make_jars
+fi
+
+archive_from=$(hash_of stack/pom.xml requirements.txt stack/parts/spark.py stack/class_archive.py; java -version 2>&1)
+if ! made spark-archive "$archive_from" || [ ! -f "$build/spark/driver.jsa" ]; then
+  say "making Spark's class archive, which halves its start"
+  quietly spark-archive .venv/bin/python -m stack.class_archive
+  mark spark-archive "$archive_from"
+fi
+
+for pid in "${pids[@]}"; do wait "$pid"; done
+pids=()

@@ -1,0 +1,141 @@
+"""Real parts for the tests: each fixture starts one part of the native stack, on a free port, in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from etar.settings import (
+    KafkaSettings,
+    ObjectStoreSettings,
+    RegistrySettings,
+    ReportStoreSettings,
+    WarehouseSettings,
+    get_settings,
+)
+from stack.configuration import PORTS, prepare_settings
+from stack.layout import REPOSITORY, Layout
+from stack.lifecycle import is_ready
+from stack.parts import STEPS, Stack, part_named
+from stack.waiting import wait_until
+
+# The whole of a test's machine is its own: nothing here reads or writes ./.etar.
+_Settings = TypeVar("_Settings", bound=BaseSettings)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on now."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def stack_environment() -> dict[str, str]:
+    """Variables that put a stack on free ports."""
+    return {name: str(port) for name, port in zip(PORTS, free_ports(len(PORTS)), strict=True)}
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder with a short name (a Unix socket has to fit) that is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="etar-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def parts_stack() -> Iterator[Stack]:
+    """Settings and folder that the single parts below share."""
+    with temporary_folder() as folder:
+        layout = Layout.at(folder)
+        layout.create()
+        yield Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
+
+
+@contextmanager
+def running_part(name: str, stack: Stack) -> Iterator[int]:
+    """One part of the stack as the supervisor would start it, with its step done; yields its process id."""
+    part = part_named(name)
+    log = stack.layout.log(name)
+    with log.open("ab") as out:
+        command = [sys.executable, "-m", "stack.launch", str(stack.layout.root), name]
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, env=stack.base_environment, stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(
+            lambda: process.poll() is not None or is_ready(part, stack), timeout=90, what=f"{name} to answer ({log})"
+        )
+        assert process.poll() is None, f"{name} ended with {process.returncode}:\n{log.read_text()[-3000:]}"
+        for step in STEPS:
+            if step.needs == (name,) and step.name != "airflow-database":
+                step.action(stack)
+        yield process.pid
+    finally:
+        if process.poll() is None:
+            process.send_signal(getattr(signal, f"SIG{part.stop_signal}"))
+            try:
+                process.wait(part.stop_seconds)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _settings_of(stack: Stack, kind: type[_Settings]) -> _Settings:
+    """Put the concern's variables into this process's environment and read them back as the code under test will."""
+    prefix = str(kind.model_config["env_prefix"])
+    os.environ.update(stack.settings.starting_with(prefix))
+    get_settings.cache_clear()
+    return get_settings(kind)
+
+
+@pytest.fixture(scope="session")
+def kafka(parts_stack: Stack) -> Iterator[KafkaSettings]:
+    """Apache Kafka with the topic ``user_interactions``; auto-creation is off, so make your own topics."""
+    with running_part("kafka", parts_stack):
+        yield _settings_of(parts_stack, KafkaSettings)
+
+
+@pytest.fixture(scope="session")
+def registry(parts_stack: Stack) -> Iterator[RegistrySettings]:
+    """Schema registry with the compatibility that the set-up gives it."""
+    with running_part("registry", parts_stack):
+        yield _settings_of(parts_stack, RegistrySettings)
+
+
+@pytest.fixture(scope="session")
+def warehouse(parts_stack: Stack) -> Iterator[WarehouseSettings]:
+    """chDB behind the HTTP front, with the tables of ``sql/clickhouse`` in database ``etar``."""
+    with running_part("warehouse", parts_stack):
+        yield _settings_of(parts_stack, WarehouseSettings)
+
+
+@pytest.fixture(scope="session")
+def object_store(parts_stack: Stack) -> Iterator[ObjectStoreSettings]:
+    """versitygw with the bucket."""
+    with running_part("s3", parts_stack):
+        yield _settings_of(parts_stack, ObjectStoreSettings)
+
+
+@pytest.fixture(scope="session")
+def report_store(parts_stack: Stack) -> Iterator[ReportStoreSettings]:
+    """PostgreSQL with the tables of ``sql/postgres`` in database ``etar``."""
+    with running_part("postgres", parts_stack):
+        yield _settings_of(parts_stack, ReportStoreSettings)
