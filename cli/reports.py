@@ -16,7 +16,9 @@ from etar.settings import ReportReadSettings, get_settings
 
 
 def report(
-    minute: Annotated[str | None, typer.Option(help="The minute, like 2026-11-21T10:31Z; the newest if left out.")] = None,
+    minute: Annotated[
+        str | None, typer.Option(help="The minute, like 2026-11-21T10:31Z; the newest if left out.")
+    ] = None,
     as_json: AsJson = False,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:

@@ -1,4 +1,4 @@
-"""``etar up``, ``down``, ``status``, ``logs``, ``exec``, ``clean`` and ``demo``: the native stack as a person runs it."""
+"""The native stack as a person runs it: ``etar up``, ``down``, ``status``, ``logs``, ``exec``, ``clean``."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import json
 import os
 import shutil
 import signal
-import sys
 from datetime import UTC, datetime
 from typing import Annotated, NoReturn
 
 import typer
 
-from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, existing_stack, fail, use_settings_of
+from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, existing_stack, fail
 from cli.reports import api_client, follow, one_line
 from etar.minute import MinuteWindow
-from etar.settings import ReportReadSettings, get_settings
+from etar.settings import ReportReadSettings
 from stack import lifecycle
-from stack.layout import REPOSITORY, Layout
+from stack.layout import Layout
 from stack.parts import Stack, airflow, part_named
-from stack.supervision import Supervisor
 
 
 def up(
@@ -68,9 +66,7 @@ def _start(layout: Layout) -> Stack:
 
 def _follow_reports(stack: Stack) -> None:
     typer.echo("One line for each minute's report, some 20 s after the minute's end. Ctrl-C stops everything.")
-    settings = ReportReadSettings(
-        url=stack.settings["ETAR_API_URL"], read_token=stack.settings["ETAR_API_READ_TOKEN"]
-    )
+    settings = ReportReadSettings(url=stack.settings["ETAR_API_URL"], read_token=stack.settings["ETAR_API_READ_TOKEN"])
     with api_client(settings) as client:
         for report in follow(client, MinuteWindow.containing(datetime.now(UTC)).previous):
             typer.echo(one_line(report))

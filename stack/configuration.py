@@ -29,17 +29,8 @@ PORTS = {
 }
 """Every port the stack listens on. ``ETAR_PORT_OFFSET`` moves all that are not set on their own."""
 
-TUNABLES = {
-    "ETAR_DEMO_RATE": "50",
-    "ETAR_PIPELINE_MAX_ACTIVE_RUNS": "3",
-    "ETAR_PIPELINE_GRACE_SECONDS": "2",
-    "ETAR_PIPELINE_HORIZON_HOURS": "24",
-    "ETAR_PIPELINE_MAX_AHEAD_SECONDS": "300",
-    "ETAR_SINK_BATCH_ROWS": "50000",
-    "ETAR_SINK_BATCH_SECONDS": "0.5",
-    "ETAR_SINK_RETRY_SECONDS": "1",
-    "ETAR_API_MAX_BODY_BYTES": "1048576",
-}
+TUNABLE = ("ETAR_PIPELINE_", "ETAR_SINK_", "ETAR_DASHBOARD_", "ETAR_DEMO_", "ETAR_API_MAX_")
+"""Settings that a person may change: passed on from the environment or the file; the defaults are the parts' own."""
 
 SECRETS = (
     "ETAR_WAREHOUSE_PASSWORD",
@@ -89,18 +80,16 @@ def make_settings(environment: Mapping[str, str], saved: Mapping[str, str], now:
         SettingsError: a port is not a number between 1 and 65535, or two parts were given the same one.
     """
 
-    def chosen(name: str, default: str) -> str:
-        return environment.get(name) or saved.get(name) or default
-
     values = _ports(environment, saved)
-    values |= {name: chosen(name, default) for name, default in TUNABLES.items()}
+    values["ETAR_DEMO_RATE"] = "50"
+    values |= {
+        name: value for given in (saved, environment) for name, value in given.items() if name.startswith(TUNABLE)
+    }
     # Secrets are never taken from the caller's environment: it may be that of another stack (`etar exec`).
     values |= {name: saved.get(name) or secrets.token_hex(20) for name in SECRETS}
     values["ETAR_STACK_AIRFLOW_FERNET_KEY"] = saved.get("ETAR_STACK_AIRFLOW_FERNET_KEY") or _fernet_key()
     values["ETAR_STACK_KAFKA_CLUSTER_ID"] = saved.get("ETAR_STACK_KAFKA_CLUSTER_ID") or _kafka_cluster_id()
-    values["ETAR_PIPELINE_START_DATE"] = chosen(
-        "ETAR_PIPELINE_START_DATE", now.astimezone(UTC).replace(second=0, microsecond=0).isoformat()
-    )
+    values.setdefault("ETAR_PIPELINE_START_DATE", now.astimezone(UTC).replace(second=0, microsecond=0).isoformat())
     values |= {
         "ETAR_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{values['ETAR_PORT_KAFKA']}",
         "ETAR_REGISTRY_URL": f"http://127.0.0.1:{values['ETAR_PORT_REGISTRY']}/apis/ccompat/v7",

@@ -125,7 +125,7 @@ def stop(stack: Stack, progress: Progress) -> None:
     supervisor = Supervisor(stack)
     if supervisor.is_running():
         pid = supervisor.pid()
-        for layer in _layers():
+        for layer in stop_order():
             _stop_layer(layer, supervisor)
             progress(f"stopped {', '.join(layer)}")
         supervisor.shutdown()
@@ -134,7 +134,7 @@ def stop(stack: Stack, progress: Progress) -> None:
         progress(f"ended {ended} processes that were left")
 
 
-def _layers() -> list[list[str]]:
+def stop_order() -> list[list[str]]:
     """Names of the parts, outermost first: a layer is needed only by the layers before it."""
     parts = {part.name for part in PARTS}
     nodes: tuple[Part | Step, ...] = (*PARTS, *STEPS)

@@ -4,6 +4,7 @@ chDB is the ClickHouse engine as a Python library. This package puts a directory
 written for ClickHouse work unchanged: ``python -m stack.chdb_http --path DIR --port N``. It knows nothing of the
 project around it.
 
-``app`` the routes · ``engine`` the one engine of the process · ``sql`` where a statement ends and its data begins ·
-``policy`` what clients may not do · ``framing`` bytes on the wire · ``errors`` · ``config``
+``app`` the routes · ``streaming`` results on their way · ``engine`` the one engine of the process · ``policy`` what
+clients may not do · ``sql`` where a statement ends and its data begins · ``framing`` bytes on the wire · ``errors`` ·
+``config``
 """

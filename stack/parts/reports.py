@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from stack.layout import REPOSITORY
-from stack.parts.base import Part, Stack, answers
+from stack.parts.base import Part, answers
 
 REPORT_API = Part(
     name="report-api",
@@ -27,9 +27,7 @@ DASHBOARD = Part(
         "--server.address", "127.0.0.1", "--server.port", str(stack.settings.port("DASHBOARD")),
         "--server.headless", "true", "--browser.gatherUsageStats", "false",
     ],
-    environment=lambda stack: {
-        name: stack.settings[name] for name in ("ETAR_API_URL", "ETAR_API_READ_TOKEN")
-    },
+    environment=lambda stack: stack.settings.starting_with("ETAR_API_URL", "ETAR_API_READ_TOKEN", "ETAR_DASHBOARD_"),
     ready=lambda stack: answers(f"http://127.0.0.1:{stack.settings.port('DASHBOARD')}/_stcore/health"),
     address=lambda stack: f"http://127.0.0.1:{stack.settings.port('DASHBOARD')}",
 )  # fmt: skip

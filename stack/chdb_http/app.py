@@ -1,0 +1,398 @@
+"""The routes: one query endpoint, as ClickHouse has it, and ``/ping``."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hmac
+import json
+import logging
+import re
+import secrets
+import string
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import IO, TypeVar
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from stack.chdb_http.config import Config
+from stack.chdb_http.engine import Engine, Options, Progress, Session
+from stack.chdb_http.errors import (
+    AUTHENTICATION_FAILED,
+    BAD_ARGUMENTS,
+    NOT_IMPLEMENTED,
+    QUERY_IS_TOO_LARGE,
+    SESSION_NOT_FOUND,
+    TOO_MANY_SIMULTANEOUS_QUERIES,
+    UNKNOWN_EXCEPTION,
+    UNKNOWN_SETTING,
+    FrontError,
+)
+from stack.chdb_http.framing import BodyDecoder, choose_encoding
+from stack.chdb_http.sql import Statement, find_insert_data
+from stack.chdb_http.streaming import IN_MEMORY, Outgoing, pieces, piped
+
+log = logging.getLogger("chdb_http")
+
+T = TypeVar("T")
+
+_KILL_AGAIN_SECONDS = 0.1
+
+# Parameters of the request itself, understood or of no meaning here. What is neither here nor in _REFUSED nor begins
+# with param_ is a setting. Session ids are ignored: clickhouse-connect makes one up for every client.
+_NOT_SETTINGS = frozenset(
+    "query database default_format query_id wait_end_of_query buffer_size enable_http_compression "
+    "client_protocol_version quota_key session_id session_timeout close_session stacktrace".split()
+)
+_REFUSED = {
+    "user": (BAD_ARGUMENTS, "credentials in the URL end up in logs; send them in headers"),
+    "password": (BAD_ARGUMENTS, "credentials in the URL end up in logs; send them in headers"),
+    "role": (NOT_IMPLEMENTED, "there are no roles"),
+    "compress": (NOT_IMPLEMENTED, "ClickHouse's native block framing is not supported; use Accept-Encoding"),
+    "decompress": (NOT_IMPLEMENTED, "ClickHouse's native block framing is not supported; use Content-Encoding"),
+    "session_check": (SESSION_NOT_FOUND, "there are no sessions: every request has a connection of its own"),
+}
+_SETTING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
+_PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+@dataclass
+class Exchange:
+    """One request and what became of it; ``Front`` fills it in on the way, the log line reads it at the end."""
+
+    request: Request
+    params: dict[str, str]
+    started: float = field(default_factory=time.monotonic)
+    tag: str = field(default_factory=lambda: "".join(secrets.choice(string.ascii_lowercase) for _ in range(16)))
+    query_id: str = ""
+    sql: str = ""
+    format: str | None = None
+    encoding: str | None = None
+    status: int = 200
+    received: int = 0
+    sent: int = 0
+
+    def __post_init__(self) -> None:
+        wanted = self.params.get("query_id", "")
+        # It goes out in a header, where a line break would begin another one.
+        self.query_id = wanted if wanted.isascii() and wanted.isprintable() and wanted else str(uuid.uuid4())
+
+    def log_line(self) -> str:
+        """What happened, on one line: no parameters, no credentials, the beginning of the statement."""
+        took = (time.monotonic() - self.started) * 1000
+        sql = " ".join(self.sql[:400].split())[:200]
+        return (
+            f"{self.request.method} {self.status} {took:.1f}ms in={self.received} out={self.sent} "
+            f"query_id={self.query_id} {sql!r}"
+        )
+
+
+class Front:
+    """The query endpoint, as an ASGI application."""
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        self._engine = engine
+        self._limits = config.limits
+        self._user, self._password = config.user.encode(), config.password.encode()
+        self._slots = asyncio.Semaphore(config.limits.max_concurrent_queries)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        exchange = Exchange(request, dict(request.query_params))
+        try:
+            await self._answer(exchange, send)
+        except ClientDisconnect:
+            exchange.status = 499
+        except FrontError as error:
+            await self._refuse(exchange, error, send)
+        except Exception:
+            log.exception("query_id=%s", exchange.query_id)
+            await self._refuse(exchange, FrontError(UNKNOWN_EXCEPTION, "Internal error, see the front's log"), send)
+        finally:
+            log.info("%s", exchange.log_line())
+
+    async def _answer(self, exchange: Exchange, send: Send) -> None:
+        request, params = exchange.request, exchange.params
+        if request.method == "GET" and "query" not in params:
+            await PlainTextResponse("Ok.\n")(request.scope, request.receive, send)
+            return
+        self._authenticate(request.headers)
+        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as body:
+            await self._read(exchange, body)
+            exchange.sql, data_at = self._find_statement(body)
+            async with self._slot():
+                session = await asyncio.to_thread(self._engine.session, _options(exchange))
+                try:
+                    statement = await self._work(exchange, session, lambda: session.parse(exchange.sql))
+                    if data_at is None:
+                        await self._run(exchange, session, statement, send)
+                    else:
+                        await self._insert(exchange, session, statement, body, data_at, send)
+                finally:
+                    await asyncio.to_thread(session.close)
+
+    def _authenticate(self, headers: Mapping[str, str]) -> None:
+        """Constant time: how much of a guess is right must not show. Raises FrontError."""
+        user, password = headers.get("x-clickhouse-user"), headers.get("x-clickhouse-key", "")
+        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+        if user is None and scheme.lower() == "basic":
+            with contextlib.suppress(ValueError):
+                user, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
+        matches = hmac.compare_digest((user or "").encode(), self._user)
+        matches &= hmac.compare_digest(password.encode(), self._password)
+        if not matches:
+            raise FrontError(
+                AUTHENTICATION_FAILED,
+                "Authentication failed: password is incorrect, or there is no user with such name.",
+                status=401 if user is None else 403,
+            )
+
+    async def _read(self, exchange: Exchange, body: IO[bytes]) -> None:
+        """The whole request, decoded, into ``body``: query of the URL, line break, body.
+
+        All of it is here before the engine sees any of it, so that a body that is cut off, broken or too large leaves
+        nothing in a table.
+        """
+        request = exchange.request
+        if (declared := request.headers.get("content-length", "")).isdecimal():
+            self._check_size(int(declared))
+        is_form = request.headers.get("content-type", "").startswith("multipart/form-data")
+        if is_form:
+            exchange.params |= await self._read_form(request)
+        if query := exchange.params.get("query"):
+            body.write(query.encode() + b"\n")
+        if is_form:
+            return
+        decoder = BodyDecoder(request.headers.get("content-encoding", "").strip().lower())
+        async for chunk in request.stream():
+            exchange.received += len(chunk)
+            for piece in decoder.feed(chunk):
+                self._check_size(body.tell() + len(piece))
+                body.write(piece)
+        decoder.close()
+
+    async def _read_form(self, request: Request) -> dict[str, str]:
+        """How clickhouse-connect sends parameters that are too long for a URL."""
+        async with request.form(max_part_size=self._limits.max_query_bytes) as form:
+            if not all(isinstance(value, str) for value in form.values()):
+                raise FrontError(NOT_IMPLEMENTED, "External tables are not supported")
+            return {name: str(value) for name, value in form.items()}
+
+    def _check_size(self, size: int) -> None:
+        limit = self._limits.max_body_bytes
+        if size > limit:
+            raise FrontError(QUERY_IS_TOO_LARGE, f"The body is larger than {limit} bytes; nothing was inserted")
+
+    def _find_statement(self, body: IO[bytes]) -> tuple[str, int | None]:
+        """The statement, and where its data begins if it is an INSERT that brings its own."""
+        size, limit = body.tell(), self._limits.max_query_bytes
+        body.seek(0)
+        head = body.read(limit)
+        found = find_insert_data(head)
+        if found is None and size > limit:
+            raise FrontError(QUERY_IS_TOO_LARGE, f"The query is longer than {limit} bytes")
+        sql, data = found or (head, b"")
+        try:
+            return sql.decode().strip(), None if found is None else len(head) - len(data)
+        except UnicodeDecodeError as error:
+            raise FrontError(BAD_ARGUMENTS, f"The query is not valid UTF-8: {error}") from error
+
+    @contextlib.asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        limits = self._limits
+        try:
+            await asyncio.wait_for(self._slots.acquire(), limits.queue_seconds)
+        except TimeoutError:
+            raise FrontError(
+                TOO_MANY_SIMULTANEOUS_QUERIES,
+                f"Too many simultaneous queries. Maximum: {limits.max_concurrent_queries}; "
+                f"none ended within {limits.queue_seconds:g} seconds",
+            ) from None
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    async def _insert(
+        self, exchange: Exchange, session: Session, statement: Statement, body: IO[bytes], data_at: int, send: Send
+    ) -> None:
+        body.seek(data_at)
+        # The data is complete: it goes in even if the client does not wait for the answer.
+        progress = await self._work(
+            exchange, session, lambda: session.insert(statement, pieces(body)), stop_when_gone=False
+        )
+        await self._reply(exchange, send, b"", progress=progress)
+
+    async def _run(self, exchange: Exchange, session: Session, statement: Statement, send: Send) -> None:
+        if not statement.returns_rows:
+            progress = await self._work(exchange, session, lambda: session.execute(statement))
+            await self._reply(exchange, send, b"", progress=progress)
+            return
+        params, headers = exchange.params, exchange.request.headers
+        wanted = params.get("default_format") or headers.get("x-clickhouse-format") or "TabSeparated"
+        format_ = exchange.format = statement.format or wanted
+        if _flag(params, "enable_http_compression"):
+            exchange.encoding = choose_encoding(headers.get("accept-encoding", ""))
+        outgoing = Outgoing(
+            send,
+            lambda progress: self._headers(exchange, progress),
+            encoding=exchange.encoding,
+            wait_for_end=_flag(params, "wait_end_of_query"),
+        )
+
+        def write(pipe: int) -> asyncio.Future[Progress]:
+            return asyncio.ensure_future(
+                self._work(exchange, session, lambda: session.write_rows(statement, format_, pipe))
+            )
+
+        try:
+            async with piped(write) as (rows, outcome):
+                while chunk := await rows.read(1 << 20):
+                    await outgoing.write(chunk)
+                progress = await outcome
+            await outgoing.finish(progress)
+        except FrontError as error:
+            if not outgoing.started:
+                raise
+            log.warning("query_id=%s broken off: %s", exchange.query_id, error)
+            await outgoing.break_off(error, exchange.tag)
+        finally:
+            exchange.sent = outgoing.sent
+            outgoing.close()
+
+    async def _work(
+        self, exchange: Exchange, session: Session, function: Callable[[], T], *, stop_when_gone: bool = True
+    ) -> T:
+        """Run a blocking call of the session; its query is stopped once nobody waits for it any more.
+
+        Nobody waits when the client has closed its connection (ClientDisconnect is raised then) or when this task is
+        cancelled, which is how the server ends what outlasts its time to shut down.
+        """
+        working = asyncio.get_running_loop().run_in_executor(None, function)
+        watching = asyncio.create_task(_gone(exchange.request))
+        try:
+            await asyncio.wait([working, watching] if stop_when_gone else [working], return_when="FIRST_COMPLETED")
+            if not working.done():
+                await self._stop(session, working)
+                raise ClientDisconnect
+            return working.result()
+        except asyncio.CancelledError:
+            await self._stop(session, working)
+            raise
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _stop(self, session: Session, working: asyncio.Future[T]) -> None:
+        # Again and again: a query that has not begun yet is not there to be killed.
+        while not working.done():
+            await asyncio.to_thread(self._engine.kill, session.tag)
+            await asyncio.wait([working], timeout=_KILL_AGAIN_SECONDS)
+        working.exception()  # looked at, so that asyncio does not report it as forgotten
+
+    def _headers(self, exchange: Exchange, progress: Progress | None = None) -> dict[str, str]:
+        """Headers of every answer; the summary is among them once the statement is done."""
+        found = {
+            "Content-Type": "text/plain; charset=UTF-8" if exchange.format is None else "application/octet-stream",
+            "X-ClickHouse-Query-Id": exchange.query_id,
+            "X-ClickHouse-Timezone": self._engine.timezone,
+            "X-ClickHouse-Exception-Tag": exchange.tag,
+        }
+        if exchange.format is not None:
+            found["X-ClickHouse-Format"] = exchange.format
+        if exchange.encoding is not None:
+            found["Content-Encoding"] = exchange.encoding
+        if progress is not None:
+            summary = {name: str(value) for name, value in vars(progress).items()}
+            summary["elapsed_ns"] = str(int((time.monotonic() - exchange.started) * 1e9))
+            found["X-ClickHouse-Summary"] = json.dumps(summary, separators=(",", ":"))
+        return found
+
+    async def _reply(self, exchange: Exchange, send: Send, body: bytes, *, progress: Progress | None = None) -> None:
+        exchange.sent = len(body)
+        response = Response(body, exchange.status, self._headers(exchange, progress))
+        await response(exchange.request.scope, exchange.request.receive, send)
+
+    async def _refuse(self, exchange: Exchange, error: FrontError, send: Send) -> None:
+        await self._drain(exchange)
+        body = f"{error}\n".encode()
+        exchange.status, exchange.sent = error.status, len(body)
+        exchange.encoding = exchange.format = None
+        headers = self._headers(exchange) | {"X-ClickHouse-Exception-Code": str(error.code)}
+        if error.status == 401:
+            headers["WWW-Authenticate"] = 'Basic realm="chdb_http"'
+        await Response(body, error.status, headers)(exchange.request.scope, exchange.request.receive, send)
+
+    async def _drain(self, exchange: Exchange) -> None:
+        """Read on to the end of a refused body, within reason: a client that is still sending hears no answer."""
+        left = self._limits.max_body_bytes
+        # RuntimeError is Starlette's way to say that the body has been read.
+        with contextlib.suppress(ClientDisconnect, RuntimeError):
+            async for chunk in exchange.request.stream():
+                left -= len(chunk)
+                if left < 0:
+                    return
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client has closed its connection. The body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _flag(params: Mapping[str, str], name: str) -> bool:
+    return params.get(name, "0").lower() in {"1", "true"}
+
+
+def _options(exchange: Exchange) -> Options:
+    """Database, settings and parameters of a request. Raises FrontError for what has no meaning here."""
+    settings: dict[str, str] = {}
+    parameters: dict[str, str] = {}
+    for name, value in exchange.params.items():
+        if name in _REFUSED:
+            code, why = _REFUSED[name]
+            if value not in {"", "0", "false"}:
+                raise FrontError(code, f"The parameter {name} is refused: {why}")
+        elif name.startswith("param_"):
+            parameters[name.removeprefix("param_")] = value
+        elif name not in _NOT_SETTINGS:
+            settings[name] = value
+    for name in parameters:
+        if not _PARAMETER_NAME.fullmatch(name):
+            raise FrontError(BAD_ARGUMENTS, f"Not the name of a query parameter: {name!r}")
+    for name in settings:
+        if not _SETTING_NAME.fullmatch(name):
+            raise FrontError(UNKNOWN_SETTING, f"Not the name of a setting: {name!r}")
+    database = exchange.params.get("database") or exchange.request.headers.get("x-clickhouse-database", "")
+    # As in ClickHouse: a GET request is one that may be repeated, and changes nothing.
+    return Options(database, settings, parameters, read_only=exchange.request.method == "GET")
+
+
+def create_app(engine: Engine, config: Config) -> Starlette:
+    """The front over an open engine; closing the engine is the caller's."""
+
+    async def ping(_: Request) -> Response:
+        return PlainTextResponse("Ok.\n")
+
+    async def not_found(request: Request, _: Exception) -> Response:
+        return PlainTextResponse(f"There is no handle {request.url.path}\n", status_code=404)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        # A query holds one thread; opening, closing and killing must find one even so.
+        threads = ThreadPoolExecutor(2 * config.limits.max_concurrent_queries + 4, thread_name_prefix="chdb")
+        asyncio.get_running_loop().set_default_executor(threads)
+        yield
+
+    routes = [Route("/ping", ping), Route("/", Front(engine, config), methods=["GET", "POST"])]
+    return Starlette(routes=routes, exception_handlers={404: not_found}, lifespan=lifespan)

@@ -1,0 +1,68 @@
+"""The list of parts: names, needs, order of stopping, and secrets kept out of what others can read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from stack.configuration import SECRETS, make_settings
+from stack.layout import Layout
+from stack.lifecycle import stop_order
+from stack.parts import PARTS, STEPS, Part, Stack, part_named
+from stack.supervision import configuration
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    return Stack(Layout.at(tmp_path / "a % sign"), make_settings({}, {}, datetime(2026, 11, 21, tzinfo=UTC)))
+
+
+def test_names_are_unique_and_every_need_exists() -> None:
+    nodes = [*PARTS, *STEPS]
+    names = {node.name for node in nodes}
+    assert len(names) == len(nodes)
+    assert {need for node in nodes for need in node.needs} <= names
+
+
+def test_what_is_needed_stops_after_what_needs_it() -> None:
+    order = [name for layer in stop_order() for name in layer]
+    assert sorted(order) == sorted(part.name for part in PARTS)
+    for inner, outer in [("kafka", "sink"), ("warehouse", "sink"), ("postgres", "airflow-scheduler")]:
+        assert order.index(outer) < order.index(inner)
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_no_secret_in_a_command_line(part: Part, stack: Stack) -> None:
+    command = " ".join(part.command(stack))
+    assert not [name for name in SECRETS if stack.settings[name] in command]
+
+
+def test_no_secret_in_the_supervisors_configuration(stack: Stack) -> None:
+    text = configuration(stack, PARTS)
+    assert not [name for name in SECRETS if stack.settings[name] in text]
+    assert "a %% sign" in text
+
+
+@pytest.mark.parametrize(
+    ("part", "not_its_business"),
+    [
+        ("sink", ["ETAR_API_WRITE_TOKEN", "ETAR_S3_SECRET_ACCESS_KEY", "ETAR_STACK_POSTGRES_PASSWORD"]),
+        ("dashboard", ["ETAR_API_WRITE_TOKEN", "ETAR_REPORT_STORE_PASSWORD", "ETAR_WAREHOUSE_PASSWORD"]),
+        ("report-api", ["ETAR_WAREHOUSE_PASSWORD", "ETAR_S3_SECRET_ACCESS_KEY"]),
+        ("demo-producer", ["ETAR_API_READ_TOKEN", "ETAR_WAREHOUSE_PASSWORD"]),
+        (
+            "airflow-scheduler",
+            ["ETAR_STACK_POSTGRES_PASSWORD", "ETAR_STACK_AIRFLOW_ADMIN_PASSWORD", "ETAR_API_READ_TOKEN"],
+        ),
+    ],
+)
+def test_a_part_does_not_know_secrets_it_has_no_use_for(part: str, not_its_business: list[str], stack: Stack) -> None:
+    known = "\n".join(part_named(part).environment(stack).values())
+    assert not [name for name in not_its_business if stack.settings[name] in known]
+
+
+def test_an_unknown_part_lists_the_known_ones() -> None:
+    with pytest.raises(KeyError, match="airflow-scheduler"):
+        part_named("airflow")
