@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import typer
+from producer.command import produce
 
 from cli import reports, stack
-from cli.produce import produce
+from cli.demo import demo
 from cli.verify import verify
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
 )(stack.exec_)
 app.command()(stack.clean)
-app.command()(stack.demo)
+app.command()(demo)
 app.command()(produce)
 app.command()(reports.report)
 app.command()(verify)

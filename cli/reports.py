@@ -61,21 +61,21 @@ def api_client(settings: ReportReadSettings) -> httpx.Client:
     return httpx.Client(base_url=settings.url, headers=headers, timeout=10)
 
 
-def follow(client: httpx.Client, since: MinuteWindow, *, interval: float = 1.0) -> Iterator[PublishedReport]:
+def follow(client: httpx.Client, since: MinuteWindow, *, interval: float = 1.0) -> Iterator[PublishedReport | None]:
     """Every report of ``since`` and later minutes as it is published, and again when it is revised; never ends.
 
-    An API that is away is asked again.
+    Yields None after each look, so that a caller can give up. An API that is away is asked again.
     """
     seen: dict[MinuteWindow, int] = {}
     while True:
         try:
-            answer = client.get("/reports", params={"from": since.start.isoformat(), "limit": 1440})
-            answer.raise_for_status()
+            answer = client.get("/reports", params={"from": since.start.isoformat(), "limit": 1440}).raise_for_status()
+            reports = [PublishedReport.model_validate(body) for body in answer.json()]
         except httpx.HTTPError:
-            answer = None
-        for body in answer.json() if answer else []:
-            report = PublishedReport.model_validate(body)
+            reports = []
+        for report in reports:
             if seen.get(report.window) != report.revision:
                 seen[report.window] = report.revision
                 yield report
+        yield None
         time.sleep(interval)

@@ -6,7 +6,10 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,6 +17,7 @@ import typer
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, existing_stack, fail
 from cli.reports import api_client, follow, one_line
 from etar.minute import MinuteWindow
+from etar.report import PublishedReport
 from etar.settings import ReportReadSettings
 from stack import lifecycle
 from stack.layout import Layout
@@ -25,34 +29,47 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is ready.")] = False,
 ) -> None:
     """Start the stack and print each minute's report; Ctrl-C stops everything."""
-    layout = Layout.at(folder)
-    # A terminal that closes, or a service manager that stops us, means the same as Ctrl-C.
+    with errors_shown():
+        if detach:
+            start(folder)
+            return
+        with running(folder) as stack:
+            typer.echo("One line for each minute's report, some 20 s after the minute's end. Ctrl-C stops everything.")
+            for report in published(stack, since=MinuteWindow.containing(datetime.now(UTC)).previous):
+                if report is not None:
+                    typer.echo(one_line(report))
+
+
+@contextmanager
+def running(folder: Path, *, without: Collection[str] = ()) -> Iterator[Stack]:
+    """A stack that is stopped again however the block ends; Ctrl-C, SIGTERM and a closed terminal end it quietly."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
-    with errors_shown():
-        try:
-            stack = _start(layout)
-            if not detach:
-                _follow_reports(stack)
-        except KeyboardInterrupt:
-            typer.echo("\nstopping")
-            lifecycle.stop(existing_stack(folder), _say)
-        except lifecycle.StartError:
-            lifecycle.stop(existing_stack(folder), _say)
-            raise
+    try:
+        yield start(folder, without=without)
+    except KeyboardInterrupt:
+        typer.echo()
+    finally:
+        layout = Layout.at(folder)
+        if layout.settings_file.exists():
+            typer.echo("stopping")
+            lifecycle.stop(existing_stack(folder), say)
 
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """Print one step of a start or a stop."""
     typer.echo(f"  {message}")
 
 
-def _start(layout: Layout) -> Stack:
+def start(folder: Path, *, without: Collection[str] = ()) -> Stack:
+    """Start the stack and print where its pages are and how to log in."""
+    layout = Layout.at(folder)
     typer.echo(f"starting the stack in {layout.root}")
-    stack = lifecycle.start(layout, os.environ, _say)
+    stack = lifecycle.start(layout, os.environ, say, without=without)
     port = stack.settings.port
     typer.echo(
         f"\n  Airflow    http://127.0.0.1:{port('AIRFLOW')}   user {airflow.ADMIN}, password in "
@@ -64,18 +81,17 @@ def _start(layout: Layout) -> Stack:
     return stack
 
 
-def _follow_reports(stack: Stack) -> None:
-    typer.echo("One line for each minute's report, some 20 s after the minute's end. Ctrl-C stops everything.")
+def published(stack: Stack, *, since: MinuteWindow) -> Iterator[PublishedReport | None]:
+    """What :func:`cli.reports.follow` yields, for this stack."""
     settings = ReportReadSettings(url=stack.settings["ETAR_API_URL"], read_token=stack.settings["ETAR_API_READ_TOKEN"])
     with api_client(settings) as client:
-        for report in follow(client, MinuteWindow.containing(datetime.now(UTC)).previous):
-            typer.echo(one_line(report))
+        yield from follow(client, since)
 
 
 def down(folder: Folder = DEFAULT_FOLDER) -> None:
     """Stop the stack; its data stays."""
     with errors_shown():
-        lifecycle.stop(existing_stack(folder), _say)
+        lifecycle.stop(existing_stack(folder), say)
 
 
 def status(as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) -> None:
@@ -140,6 +156,6 @@ def clean(
     if not yes:
         typer.confirm(f"Delete {layout.root} with all its data, logs and secrets?", abort=True)
     with errors_shown():
-        lifecycle.stop(existing_stack(folder), _say)
+        lifecycle.stop(existing_stack(folder), say)
     shutil.rmtree(layout.root)
     typer.echo(f"deleted {layout.root}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -48,8 +48,12 @@ class StackStatus:
         return asdict(self)
 
 
-def start(layout: Layout, environment: Mapping[str, str], progress: Progress) -> Stack:
-    """Start every part of the stack in ``layout`` that does not run yet, and return when all answer.
+def start(
+    layout: Layout, environment: Mapping[str, str], progress: Progress, *, without: Collection[str] = ()
+) -> Stack:
+    """Start every part of the stack in ``layout`` that does not run yet, but those named in ``without``.
+
+    Returns when all that were started answer.
 
     Raises:
         SettingsError, PortTakenError: nothing was started.
@@ -71,7 +75,7 @@ def start(layout: Layout, environment: Mapping[str, str], progress: Progress) ->
         what = "ready" if isinstance(node, Part) else "done"
         progress(f"[{time.monotonic() - began:5.1f} s] {node.name} {what}")
 
-    _in_order((*parts, *STEPS), bring_up)
+    _in_order((*(part for part in parts if part.name not in without), *STEPS), bring_up)
     return running
 
 

@@ -28,9 +28,15 @@ class MinuteWindow:
             raise NotOneMinuteError(
                 f"{self.start!r} has no time zone; a minute is named in UTC, e.g. 2026-11-21T10:31Z"
             )
-        if self.start.second or self.start.microsecond:
+        try:
+            start = self.start.astimezone(UTC)
+        except OverflowError as error:
+            raise NotOneMinuteError(f"{self.start.isoformat()} is out of range in UTC") from error
+        if start.second or start.microsecond:
             raise NotOneMinuteError(f"{self.start.isoformat()} is not the start of a minute")
-        object.__setattr__(self, "start", self.start.astimezone(UTC))
+        # Airflow hands over pendulum's subclass, whose arithmetic loses this time zone: keep a plain datetime.
+        plain = datetime(start.year, start.month, start.day, start.hour, start.minute, tzinfo=UTC)
+        object.__setattr__(self, "start", plain)
 
     @classmethod
     def containing(cls, instant: datetime) -> MinuteWindow:

@@ -26,6 +26,9 @@ def _environment(stack: Stack) -> dict[str, str]:
     return {
         "QUARKUS_HTTP_HOST": "127.0.0.1",
         "QUARKUS_HTTP_PORT": str(stack.settings.port("REGISTRY")),
+        # Its management interface would listen on port 9000 of every address: one stack a machine. 0: any free port.
+        "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
+        "QUARKUS_MANAGEMENT_PORT": "0",
         # On disk, not in memory (the default): a restart must not forget a schema that Kafka's records name.
         "APICURIO_STORAGE_KIND": "sql",
         "APICURIO_STORAGE_SQL_KIND": "h2",
