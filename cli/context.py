@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 from pydantic import ValidationError
@@ -43,6 +44,24 @@ def use_settings_of(folder: Path) -> None:
         return  # a cluster, say: everything comes from the environment, and what is missing is named there
     for name, value in stack.settings.starting_with("ETAR_").items():
         os.environ.setdefault(name, value)
+
+
+def in_stack(command: Callable[..., None]) -> Callable[..., None]:
+    """The same command with ``--dir``: it runs with that stack's settings."""
+    hints = get_type_hints(command, include_extras=True)
+    signature = inspect.signature(command)
+    parameters = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values()]
+    folder = inspect.Parameter("folder", inspect.Parameter.KEYWORD_ONLY, default=DEFAULT_FOLDER, annotation=Folder)
+
+    def with_folder(*, folder: Path, **arguments: Any) -> None:
+        use_settings_of(folder)
+        command(**arguments)
+
+    with_folder.__name__, with_folder.__doc__ = command.__name__, command.__doc__
+    # Typer reads a command's options from its signature.
+    with_folder.__signature__ = signature.replace(parameters=[*parameters, folder])  # type: ignore[attr-defined]
+    with_folder.__annotations__ = {p.name: p.annotation for p in [*parameters, folder]}
+    return with_folder
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from producer.run import produce
 
 from cli.context import DEFAULT_FOLDER, Folder, errors_shown, existing_stack, fail, use_settings_of
 from cli.reports import describe
@@ -16,6 +15,7 @@ from cli.verify import show
 from etar.minute import MINUTE, MinuteWindow
 from etar.report import PublishedReport
 from producer.options import Mix, ProduceOptions
+from producer.run import produce
 from stack.layout import Layout
 from stack.parts import Stack
 from stack.supervision import Supervisor
@@ -57,6 +57,8 @@ def _run(stack: Stack, *, rate: float, seed: int | None) -> bool:
         account=account_file,
     )
     account = produce(options)
+    if account.generated != options.total:
+        raise KeyboardInterrupt  # the producer took the Ctrl-C, ended cleanly and said so by its account
     typer.echo(
         f"sent: {account.acknowledged:,} acknowledged of {account.generated:,} generated, {account.duplicates:,} "
         f"duplicates and {account.malformed:,} bad records among them; the account is {account_file}\n"

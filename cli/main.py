@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import typer
-from producer.command import produce
 
 from cli import reports, stack
+from cli.context import in_stack
 from cli.demo import demo
 from cli.verify import verify
+from producer.command import produce
 
 app = typer.Typer(
     name="etar",
@@ -27,6 +28,6 @@ app.command(
 )(stack.exec_)
 app.command()(stack.clean)
 app.command()(demo)
-app.command()(produce)
+app.command()(in_stack(produce))
 app.command()(reports.report)
 app.command()(verify)

@@ -1,0 +1,120 @@
+"""The whole stack as a person starts it, on free ports and in a temporary folder, with three minutes of traffic."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from etar.minute import MinuteWindow
+from producer.account import Account
+from stack.configuration import read_settings
+from stack.layout import REPOSITORY, VENV_BIN, Layout
+from stack.parts import Stack
+from tests.conftest import stack_environment, temporary_folder
+
+MINUTES = 3
+RATE = 200
+
+
+@dataclass(frozen=True)
+class Etar:
+    """The ``etar`` command, run on one stack."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # What fixtures of other tests put into this process must not reach the stack.
+        return {k: v for k, v in os.environ.items() if not k.startswith("ETAR_")} | {"ETAR_DIR": str(self.folder)}
+
+    def run(self, *arguments: str, timeout: float = 300, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [str(VENV_BIN / "etar"), *arguments]
+        done = subprocess.run(
+            command, env=self.environment, cwd=REPOSITORY, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        if check and done.returncode:
+            pytest.fail(
+                f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+            )
+        return done
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """The command in the background; killed at the end if it still runs."""
+        process = subprocess.Popen(
+            [str(VENV_BIN / "etar"), *arguments],
+            env=self.environment,
+            cwd=REPOSITORY,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def json(self, *arguments: str, check: bool = True) -> dict:
+        return json.loads(self.run(*arguments, "--json", check=check).stdout)
+
+    @property
+    def stack(self) -> Stack:
+        layout = Layout.at(self.folder)
+        return Stack(layout, read_settings(layout.settings_file))
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What was sent: whole minutes from ``first`` up to ``end``, and the producer's own log of it."""
+
+    first: MinuteWindow
+    end: MinuteWindow
+    account: Account
+    account_file: Path
+    log: list[dict]
+
+
+@pytest.fixture(scope="session")
+def etar() -> Iterator[Etar]:
+    with temporary_folder() as folder:
+        command = Etar(folder)
+        settings = stack_environment() | {"ETAR_DEMO_RATE": "0"}
+        up = [str(VENV_BIN / "etar"), "up", "--detach", "--dir", str(folder)]
+        started = subprocess.run(
+            up, env=os.environ | settings, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
+        )
+        try:
+            assert started.returncode == 0, f"{started.stdout}\n{started.stderr}"
+            yield command
+        finally:
+            command.run("down", check=False)
+
+
+@pytest.fixture(scope="session")
+def traffic(etar: Etar, tmp_path_factory: pytest.TempPathFactory) -> Traffic:
+    """Three whole minutes with errors, duplicates and bad records, seeded."""
+    scratch = tmp_path_factory.mktemp("traffic")
+    account_file, log_file = scratch / "account.json", scratch / "events.jsonl"
+    etar.run(
+        "produce", "--rate", str(RATE), "--for", f"{MINUTES}m", "--start", "next-minute", "--seed", "20261121",
+        "--duplicates", "0.02", "--malformed", "0.01", "--account", str(account_file), "--event-log", str(log_file),
+        timeout=MINUTES * 60 + 180,
+    )  # fmt: skip
+    account = Account.read(account_file)
+    assert account.first_minute is not None
+    first = MinuteWindow.parse(account.first_minute)
+    return Traffic(
+        first=first,
+        end=MinuteWindow(first.start + timedelta(minutes=MINUTES)),
+        account=account,
+        account_file=account_file,
+        log=[json.loads(line) for line in log_file.read_text().splitlines()],
+    )

@@ -1,0 +1,240 @@
+"""One minute, end to end: the stack on real parts, from the producer's acknowledgements to the reports."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter, defaultdict
+from datetime import UTC, datetime, timedelta
+
+import psutil
+import pytest
+
+from etar.minute import MinuteWindow
+from etar.report import EVENT_TYPES
+from stack.parts import PARTS
+from stack.processes import left_behind
+from stack.waiting import wait_until
+from tests.e2e.conftest import MINUTES, RATE, Etar, Traffic
+
+REPORTED_WITHIN = 120
+
+
+def wait_for_report(etar: Etar, window: MinuteWindow) -> dict:
+    wait_until(
+        lambda: etar.run("report", "--minute", str(window), check=False).returncode == 0,
+        timeout=REPORTED_WITHIN,
+        what=f"the report of {window}",
+        interval=1,
+    )
+    return etar.json("report", "--minute", str(window))
+
+
+def expected_reports(log: list[dict]) -> dict[MinuteWindow, dict]:
+    """Reports computed from the producer's event log alone: no code of the pipeline, no part of the stack."""
+    kept = ("event", "late", "duplicate")
+    rows = [line for line in log if line["kind"] in kept]
+    rows_read: Counter[MinuteWindow] = Counter()
+    unique: dict[MinuteWindow, dict[str, dict]] = defaultdict(dict)
+    for row in rows:
+        window = MinuteWindow.containing(datetime.fromtimestamp(row["event_time"] / 1000, UTC))
+        rows_read[window] += 1
+        unique[window][row["event_id"]] = row
+    reports = {}
+    for window, events in unique.items():
+        types = {name: {"success": 0, "error": 0} for name in EVENT_TYPES}
+        for event in events.values():
+            types[event["event_type"]][event["status"]] += 1
+        reports[window] = {
+            "event_types": types,
+            "rows_read": rows_read[window],
+            "total_errors": sum(outcomes["error"] for outcomes in types.values()),
+            "total_events": len(events),
+            "unique_users": len({event["user_id"] for event in events.values()}),
+        }
+    return reports
+
+
+def test_status_says_what_runs(etar: Etar) -> None:
+    status = etar.json("status")
+    assert status["healthy"] is True
+    assert {part["name"] for part in status["parts"]} == {part.name for part in PARTS} - {"demo-producer"}
+    for part in status["parts"]:
+        assert set(part) == {"name", "state", "pid", "address", "memory_mb"}
+        assert psutil.pid_exists(part["pid"])
+        assert part["memory_mb"] > 5
+    assert sum(part["memory_mb"] for part in status["parts"]) < 4000
+
+
+def test_every_server_listens_on_loopback_only(etar: Etar) -> None:
+    listening = set()
+    for part in etar.json("status")["parts"]:
+        process = psutil.Process(part["pid"])
+        for member in [process, *process.children(recursive=True)]:
+            listening |= {c.laddr.ip for c in member.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    assert listening
+    assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_no_secret_in_the_process_list_or_the_logs(etar: Etar) -> None:
+    settings = etar.stack.settings
+    secrets = {name: v for name, v in settings.values.items() if name.endswith(("PASSWORD", "TOKEN", "SECRET", "_KEY"))}
+    assert len(secrets) >= 10
+    commands = " ".join(" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
+    logs = [path for path in etar.folder.rglob("*.log") if path.is_file()]
+    assert logs
+    for name, secret in secrets.items():
+        assert secret not in commands, name
+        assert not [log for log in logs if secret in log.read_text(errors="replace")], name
+
+
+def test_reports_equal_an_independent_count(etar: Etar, traffic: Traffic) -> None:
+    assert traffic.account.ok
+    assert traffic.account.acknowledged == RATE * 60 * MINUTES == len(traffic.log)
+    expected = expected_reports(traffic.log)
+    assert sorted(expected) == list(MinuteWindow.between(traffic.first, traffic.end))
+    for window, counts in expected.items():
+        report = wait_for_report(etar, window)
+        assert {name: report[name] for name in counts} == counts
+        assert report["revision"] == 1
+        assert report["source_object"].endswith(f"extracts/user_interactions/{window.slug}.parquet")
+
+
+def test_an_empty_minute_has_a_zero_report(etar: Etar, traffic: Traffic) -> None:
+    report = wait_for_report(etar, traffic.first.previous)
+    assert (report["total_events"], report["rows_read"], report["source_object"]) == (0, 0, None)
+    assert set(report["event_types"]) == set(EVENT_TYPES)
+
+
+def test_verify_proves_the_account(etar: Etar, traffic: Traffic) -> None:
+    wait_for_report(etar, traffic.end.previous)
+    range_ = ("--from", str(traffic.first), "--to", str(traffic.end))
+    verified = etar.json("verify", *range_, "--account", str(traffic.account_file))
+    assert verified["ok"] is True
+    assert verified["difference"] == 0
+    assert len(verified["minutes"]) == MINUTES
+    bad = sum(minute["dead_letters"] for minute in verified["minutes"])
+    rows = sum(minute["parquet_rows"] for minute in verified["minutes"])
+    assert bad == traffic.account.malformed > 0
+    assert rows + bad == traffic.account.acknowledged
+
+
+def test_verify_finds_a_missing_extract(etar: Etar, traffic: Traffic) -> None:
+    import boto3
+
+    settings = etar.stack.settings
+    store = boto3.client(
+        "s3",
+        endpoint_url=settings["ETAR_S3_ENDPOINT_URL"],
+        region_name="us-east-1",
+        aws_access_key_id=settings["ETAR_S3_ACCESS_KEY_ID"],
+        aws_secret_access_key=settings["ETAR_S3_SECRET_ACCESS_KEY"],
+    )
+    key = f"extracts/user_interactions/{traffic.first.slug}.parquet"
+    extract = store.get_object(Bucket="etar", Key=key)["Body"].read()
+    store.delete_object(Bucket="etar", Key=key)
+    try:
+        found = etar.run("verify", "--from", str(traffic.first), "--to", str(traffic.end), check=False)
+    finally:
+        store.put_object(Bucket="etar", Key=key, Body=extract)
+    assert found.returncode == 1
+    assert str(traffic.first) in found.stdout
+
+
+def test_dags_test_runs_one_past_minute(etar: Etar, traffic: Traffic) -> None:
+    window = traffic.first
+    run = etar.run("exec", "airflow", "dags", "test", "etar_pipeline", window.end.isoformat())
+    assert "state=success" in run.stdout + run.stderr
+    assert etar.json("report", "--minute", str(window))["revision"] == 1, "the same rows are the same revision"
+
+
+@pytest.mark.parametrize("instant", ["2026-11-21T10:31:30+00:00"])
+def test_dags_test_of_no_whole_minute_says_how_to_ask(etar: Etar, traffic: Traffic, instant: str) -> None:
+    run = etar.run("exec", "airflow", "dags", "test", "etar_pipeline", instant, check=False)
+    output = run.stdout + run.stderr
+    assert "state=success" not in output
+    assert "Give the END of the minute" in output
+
+
+def test_backfill_reports_the_same_again(etar: Etar, traffic: Traffic) -> None:
+    last = traffic.end.previous
+    created = etar.run(
+        "exec", "airflow", "backfill", "create", "--dag-id", "etar_pipeline",
+        "--from-date", traffic.first.start.isoformat(), "--to-date", last.start.isoformat(),
+        "--reprocess-behavior", "completed",
+    )  # fmt: skip
+    assert created.returncode == 0
+    wait_until(lambda: backfill_is_done(etar), timeout=240, what="the backfill to end", interval=2)
+    for window in MinuteWindow.between(traffic.first, traffic.end):
+        assert etar.json("report", "--minute", str(window))["revision"] == 1
+    assert etar.json("verify", "--from", str(traffic.first), "--to", str(traffic.end))["difference"] == 0
+
+
+def backfill_is_done(etar: Etar) -> bool:
+    import psycopg
+
+    settings = etar.stack.settings
+    with psycopg.connect(
+        host="127.0.0.1",
+        port=settings.port("POSTGRES"),
+        dbname="airflow",
+        user="airflow",
+        password=settings["ETAR_STACK_AIRFLOW_DATABASE_PASSWORD"],
+    ) as connection:
+        runs = connection.execute(
+            "SELECT d.state, count(*) FROM backfill_dag_run b JOIN dag_run d ON d.id = b.dag_run_id GROUP BY 1"
+        ).fetchall()
+    states = dict(runs)
+    assert "failed" not in states
+    return states == {"success": MINUTES}
+
+
+@pytest.mark.parametrize("name", ["warehouse", "sink", "report-api", "kafka"])
+def test_a_killed_part_comes_back_by_itself(etar: Etar, traffic: Traffic, name: str) -> None:
+    before = next(part for part in etar.json("status")["parts"] if part["name"] == name)
+    psutil.Process(before["pid"]).send_signal(signal.SIGKILL)
+
+    def back() -> bool:
+        status = etar.json("status", check=False)
+        part = next(part for part in status["parts"] if part["name"] == name)
+        return status["healthy"] and part["pid"] != before["pid"]
+
+    wait_until(back, timeout=90, what=f"{name} to come back", interval=1)
+
+
+def test_logs_of_a_part_are_shown(etar: Etar) -> None:
+    assert "Uvicorn running" in etar.run("logs", "report-api", "-n", "1000").stdout
+    unknown = etar.run("logs", "nothing", check=False)
+    assert unknown.returncode == 1
+    assert "airflow-scheduler" in unknown.stderr
+
+
+def test_everything_killed_at_once_loses_nothing(etar: Etar, traffic: Traffic) -> None:
+    """kill -9 of every process of the stack, and of the producer, in the middle of traffic and of a minute's run."""
+    wait_until(lambda: datetime.now(UTC).second < 30, timeout=60, what="the first half of a minute")
+    window = MinuteWindow.containing(datetime.now(UTC))
+    with etar.started("produce", "--rate", str(RATE)) as producer:
+        wait_until(lambda: datetime.now(UTC) >= window.end + timedelta(seconds=5), timeout=90, what="the minute's run")
+        producer.kill()
+        kill_everything(etar)
+    etar.run("up", "--detach")
+    end = window.next.next
+    for reported in MinuteWindow.between(traffic.first, end):
+        wait_for_report(etar, reported)
+    verified = etar.json("verify", "--from", str(traffic.first), "--to", str(end))
+    assert verified["difference"] == 0
+    rows = {minute["minute"]: minute["parquet_rows"] for minute in verified["minutes"][-2:]}
+    assert all(count > 0 for count in rows.values()), rows
+
+
+def kill_everything(etar: Etar) -> None:
+    victims = left_behind(etar.stack.layout)
+    assert len(victims) > 10
+    for victim in victims:
+        victim.send_signal(signal.SIGKILL)
+    psutil.wait_procs(victims, timeout=10)
+
+
+def test_down_leaves_no_process_behind(etar: Etar) -> None:
+    etar.run("down")
+    assert left_behind(etar.stack.layout) == []
+    assert etar.json("status", check=False)["healthy"] is False
