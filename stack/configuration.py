@@ -7,6 +7,7 @@ command sees what the running stack was started with.
 
 from __future__ import annotations
 
+import base64
 import os
 import secrets
 import socket
@@ -135,15 +136,14 @@ def _number(name: str, text: str) -> int:
 
 
 def _fernet_key() -> str:
-    import base64
-
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 def _kafka_cluster_id() -> str:
-    import base64
-
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    """A random UUID as Kafka writes it: base64, no padding, and no leading dash, which its tools take for an option."""
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return text
 
 
 def read_settings(file: Path) -> Settings:

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import secrets
+import shutil
 import string
 import tempfile
 import time
@@ -17,7 +18,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -38,9 +39,9 @@ from stack.chdb_http.errors import (
     UNKNOWN_SETTING,
     FrontError,
 )
-from stack.chdb_http.framing import BodyDecoder, choose_encoding
+from stack.chdb_http.framing import PIECE, BodyDecoder, choose_encoding
 from stack.chdb_http.sql import Statement, find_insert_data
-from stack.chdb_http.streaming import IN_MEMORY, Outgoing, pieces, piped
+from stack.chdb_http.streaming import Outgoing, piped
 
 log = logging.getLogger("chdb_http")
 
@@ -50,10 +51,11 @@ _KILL_AGAIN_SECONDS = 0.1
 
 # Parameters of the request itself, understood or of no meaning here. What is neither here nor in _REFUSED nor begins
 # with param_ is a setting. Session ids are ignored: clickhouse-connect makes one up for every client.
-_NOT_SETTINGS = frozenset(
-    "query database default_format query_id wait_end_of_query buffer_size enable_http_compression "
-    "client_protocol_version quota_key session_id session_timeout close_session stacktrace".split()
-)
+_NOT_SETTINGS = {
+    *("query", "database", "default_format", "query_id", "wait_end_of_query", "buffer_size", "stacktrace"),
+    *("enable_http_compression", "client_protocol_version", "quota_key"),
+    *("session_id", "session_timeout", "close_session"),
+}
 _REFUSED = {
     "user": (BAD_ARGUMENTS, "credentials in the URL end up in logs; send them in headers"),
     "password": (BAD_ARGUMENTS, "credentials in the URL end up in logs; send them in headers"),
@@ -105,14 +107,25 @@ class Front:
         self._limits = config.limits
         self._user, self._password = config.user.encode(), config.password.encode()
         self._slots = asyncio.Semaphore(config.limits.max_concurrent_queries)
+        self._active: set[asyncio.Task[Any]] = set()
+
+    async def idle(self) -> None:
+        """Returns when no request is under way."""
+        while self._active:
+            await asyncio.wait(self._active)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         exchange = Exchange(request, dict(request.query_params))
+        if (task := asyncio.current_task()) is not None:
+            self._active.add(task)
+            task.add_done_callback(self._active.discard)
         try:
             await self._answer(exchange, send)
-        except ClientDisconnect:
-            exchange.status = 499
+        except (ClientDisconnect, asyncio.CancelledError) as ended:
+            exchange.status = 499  # nginx's number for an answer that nobody waits for, or gets
+            if isinstance(ended, asyncio.CancelledError):
+                raise
         except FrontError as error:
             await self._refuse(exchange, error, send)
         except Exception:
@@ -127,19 +140,20 @@ class Front:
             await PlainTextResponse("Ok.\n")(request.scope, request.receive, send)
             return
         self._authenticate(request.headers)
-        with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as body:
+        with tempfile.TemporaryFile(dir=self._engine.spool) as body:
             await self._read(exchange, body)
-            exchange.sql, data_at = self._find_statement(body)
-            async with self._slot():
-                session = await asyncio.to_thread(self._engine.session, _options(exchange))
-                try:
-                    statement = await self._work(exchange, session, lambda: session.parse(exchange.sql))
-                    if data_at is None:
-                        await self._run(exchange, session, statement, send)
-                    else:
-                        await self._insert(exchange, session, statement, body, data_at, send)
-                finally:
-                    await asyncio.to_thread(session.close)
+            exchange.sql, data = self._find_statement(exchange.params.get("query", ""), body)
+            with data or contextlib.nullcontext():
+                async with self._slot():
+                    session = await asyncio.to_thread(self._engine.session, _options(exchange))
+                    try:
+                        statement = await self._work(exchange, session, lambda: session.parse(exchange.sql))
+                        if data is None:
+                            await self._run(exchange, session, statement, send)
+                        else:
+                            await self._insert(exchange, session, statement, data, send)
+                    finally:
+                        await asyncio.to_thread(session.close)
 
     def _authenticate(self, headers: Mapping[str, str]) -> None:
         """Constant time: how much of a guess is right must not show. Raises FrontError."""
@@ -158,7 +172,7 @@ class Front:
             )
 
     async def _read(self, exchange: Exchange, body: IO[bytes]) -> None:
-        """The whole request, decoded, into ``body``: query of the URL, line break, body.
+        """The whole body of the request, decoded, into ``body``.
 
         All of it is here before the engine sees any of it, so that a body that is cut off, broken or too large leaves
         nothing in a table.
@@ -166,12 +180,8 @@ class Front:
         request = exchange.request
         if (declared := request.headers.get("content-length", "")).isdecimal():
             self._check_size(int(declared))
-        is_form = request.headers.get("content-type", "").startswith("multipart/form-data")
-        if is_form:
+        if request.headers.get("content-type", "").startswith("multipart/form-data"):
             exchange.params |= await self._read_form(request)
-        if query := exchange.params.get("query"):
-            body.write(query.encode() + b"\n")
-        if is_form:
             return
         decoder = BodyDecoder(request.headers.get("content-encoding", "").strip().lower())
         async for chunk in request.stream():
@@ -193,19 +203,33 @@ class Front:
         if size > limit:
             raise FrontError(QUERY_IS_TOO_LARGE, f"The body is larger than {limit} bytes; nothing was inserted")
 
-    def _find_statement(self, body: IO[bytes]) -> tuple[str, int | None]:
-        """The statement, and where its data begins if it is an INSERT that brings its own."""
+    def _find_statement(self, query: str, body: IO[bytes]) -> tuple[str, IO[bytes] | None]:
+        """The statement, and a file of nothing but its data if it is an INSERT that brings its own.
+
+        As in ClickHouse the query of the URL, a line break and the body are one text.
+        """
         size, limit = body.tell(), self._limits.max_query_bytes
         body.seek(0)
-        head = body.read(limit)
+        prefix = query.encode() + b"\n" if query else b""
+        head = prefix + body.read(limit)
         found = find_insert_data(head)
-        if found is None and size > limit:
+        if found is None and len(prefix) + size > limit:
             raise FrontError(QUERY_IS_TOO_LARGE, f"The query is longer than {limit} bytes")
-        sql, data = found or (head, b"")
+        sql, start = found or (head, b"")
         try:
-            return sql.decode().strip(), None if found is None else len(head) - len(data)
+            text = sql.decode().strip()
         except UnicodeDecodeError as error:
             raise FrontError(BAD_ARGUMENTS, f"The query is not valid UTF-8: {error}") from error
+        if found is None:
+            return text, None
+        if len(head) - len(start) == len(prefix):  # the usual way: all of the body is data
+            body.flush()
+            return text, body
+        data = tempfile.TemporaryFile(dir=self._engine.spool)  # noqa: SIM115 - the caller closes it
+        data.write(start)
+        shutil.copyfileobj(body, data)
+        data.flush()
+        return text, data
 
     @contextlib.asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -224,12 +248,11 @@ class Front:
             self._slots.release()
 
     async def _insert(
-        self, exchange: Exchange, session: Session, statement: Statement, body: IO[bytes], data_at: int, send: Send
+        self, exchange: Exchange, session: Session, statement: Statement, data: IO[bytes], send: Send
     ) -> None:
-        body.seek(data_at)
         # The data is complete: it goes in even if the client does not wait for the answer.
         progress = await self._work(
-            exchange, session, lambda: session.insert(statement, pieces(body)), stop_when_gone=False
+            exchange, session, lambda: session.insert(statement, data.fileno()), stop_when_gone=False
         )
         await self._reply(exchange, send, b"", progress=progress)
 
@@ -248,6 +271,7 @@ class Front:
             lambda progress: self._headers(exchange, progress),
             encoding=exchange.encoding,
             wait_for_end=_flag(params, "wait_end_of_query"),
+            spool=self._engine.spool,
         )
 
         def write(pipe: int) -> asyncio.Future[Progress]:
@@ -257,7 +281,7 @@ class Front:
 
         try:
             async with piped(write) as (rows, outcome):
-                while chunk := await rows.read(1 << 20):
+                while chunk := await rows.read(PIECE):
                     await outgoing.write(chunk)
                 progress = await outcome
             await outgoing.finish(progress)
@@ -281,7 +305,8 @@ class Front:
         working = asyncio.get_running_loop().run_in_executor(None, function)
         watching = asyncio.create_task(_gone(exchange.request))
         try:
-            await asyncio.wait([working, watching] if stop_when_gone else [working], return_when="FIRST_COMPLETED")
+            waited: list[asyncio.Future[Any]] = [working, watching] if stop_when_gone else [working]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
                 await self._stop(session, working)
                 raise ClientDisconnect
@@ -393,6 +418,10 @@ def create_app(engine: Engine, config: Config) -> Starlette:
         threads = ThreadPoolExecutor(2 * config.limits.max_concurrent_queries + 4, thread_name_prefix="chdb")
         asyncio.get_running_loop().set_default_executor(threads)
         yield
+        # The server has cancelled by now what outlasted its time. Those tasks are stopping their queries, and the
+        # loop must not end under them: the engine would be closed with a query in it.
+        await front.idle()
 
-    routes = [Route("/ping", ping), Route("/", Front(engine, config), methods=["GET", "POST"])]
+    front = Front(engine, config)
+    routes = [Route("/ping", ping), Route("/", front, methods=["GET", "POST"])]
     return Starlette(routes=routes, exception_handlers={404: not_found}, lifespan=lifespan)

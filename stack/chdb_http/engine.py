@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -67,6 +67,9 @@ class Engine:
             raise EngineUnavailableError(f"chDB does not start on {config.path}: {error}") from error
         for name in config.databases:
             self._anchor.query(f"CREATE DATABASE IF NOT EXISTS {quote_name(name)}")
+        # Bodies wait here and not in /tmp, which may be memory. Files in it have no name and vanish with the process.
+        self.spool = config.path / "spool"
+        self.spool.mkdir(exist_ok=True)
         self.timezone = _text(self._anchor.query("SELECT timezone()", "TSVRaw"))
         names = _text(self._anchor.query("SELECT name FROM system.table_functions", "TSVRaw"))
         self.policy = Policy(frozenset(names.split("\n")))
@@ -120,7 +123,12 @@ class Session:
 
     def parse(self, sql: str) -> Statement:
         """The statement as the engine understands it. Raises FrontError: syntax, several statements, not allowed."""
-        statement = take_apart(_text(self._query(f"SELECT formatQuerySingleLine({quote_text(sql)})", "TSVRaw")))
+        try:
+            canonical = _text(self._query(f"SELECT formatQuerySingleLine({quote_text(sql)})", "TSVRaw"))
+        except FrontError as error:
+            message = str(error.args[0]).partition(": In scope SELECT formatQuerySingleLine")[0]
+            raise FrontError(error.code, message) from None
+        statement = take_apart(canonical)
         self._policy.check(statement)
         return statement
 
@@ -136,20 +144,16 @@ class Session:
         sql = f"{statement.body} INTO OUTFILE '/dev/fd/{pipe}' TRUNCATE FORMAT {quote_name(format_)}{statement.tail}"
         return _progress(self._query(sql, "Null"))
 
-    def insert(self, statement: Statement, data: Iterable[bytes]) -> Progress:
-        """Insert ``data``, in the statement's format; nothing of it is in the table where this raises FrontError.
+    def insert(self, statement: Statement, file: int) -> Progress:
+        """Insert the file open as descriptor ``file``, from its beginning, in the statement's format.
 
-        That holds up to the size of one block of the engine (about a million rows): a block before the one at
-        fault stays, as in ClickHouse.
+        Nothing of it is in the table where this raises FrontError. That holds up to the size of one block of the
+        engine (about a million rows): blocks before the one at fault stay, as in ClickHouse.
         """
-        try:
-            with self._connection.send_insert(statement.body, statement.format or "Values") as inserter:
-                for piece in data:
-                    inserter.append(piece)
-                result = inserter.finish()
-        except RuntimeError as error:
-            raise FrontError.of_engine(error) from error
-        return Progress(written_rows=result.rows_written, written_bytes=result.bytes_written)
+        # Not send_insert: its finish() reports rows as written that the table refused (too many partitions, a
+        # constraint, a materialized view that fails).
+        done = _progress(self._query(statement.reading(f"/dev/fd/{file}")))
+        return Progress(written_rows=done.read_rows, written_bytes=done.read_bytes)
 
     def _query(self, sql: str, format_: str = "Null") -> Any:
         try:
@@ -178,11 +182,12 @@ def _progress(result: Any) -> Progress:
 
 def _lock_directory(path: Path) -> int:
     """Hold a lock beside the engine's own, before anything in the directory is touched; returns its descriptor."""
-    lock = os.open(path / "chdb_http.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        with (path / "status").open("ab") as engines_own:  # its lock, taken by any process that has chDB open on it
+            fcntl.flock(engines_own, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = os.open(path / "chdb_http.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
+    except BlockingIOError as error:
         raise EngineUnavailableError(f"The directory {path} is in use by another process") from error
     return lock
 

@@ -21,17 +21,20 @@ _ZSTD_SLICE = 4096
 class Frame(Protocol):
     """One compressed frame being decoded, in the manner of ``bz2.BZ2Decompressor``."""
 
-    eof: bool
-    needs_input: bool
-    unused_data: bytes | None
-
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes | None: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 class _GzipFrame:
+    needs_input = True
+
     def __init__(self) -> None:
         self._inflate = zlib.decompressobj(wbits=31)
-        self.needs_input = True
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         out = self._inflate.decompress(self._inflate.unconsumed_tail + data, max_length)

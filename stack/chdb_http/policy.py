@@ -32,18 +32,19 @@ _FIXED_SETTINGS = (
     "output_format_schema",
 )
 
-_VERBS = frozenset(
-    "SELECT WITH ( SHOW DESCRIBE EXISTS EXPLAIN CHECK KILL INSERT CREATE ALTER DROP UNDROP TRUNCATE RENAME EXCHANGE "
-    "OPTIMIZE DELETE UPDATE DETACH".split()
-)
+_VERBS = {
+    *("SELECT", "WITH", "(", "SHOW", "DESCRIBE", "EXISTS", "EXPLAIN", "CHECK", "KILL", "INSERT", "DELETE", "UPDATE"),
+    *("CREATE", "ALTER", "DROP", "UNDROP", "TRUNCATE", "RENAME", "EXCHANGE", "OPTIMIZE", "DETACH"),
+}
 _SESSION_VERBS = {"SET", "USE"}
 
 # Table functions that stay inside the engine. All others that it has are refused, also those of later versions.
-_SAFE_TABLE_FUNCTIONS = frozenset(
-    "dictionary format generate_series generateseries generaterandom merge mergetreeindex mergetreeprojection null "
-    "numbers numbers_mt primes sqlstandardvalues values view zeros zeros_mt".split()
-)
-_REFUSED_FUNCTIONS = frozenset({"file", "disk", "catboostevaluate"})
+_SAFE_TABLE_FUNCTIONS = {
+    *("dictionary", "format", "generate_series", "generateseries", "generaterandom", "merge", "mergetreeindex"),
+    *("mergetreeprojection", "null", "numbers", "numbers_mt", "primes", "sqlstandardvalues", "values", "view"),
+    *("zeros", "zeros_mt"),
+}
+_REFUSED_FUNCTIONS = {"file", "disk", "catboostevaluate"}
 
 _SAFE_ENGINES = re.compile(
     r"(?:Aggregating|Coalescing|Collapsing|Graphite|Replacing|Summing|VersionedCollapsing)?MergeTree"

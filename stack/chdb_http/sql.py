@@ -68,7 +68,7 @@ def find_insert_data(head: bytes) -> tuple[bytes, bytes] | None:
         elif token.depth == 0 and before == "FORMAT":
             data = head[token.end :].lstrip(b" \t\f")
             return head[: token.end], data.removeprefix(b"\r").removeprefix(b"\n")
-        before = word
+        before = word if token.depth == 0 else "name"
     return None
 
 
@@ -85,7 +85,16 @@ class Statement:
     @property
     def text(self) -> str:
         """The whole statement."""
-        return self.body if self.format is None else f"{self.body} FORMAT {self.format}{self.tail}"
+        return self.body if self.format is None else f"{self.body} FORMAT `{self.format}`{self.tail}"
+
+    def reading(self, file: str) -> str:
+        """An INSERT with its data in ``file``; the grammar wants that before the SETTINGS clause."""
+        raw = self.body.encode()
+        # The first words are INSERT INTO and a table, whatever its name.
+        found = (t.start for t in self.tokens[3:] if t.text == "SETTINGS" and t.depth == 0)
+        at = next(found, len(raw))
+        head, settings = raw[:at].decode().rstrip(), raw[at:].decode()
+        return f"{head} FROM INFILE '{file}' COMPRESSION 'none' {settings} FORMAT `{self.format}`"
 
     @property
     def returns_rows(self) -> bool:
@@ -102,7 +111,8 @@ def take_apart(canonical: str) -> Statement:
     # The formatter writes keywords in capitals and the FORMAT clause last but for SETTINGS.
     for keyword, name, *after in (found[i : i + 3] for i in range(len(found) - 2, 0, -1)):
         follows = not after or after[0].text == "SETTINGS"
-        if keyword.text == "FORMAT" and keyword.depth == 0 and keyword.kind == name.kind == "word" and follows:
+        # Names that are keywords elsewhere, such as Values and Null, are in backticks.
+        if keyword.text == "FORMAT" and keyword.depth == 0 and name.kind in {"word", "quoted"} and follows:
             body, tail = raw[: keyword.start].decode().rstrip(), raw[name.end :].decode()
-            return Statement(found[0].text.upper(), body, name.text, tail, found)
+            return Statement(found[0].text.upper(), body, name.text.strip("`"), tail, found)
     return Statement(found[0].text.upper(), canonical.strip(), None, "", found)

@@ -7,8 +7,8 @@ import contextlib
 import fcntl
 import os
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import IO
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 from starlette.types import Send
 
@@ -16,16 +16,11 @@ from stack.chdb_http.engine import Progress
 from stack.chdb_http.errors import FrontError
 from stack.chdb_http.framing import PIECE, exception_trailer, new_encoder
 
-IN_MEMORY = 4 << 20
-"""Bytes of a request or of a held-back response that stay in memory; the rest goes to a temporary file."""
+_IN_MEMORY = 4 << 20
+"""Bytes of a held-back response that stay in memory; the rest goes to a temporary file."""
 
 _HELD_BACK = 1 << 20
 """Bytes of result held back before the status is sent, as in ClickHouse: an error among them is a clean error."""
-
-
-def pieces(file: IO[bytes]) -> Iterator[bytes]:
-    """The rest of a file, ``PIECE`` bytes at a time."""
-    return iter(lambda: file.read(PIECE), b"")
 
 
 @contextlib.asynccontextmanager
@@ -65,6 +60,7 @@ class Outgoing:
     """One response body, begun as late as the client allows, so that most errors still have a status of their own.
 
     ``headers`` is called when the response starts: with the progress if the result is complete by then.
+    What has to wait and is large waits in the directory ``spool``.
     """
 
     def __init__(
@@ -74,12 +70,13 @@ class Outgoing:
         *,
         encoding: str | None,
         wait_for_end: bool,
+        spool: Path,
     ) -> None:
         self._send = send
         self._headers = headers
         self._encoder = new_encoder(encoding) if encoding else None
         self._held_back = None if wait_for_end else _HELD_BACK
-        self._hold = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed in close()
+        self._hold = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(spool))  # noqa: SIM115 - closed in close()
         self.started = False
         self.sent = 0
 
@@ -127,7 +124,7 @@ class Outgoing:
 
     async def _release(self) -> None:
         self._hold.seek(0)
-        for piece in pieces(self._hold):
+        while piece := self._hold.read(PIECE):
             await self._send_body(piece)
         self._hold.seek(0)
         self._hold.truncate()
