@@ -88,6 +88,16 @@ class ReportApiSettings(BaseSettings):
     max_body_bytes: int = Field(default=1024 * 1024, gt=0)
 
 
+class DashboardSettings(BaseSettings):
+    """How the dashboard keeps up with the reports."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_DASHBOARD_", frozen=True)
+
+    refresh_seconds: float = Field(default=5.0, gt=0, description="How often the page asks for new reports")
+    overdue_seconds: float = Field(default=150.0, gt=0, description="Age of the newest minute's end that is too old")
+    history_minutes: int = Field(default=180, ge=1, le=1440, description="Reports in the chart over time")
+
+
 class PipelineSettings(BaseSettings):
     """When a minute is taken, and which event times are believed."""
 
@@ -96,12 +106,17 @@ class PipelineSettings(BaseSettings):
     start_date: AwareDatetime = Field(description="First minute that is reported: the time of deployment")
     max_active_runs: int = Field(default=3, ge=1)
     grace_seconds: float = Field(default=2.0, ge=0, description="Wait after a minute's end before its offsets are read")
+    settle_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest wait of one try for the sink")
     horizon_hours: float = Field(default=24.0, gt=0, description="Events older than this on arrival are bad records")
     max_ahead_seconds: float = Field(default=300.0, ge=0, description="Event times further ahead are bad records")
 
     @property
     def grace(self) -> timedelta:
         return timedelta(seconds=self.grace_seconds)
+
+    @property
+    def settle_timeout(self) -> timedelta:
+        return timedelta(seconds=self.settle_timeout_seconds)
 
     @property
     def horizon(self) -> timedelta:

@@ -1,0 +1,69 @@
+"""What the routes ask for: a connection, a token of the right kind, an instant, a stream."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, HTTPException, Query, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+from pydantic import AfterValidator, BeforeValidator
+
+from dashboard.api.security import Access, MissingTokenError, Tokens, WrongTokenError
+from etar.minute import MinuteWindow
+from etar.streams import USER_INTERACTIONS
+
+# A database that accepts connections but answers nothing must not hold requests for ever.
+DATABASE_SECONDS = 8.0
+
+
+async def _connection(request: Request) -> AsyncIterator[AsyncConnection[Any]]:
+    pool: AsyncConnectionPool[AsyncConnection[Any]] = request.app.state.pool
+    async with asyncio.timeout(DATABASE_SECONDS), pool.connection() as connection:
+        yield connection
+
+
+def _requires(access: Access) -> Callable[..., None]:
+    scheme = HTTPBearer(
+        scheme_name=f"{access}Token", description=f"The token that allows to {access} reports", auto_error=False
+    )
+
+    def check(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(scheme)]) -> None:
+        tokens: Tokens = request.app.state.tokens
+        try:
+            tokens.require(access, credentials.credentials if credentials else None)
+        except MissingTokenError as error:
+            raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from error
+        except WrongTokenError as error:
+            raise HTTPException(403, str(error)) from error
+
+    return check
+
+
+def _parse_instant(value: object) -> datetime:
+    try:
+        instant = datetime.fromisoformat(str(value))
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise ValueError(
+            f"{value!r} is not an instant with its time zone; write it like 2026-11-21T10:31Z (a + is %2B in a URL)"
+        )
+    return instant
+
+
+def _aligned(instant: datetime) -> datetime:
+    return MinuteWindow(instant).start
+
+
+# `scope="function"`: the connection is back in the pool before a slow client has read its answer.
+Connection = Annotated[AsyncConnection[Any], Depends(_connection, scope="function")]
+MayRead = Depends(_requires(Access.READ))
+MayWrite = Depends(_requires(Access.WRITE))
+Instant = Annotated[datetime, BeforeValidator(_parse_instant)]
+Minute = Annotated[Instant, AfterValidator(_aligned)]
+StreamName = Annotated[
+    str, Query(min_length=1, max_length=200, description="Event stream", examples=[USER_INTERACTIONS.name])
+]

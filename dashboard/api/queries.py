@@ -1,0 +1,116 @@
+"""Every SQL statement of the report API, each with bound parameters, each as one function of a connection."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+
+from etar.report import PublishedReport, Report
+
+_COLUMNS = "content, revision, published_at"
+
+# Posts of one minute go one after the other; posts of different minutes do not wait for each other. Each statement
+# after the lock sees what the last holder committed (READ COMMITTED).
+_LOCK_MINUTE = """
+    SELECT pg_advisory_xact_lock(hashtextextended(%(stream)s, extract(epoch FROM %(minute)s::timestamptz)::bigint))
+"""
+
+# Content is compared as jsonb: the order of keys does not matter.
+_CURRENT_IF_SAME = f"""
+    SELECT {_COLUMNS} FROM (
+        SELECT {_COLUMNS} FROM reports
+        WHERE stream = %(stream)s AND minute = %(minute)s
+        ORDER BY revision DESC LIMIT 1
+    ) AS latest
+    WHERE content = %(content)s
+"""
+
+_INSERT_NEXT = f"""
+    INSERT INTO reports (stream, minute, revision, content)
+    SELECT %(stream)s, %(minute)s, coalesce(max(revision), 0) + 1, %(content)s
+    FROM reports WHERE stream = %(stream)s AND minute = %(minute)s
+    RETURNING {_COLUMNS}
+"""
+
+_NEWEST = f"""
+    SELECT {_COLUMNS} FROM reports
+    WHERE stream = %(stream)s
+    ORDER BY minute DESC, revision DESC LIMIT 1
+"""
+
+_OF_MINUTE = f"""
+    SELECT {_COLUMNS} FROM reports
+    WHERE stream = %(stream)s AND minute = %(minute)s
+      AND (%(revision)s::integer IS NULL OR revision = %(revision)s)
+    ORDER BY revision DESC LIMIT 1
+"""
+
+_BETWEEN = f"""
+    SELECT {_COLUMNS} FROM (
+        SELECT DISTINCT ON (minute) minute, {_COLUMNS} FROM reports
+        WHERE stream = %(stream)s
+          AND minute >= coalesce(%(start)s::timestamptz, '-infinity')
+          AND minute < coalesce(%(end)s::timestamptz, 'infinity')
+        ORDER BY minute DESC, revision DESC LIMIT %(limit)s
+    ) AS newest
+    ORDER BY minute
+"""
+
+
+async def publish(connection: AsyncConnection[Any], report: Report) -> tuple[PublishedReport, bool]:
+    """Keep a report, and say whether that made a new revision of its minute.
+
+    The content that the minute already has is no new revision. Content that an *earlier* revision had is: whoever posts
+    computed it from what is there now, and the newest computation is the one that has to be served. Committed on return.
+    """
+    parameters = {
+        "stream": report.stream,
+        "minute": report.minute,
+        "content": Jsonb(report.model_dump(mode="json")),
+    }
+    async with connection.transaction():
+        await connection.execute(_LOCK_MINUTE, parameters)
+        known = await _fetch(connection, _CURRENT_IF_SAME, parameters)
+        if known:
+            return known[0], False
+        return (await _fetch(connection, _INSERT_NEXT, parameters))[0], True
+
+
+async def newest(connection: AsyncConnection[Any], stream: str) -> PublishedReport | None:
+    """The latest revision of the newest minute, whenever it arrived."""
+    found = await _fetch(connection, _NEWEST, {"stream": stream})
+    return found[0] if found else None
+
+
+async def of_minute(
+    connection: AsyncConnection[Any], stream: str, minute: datetime, revision: int | None = None
+) -> PublishedReport | None:
+    """One revision of a minute's report; the latest unless told."""
+    found = await _fetch(connection, _OF_MINUTE, {"stream": stream, "minute": minute, "revision": revision})
+    return found[0] if found else None
+
+
+async def between(
+    connection: AsyncConnection[Any], stream: str, start: datetime | None, end: datetime | None, limit: int
+) -> list[PublishedReport]:
+    """Latest revisions of the newest ``limit`` minutes in ``[start, end)``, oldest first."""
+    return await _fetch(connection, _BETWEEN, {"stream": stream, "start": start, "end": end, "limit": limit})
+
+
+async def check(connection: AsyncConnection[Any]) -> None:
+    """Raise what any other query would raise if the database were away or its tables missing."""
+    await connection.execute("SELECT 1 FROM reports LIMIT 1")
+
+
+async def _fetch(connection: AsyncConnection[Any], query: str, parameters: dict[str, Any]) -> list[PublishedReport]:
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(query.encode(), parameters)
+        return [_report(row) for row in await cursor.fetchall()]
+
+
+def _report(row: DictRow) -> PublishedReport:
+    return PublishedReport(**row["content"], revision=row["revision"], published_at=row["published_at"])

@@ -1,0 +1,88 @@
+"""The page: ``streamlit run dashboard/ui/app.py``. Arranges what the client, freshness and figures give it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import streamlit as st
+
+from dashboard.ui import figures, freshness
+from dashboard.ui.client import Feed, ReportClient, Snapshot
+from etar.report import PublishedReport
+from etar.settings import DashboardSettings, ReportReadSettings, get_settings
+
+_CHART = {"displayModeBar": False}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@st.cache_resource(show_spinner=False)
+def feed() -> Feed:
+    """One for all viewers: who comes while the API is away still sees its last answer."""
+    client = ReportClient(get_settings(ReportReadSettings))
+    return Feed(partial(client.newest, get_settings(DashboardSettings).history_minutes), now)
+
+
+def show_notice(snapshot: Snapshot) -> None:
+    overdue_after = timedelta(seconds=get_settings(DashboardSettings).overdue_seconds)
+    notice = freshness.notice(snapshot, now=now(), overdue_after=overdue_after)
+    with st.container(key="notice"):
+        if notice is None:
+            return
+        show = {
+            freshness.Level.INFO: partial(st.info, icon=":material/hourglass_empty:"),
+            freshness.Level.WARNING: partial(st.warning, icon=":material/schedule:"),
+            freshness.Level.ERROR: partial(st.error, icon=":material/cloud_off:"),
+        }[notice.level]
+        show(notice.text)
+
+
+def show_metrics(report: PublishedReport) -> None:
+    metrics = {
+        "minute": ("Minute (UTC)", f"{report.minute:%H:%M}", f"[{report.window}, {report.window.next})"),
+        "events": ("Events", f"{report.total_events:,}", "Unique events: one that was sent twice counts once"),
+        "errors": ("Errors", f"{report.total_errors:,}", "Events with status error"),
+        "error-rate": ("Error rate", f"{report.error_rate:.2%}", "Errors / events"),
+        "unique-users": ("Unique users", f"{report.unique_users:,}", "Different users with at least one event"),
+        "revision": ("Revision", f"{report.revision}", "Above 1: late events changed this minute's report"),
+    }
+    with st.container(key="metrics", horizontal=True):
+        for key, (name, value, meaning) in metrics.items():
+            with st.container(key=f"metric-{key}", width="stretch"):
+                st.metric(name, value, help=meaning, border=True)
+
+
+def show_charts(reports: tuple[PublishedReport, ...]) -> None:
+    newest = reports[-1]
+    recent = figures.recent(reports, timedelta(minutes=get_settings(DashboardSettings).history_minutes))
+    left, right = st.columns(2, gap="medium")
+    with left, st.container(border=True, key="event-types"):
+        st.subheader("Newest minute by event type", anchor=False)
+        st.plotly_chart(figures.event_types(newest), key="event-types-chart", config=_CHART)
+    with right, st.container(border=True, key="history"):
+        st.subheader(f"Last {freshness.words(newest.window.end - recent[0].minute)}", anchor=False)
+        st.plotly_chart(figures.history(recent), key="history-chart", config=_CHART)
+
+
+@st.fragment(run_every=get_settings(DashboardSettings).refresh_seconds)
+def live() -> None:
+    snapshot = feed().poll()
+    show_notice(snapshot)
+    newest = snapshot.newest
+    if newest is None:
+        return
+    show_metrics(newest)
+    with st.container(key="last-updated"):
+        st.caption(
+            f"Last updated {newest.published_at:%Y-%m-%d %H:%M:%S} UTC · "
+            f"API last answered {snapshot.taken_at:%H:%M:%S} UTC · stream {newest.stream}"
+        )
+    show_charts(snapshot.reports)
+
+
+st.set_page_config(page_title="etar", layout="wide")
+st.title("etar · one report a minute", anchor=False)
+live()

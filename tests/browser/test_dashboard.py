@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Locator, Page, expect
+
+from etar.minute import MinuteWindow
+from etar.report import Report
+from etar.settings import ReportStoreSettings
+from tests.browser.conftest import dashboard
+from tests.conftest import free_ports
+from tests.integration.dashboard.serving import RunningApi, serving
+from tests.unit.dashboard.samples import a_report
+
+expect.set_options(timeout=30_000)
+
+
+def minutes_ago(count: int) -> MinuteWindow:
+    return MinuteWindow(MinuteWindow.containing(datetime.now(UTC)).start - timedelta(minutes=count))
+
+
+def publish(api: RunningApi, report: Report) -> None:
+    assert api.writer.post("/report", json=report.model_dump(mode="json")).status_code == 201
+
+
+def metric(page: Page, name: str) -> Locator:
+    return page.locator(f".st-key-metric-{name}").get_by_test_id("stMetricValue")
+
+
+def notice(page: Page) -> Locator:
+    return page.locator(".st-key-notice").get_by_test_id("stAlert")
+
+
+def test_the_newest_report_is_shown_in_numbers_and_charts(
+    page: Page, empty_store: ReportStoreSettings, tmp_path: Path
+) -> None:
+    with serving(empty_store, tmp_path / "api.log") as api, dashboard(api.url, tmp_path / "ui.log") as url:
+        newest = minutes_ago(1)
+        publish(api, a_report(newest, views=500, view_errors=1))
+        publish(api, a_report(newest, views=12_345, view_errors=67))
+        publish(api, a_report(newest.previous.previous, views=9))
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+
+        page.goto(url)
+
+        expect(metric(page, "minute")).to_have_text(f"{newest.start:%H:%M}")
+        expect(metric(page, "events")).to_have_text("12,422")
+        expect(metric(page, "errors")).to_have_text("67")
+        expect(metric(page, "error-rate")).to_have_text("0.54%")
+        expect(metric(page, "unique-users")).to_have_text("6,211")
+        expect(metric(page, "revision")).to_have_text("2")
+        bars = page.locator(".st-key-event-types .js-plotly-plot")
+        expect(bars).to_contain_text("12,412 · 67 errors")
+        expect(bars).to_contain_text("Add to cart")
+        # One bar of each of the six types, once for success and once for error.
+        expect(bars.locator(".barlayer .trace")).to_have_count(2)
+        expect(bars.locator(".barlayer .point")).to_have_count(12)
+        lines = page.locator(".st-key-history .js-plotly-plot")
+        expect(lines.locator(".scatterlayer .trace")).to_have_count(2)
+        expect(page.locator(".st-key-history")).to_contain_text("Last 3 min")
+        expect(page.locator(".st-key-last-updated")).to_contain_text(f"Last updated {datetime.now(UTC):%Y-%m-%d}")
+        expect(notice(page)).to_have_count(0)
+
+        elsewhere = [each for each in asked if urlsplit(each).hostname not in ("127.0.0.1", None)]
+        assert elsewhere == []
+
+
+def test_reports_appear_without_a_reload_and_overdue_ones_are_named(
+    page: Page, empty_store: ReportStoreSettings, tmp_path: Path
+) -> None:
+    with serving(empty_store, tmp_path / "api.log") as api, dashboard(api.url, tmp_path / "ui.log") as url:
+        page.goto(url)
+        expect(notice(page)).to_contain_text("No reports yet")
+        page.evaluate("window.notReloaded = true")
+
+        old, new = minutes_ago(10), minutes_ago(1)
+        publish(api, a_report(old, views=100))
+        expect(metric(page, "events")).to_have_text("114")
+        expect(notice(page)).to_contain_text("Reports are overdue")
+        expect(notice(page)).to_contain_text(str(old))
+
+        publish(api, a_report(new, views=200))
+        expect(metric(page, "events")).to_have_text("214")
+        expect(notice(page)).to_have_count(0)
+
+        publish(api, a_report(new, views=201))
+        expect(metric(page, "revision")).to_have_text("2")
+        expect(metric(page, "events")).to_have_text("215")
+        assert page.evaluate("window.notReloaded") is True
+
+
+def test_an_api_that_is_away_is_named_while_its_last_numbers_stay(
+    page: Page, empty_store: ReportStoreSettings, tmp_path: Path
+) -> None:
+    port = free_ports(1)[0]
+    with dashboard(f"http://127.0.0.1:{port}", tmp_path / "ui.log") as url:
+        with serving(empty_store, tmp_path / "api.log", port=port) as api:
+            publish(api, a_report(minutes_ago(1), views=300))
+            page.goto(url)
+            expect(metric(page, "events")).to_have_text("314")
+            expect(notice(page)).to_have_count(0)
+
+        expect(notice(page)).to_contain_text("The report API is away")
+        expect(notice(page)).to_contain_text("Below is what it said at")
+        expect(metric(page, "events")).to_have_text("314")
+
+        page.reload()  # who comes now sees the last numbers too
+        expect(notice(page)).to_contain_text("The report API is away")
+        expect(metric(page, "events")).to_have_text("314")
+
+        with serving(empty_store, tmp_path / "api.log", port=port) as api:
+            publish(api, a_report(minutes_ago(1), views=301))
+            expect(metric(page, "events")).to_have_text("315")
+            expect(notice(page)).to_have_count(0)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from etar.report import PublishedReport, Report
+from tests.integration.dashboard.serving import RunningApi
+
+STATUSES = {
+    ("post", "/report"): {"200", "201", "400", "401", "403", "413", "422", "503"},
+    ("get", "/report"): {"200", "401", "403", "404", "422", "503"},
+    ("get", "/reports"): {"200", "401", "403", "422", "503"},
+    ("get", "/health"): {"200", "503"},
+}
+OPERATIONS = sorted(STATUSES)
+
+
+@pytest.fixture(scope="module")
+def openapi(api: RunningApi) -> Any:
+    return api.stranger.get("/openapi.json").json()
+
+
+def test_every_operation_is_described(openapi: Any) -> None:
+    assert {(method, path) for path, item in openapi["paths"].items() for method in item} == set(STATUSES)
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_every_status_has_a_description_and_a_model(openapi: Any, method: str, path: str) -> None:
+    operation = openapi["paths"][path][method]
+
+    assert set(operation["responses"]) == STATUSES[method, path]
+    assert operation["summary"]
+    assert operation["description"]
+    for response in operation["responses"].values():
+        assert response["description"]
+        assert response["content"]["application/json"]["schema"]
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_every_operation_names_the_token_it_needs(openapi: Any, method: str, path: str) -> None:
+    security = openapi["paths"][path][method].get("security")
+
+    if path == "/health":
+        assert security is None
+    else:
+        assert security == [{"writeToken" if method == "post" else "readToken": []}]
+    assert {name: scheme["scheme"] for name, scheme in openapi["components"]["securitySchemes"].items()} == {
+        "readToken": "bearer",
+        "writeToken": "bearer",
+    }
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_every_parameter_is_described(openapi: Any, method: str, path: str) -> None:
+    for parameter in openapi["paths"][path][method].get("parameters", []):
+        assert parameter["description"], parameter
+
+
+def test_the_examples_are_what_they_are_examples_of(openapi: Any) -> None:
+    post = openapi["paths"]["/report"]["post"]
+    (request,) = post["requestBody"]["content"]["application/json"]["examples"].values()
+    answers = [post["responses"][status]["content"]["application/json"]["example"] for status in ("200", "201")]
+    (listed,) = openapi["paths"]["/reports"]["get"]["responses"]["200"]["content"]["application/json"]["example"]
+
+    assert Report(**request["value"]).total_events == 1000
+    for answer in (*answers, listed):
+        assert PublishedReport(**answer).error_rate == answer["error_rate"]
+
+
+def test_no_page_loads_anything_from_elsewhere(api: RunningApi) -> None:
+    assert {api.stranger.get(path).status_code for path in ("/docs", "/redoc")} == {404}
