@@ -46,13 +46,11 @@ test-integration: setup-dev ## tests of one real part each
 test-e2e: setup-dev ## tests of the whole stack, and of its pages in a browser
 	$(PYTHON) -m pytest tests/e2e tests/browser
 
-lint: setup-dev ## format, lint, types, imports, SQL and shell
+lint: setup-dev ## format, lint, types, imports and shell
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy $(PACKAGES) tests
 	.venv/bin/lint-imports --no-cache
-	.venv/bin/sqlfluff lint --dialect clickhouse sql/clickhouse
-	.venv/bin/sqlfluff lint --dialect postgres sql/postgres
 	.venv/bin/shellcheck stack/setup.sh .ci/run
 
 format: setup-dev ## put the code in the project's format

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from pydantic import SecretStr
 
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, existing_stack, fail
 from cli.reports import api_client, follow, one_line
@@ -75,7 +76,7 @@ def start(folder: Path, *, without: Collection[str] = ()) -> Stack:
         f"\n  Airflow    http://127.0.0.1:{port('AIRFLOW')}   user {airflow.ADMIN}, password in "
         f"{airflow.passwords_file(stack)}\n"
         f"  dashboard  http://127.0.0.1:{port('DASHBOARD')}\n"
-        f"  API        http://127.0.0.1:{port('API')}/docs   tokens ETAR_API_READ_TOKEN, ETAR_API_WRITE_TOKEN in "
+        f"  API        http://127.0.0.1:{port('API')}/openapi.json   ETAR_API_READ_TOKEN and ETAR_API_WRITE_TOKEN are in "
         f"{layout.settings_file}\n"
     )
     return stack
@@ -83,7 +84,8 @@ def start(folder: Path, *, without: Collection[str] = ()) -> Stack:
 
 def published(stack: Stack, *, since: MinuteWindow) -> Iterator[PublishedReport | None]:
     """What :func:`cli.reports.follow` yields, for this stack."""
-    settings = ReportReadSettings(url=stack.settings["ETAR_API_URL"], read_token=stack.settings["ETAR_API_READ_TOKEN"])
+    token = SecretStr(stack.settings["ETAR_API_READ_TOKEN"])
+    settings = ReportReadSettings(url=stack.settings["ETAR_API_URL"], read_token=token)
     with api_client(settings) as client:
         yield from follow(client, since)
 

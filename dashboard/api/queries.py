@@ -64,8 +64,8 @@ _BETWEEN = f"""
 async def publish(connection: AsyncConnection[Any], report: Report) -> tuple[PublishedReport, bool]:
     """Keep a report, and say whether that made a new revision of its minute.
 
-    The content that the minute already has is no new revision. Content that an *earlier* revision had is: whoever posts
-    computed it from what is there now, and the newest computation is the one that has to be served. Committed on return.
+    The content that the minute already has is no new revision. Content that an *earlier* revision had is one: whoever
+    posts computed it from what is there now, and the newest computation is what has to be served. Committed on return.
     """
     parameters = {
         "stream": report.stream,

@@ -45,7 +45,7 @@ def _prepare(stack: Stack) -> None:
     if not (stack.layout.data("kafka") / "meta.properties").exists():
         cluster = stack.settings["ETAR_STACK_KAFKA_CLUSTER_ID"]
         format_storage = _java(
-            "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), "--ignore-formatted"
+            "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(config), "--ignore-formatted"
         )
         subprocess.run(format_storage, check=True)
 
@@ -54,7 +54,7 @@ def _create_topic(stack: Stack) -> None:
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import AdminClient, NewTopic
 
-    admin = AdminClient({"bootstrap.servers": stack.settings["ETAR_KAFKA_BOOTSTRAP_SERVERS"]})
+    admin = AdminClient({"bootstrap.servers": stack.settings["ETAR_KAFKA_BOOTSTRAP_SERVERS"], "log_level": 2})
     topic = NewTopic(
         USER_INTERACTIONS.topic,
         num_partitions=PARTITIONS,
