@@ -44,8 +44,9 @@ def up(
 @contextmanager
 def running(folder: Path, *, without: Collection[str] = ()) -> Iterator[Stack]:
     """A stack that is stopped again however the block ends; Ctrl-C, SIGTERM and a closed terminal end it quietly."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    # SIGINT as well: a shell starts background commands with it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
         yield start(folder, without=without)
     except KeyboardInterrupt:

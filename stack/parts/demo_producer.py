@@ -9,16 +9,14 @@ from stack.parts.base import Part, Stack
 
 
 def _command(stack: Stack) -> list[str]:
-    started = int(time.time())
+    # No seed: a seed gives the same event ids again, an event id counts once, and each start is other traffic.
     return [
         str(VENV_BIN / "etar"), "produce",
         "--rate", stack.settings["ETAR_DEMO_RATE"],
-        # A seed gives the same event ids again, and an event id counts once: each start has to be other traffic.
-        "--seed", str(started),
         "--workers", "1",
         "--duplicates", "0.01",
         "--malformed", "0.002",
-        "--account", str(stack.layout.accounts / f"demo-{started}.json"),
+        "--account", str(stack.layout.accounts / f"demo-{int(time.time())}.json"),
     ]  # fmt: skip
 
 
@@ -26,7 +24,9 @@ DEMO_PRODUCER = Part(
     name="demo-producer",
     needs=("topics", "compatibility"),
     command=_command,
-    environment=lambda stack: stack.settings.starting_with("ETAR_KAFKA_", "ETAR_REGISTRY_"),
+    environment=lambda stack: (
+        stack.settings.starting_with("ETAR_KAFKA_", "ETAR_REGISTRY_") | {"ETAR_DIR": str(stack.layout.root)}
+    ),
     ready=lambda _: True,
     enabled=lambda stack: float(stack.settings["ETAR_DEMO_RATE"]) > 0,
 )

@@ -1,0 +1,163 @@
+"""The command ``etar produce``."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from etar.minute import MinuteWindow
+from etar.streams import USER_INTERACTIONS
+from producer.input_file import InputFileError
+from producer.logs import show_logs
+from producer.options import Mix, ProduceOptions
+from producer.publisher import TopicMissingError
+from producer.run import produce as run
+from producer.wire import SchemaRefusedError
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhd])+")
+_DURATION_PART = re.compile(r"([0-9.]+)([smhd])")
+
+
+def parse_duration(text: str) -> timedelta:
+    """``90s``, ``5m``, ``1h``, ``1h30m`` as a duration.
+
+    Raises:
+        typer.BadParameter: it is not written like that.
+    """
+    if not _DURATION.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is not a duration; write it like 90s, 5m, 1h or 1h30m")
+    return sum(
+        (timedelta(**{_UNITS[unit]: float(number)}) for number, unit in _DURATION_PART.findall(text)), timedelta()
+    )
+
+
+def parse_start(text: str, now: datetime | None = None) -> datetime | None:
+    """``now`` (None: when the workers are ready), ``next-minute`` or an ISO 8601 instant (UTC if it names no zone).
+
+    Raises:
+        typer.BadParameter: it is none of these.
+    """
+    if text == "now":
+        return None
+    if text == "next-minute":
+        return MinuteWindow.containing(now or datetime.now(UTC)).end
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{text!r} is not a start; write now, next-minute or a time like 2026-11-21T10:31Z"
+        ) from error
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def produce(  # noqa: PLR0917  typer passes by name
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Records a second over all workers.", show_default="100; no limit with --input"),
+    ] = None,
+    duration: Annotated[
+        timedelta | None,
+        typer.Option(
+            "--for",
+            parser=parse_duration,
+            metavar="DURATION",
+            help="How long: 90s, 5m, 1h. The run has exactly rate times duration records.",
+            show_default="until stopped",
+        ),
+    ] = None,
+    start: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=parse_start,
+            metavar="START",
+            help="Event time of the first event: now, next-minute (whole minutes from there on) or a time like "
+            "2026-11-21T10:31Z. A start in the past is caught up as fast as possible.",
+            show_default="now",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="The same seed, rate, workers and start make the same events. Event ids follow from the seed alone: "
+            "sent again, they are the same events again.",
+            show_default="another in each run",
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 2,
+    errors: Annotated[float, typer.Option(min=0, max=1, help="Share of events with status error.")] = 0.05,
+    late: Annotated[float, typer.Option(min=0, max=1, help="Share of visits that reach Kafka late.")] = 0.0,
+    late_by: Annotated[
+        timedelta,
+        typer.Option(parser=parse_duration, metavar="DURATION", help="Greatest lateness; the least is half of it."),
+    ] = "90s",  # type: ignore[assignment]  # typer parses it like what a user gives
+    duplicates: Annotated[float, typer.Option(min=0, max=1, help="Share of records that repeat an event.")] = 0.0,
+    malformed: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of malformed records, of each kind equally many.")
+    ] = 0.0,
+    input_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--input",
+            help="Send your own events: a .jsonl, .csv or .parquet file with at least user_id (UUID), event_type and "
+            "event_time (ISO 8601, or milliseconds since the epoch). A line without event_id gets one that follows "
+            "from its other values, so that the file sent twice, or two equal lines, are still one event each.",
+        ),
+    ] = None,
+    rejects: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where lines of --input go that are no event, as JSON: line, reason, raw.",
+            show_default="INPUT.rejects.jsonl",
+        ),
+    ] = None,
+    account: Annotated[Path | None, typer.Option(help="Write the account to this file, too.")] = None,
+    event_log: Annotated[
+        Path | None, typer.Option(help="Write every acknowledged record to this file, one JSON object a line.")
+    ] = None,
+    topic: Annotated[str, typer.Option(help="Topic to send to.")] = USER_INTERACTIONS.topic,
+) -> None:
+    """Send events to Kafka: made-up shop traffic, or your own from a file.
+
+    Ctrl-C (or SIGTERM) stops; what is under way is waited for, unless a second one comes. The account of every record
+    is printed as one line of JSON. Exit code 0: every record arrived. 1: not. 2: it could not start.
+    """
+    show_logs("producer")
+    # Only what was given: options that do not go together can then be told from defaults.
+    given: dict[str, Any] = {
+        "rate": rate,
+        "duration": duration,
+        "start": start,
+        "seed": seed,
+        "workers": workers,
+        "input": input_file,
+        "rejects": rejects,
+        "account": account,
+        "event_log": event_log,
+        "topic": topic,
+    }
+    try:
+        made_up = Mix(errors=errors, late=late, late_by=late_by, duplicates=duplicates, malformed=malformed)
+        if input_file is None or made_up != Mix():
+            given["mix"] = made_up
+        result = run(ProduceOptions(**{name: value for name, value in given.items() if value is not None}))
+    except ValidationError as error:
+        _fail("; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors()))
+    except (InputFileError, SchemaRefusedError, TopicMissingError, OSError) as error:
+        _fail(str(error))
+    typer.echo(result.model_dump_json())
+    if result.counts.rejected:
+        typer.echo(f"{result.counts.rejected} lines are no events; why is in {result.reject_file}", err=True)
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+def _fail(message: str) -> Any:
+    typer.echo(f"etar produce: {message}", err=True)
+    raise typer.Exit(2)

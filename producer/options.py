@@ -1,0 +1,102 @@
+"""What a run is asked to do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from etar.streams import USER_INTERACTIONS
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+DEFAULT_RATE = 100.0
+
+
+class Mix(BaseModel):
+    """What the made-up traffic consists of, as shares from 0 to 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    errors: Share = Field(default=0.05, description="Of events: those with status error")
+    late: Share = Field(default=0.0, description="Of visits: those that reach Kafka late")
+    late_by: timedelta = Field(default=timedelta(seconds=90), ge=timedelta(0), description="Greatest lateness")
+    duplicates: Share = Field(default=0.0, description="Of records: those that repeat an event")
+    malformed: Share = Field(default=0.0, description="Of records: those that no sink may make a row of")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.duplicates + self.malformed > 1:
+            raise ValueError(
+                f"duplicates {self.duplicates} and malformed {self.malformed} are shares of the same records "
+                "and cannot be more than 1 together"
+            )
+        return self
+
+
+class ProduceOptions(BaseModel):
+    """A run of the producer: made-up traffic, or the events of a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    topic: str = USER_INTERACTIONS.topic
+    rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000_000,
+        description=f"Records a second over all workers. None: {DEFAULT_RATE:.0f}, or no limit for an input file",
+    )
+    duration: timedelta | None = Field(
+        default=None, gt=timedelta(0), description="The run has exactly rate * duration records; None: until stopped"
+    )
+    start: AwareDatetime | None = Field(
+        default=None,
+        description="Event time of the first event. Ahead: waited for. Past: sent as fast as possible. None: now",
+    )
+    seed: int | None = Field(default=None, ge=0, description="None: another one in each run")
+    workers: int = Field(default=2, ge=1, le=64, description="Processes; never more than records a second")
+    mix: Mix = Mix()
+    input: Path | None = Field(default=None, description="File of events to send instead of made-up ones")
+    rejects: Path | None = Field(default=None, description="Where its bad lines go; None: beside it")
+    account: Path | None = Field(default=None, description="File that the account is written to")
+    event_log: Path | None = Field(default=None, description="JSONL file of every acknowledged record")
+    queue_records: int = Field(default=100_000, ge=1, description="Records a worker holds for Kafka before it waits")
+    delivery_timeout: timedelta = Field(
+        default=timedelta(hours=1), gt=timedelta(0), description="How long an outage is waited out"
+    )
+    stop_timeout: timedelta = Field(
+        default=timedelta(seconds=8), gt=timedelta(0), description="How long a stopped run waits for what is under way"
+    )
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Self:
+        made_up = {"duration", "start", "seed", "mix"} & self.model_fields_set
+        if self.input is not None and made_up:
+            raise ValueError(f"{', '.join(sorted(made_up))}: only for made-up traffic, not with an input file")
+        if self.input is None and self.rejects is not None:
+            raise ValueError("rejects: only with an input file")
+        if self.input is not None and self.reject_path == self.input:
+            raise ValueError(f"{self.input} cannot be both the input and the file of its rejects")
+        return self
+
+    @property
+    def events_per_second(self) -> float:
+        return DEFAULT_RATE if self.rate is None else self.rate
+
+    @property
+    def total(self) -> int | None:
+        """Records of the whole run; None for a run without end."""
+        return None if self.duration is None else round(self.events_per_second * self.duration.total_seconds())
+
+    @property
+    def processes(self) -> int:
+        # A file is read from front to back, by one; and a worker that sends less than one event a second is idle.
+        return 1 if self.input else min(self.workers, max(1, int(self.events_per_second)))
+
+    @property
+    def reject_path(self) -> Path | None:
+        if self.input is None:
+            return None
+        return self.rejects or self.input.with_name(f"{self.input.name}.rejects.jsonl")

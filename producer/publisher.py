@@ -1,0 +1,178 @@
+"""Hands records to Kafka and counts what becomes of each."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from etar.settings import KafkaSettings
+from producer.account import NO_PARTITION, Tally
+from producer.event_log import EventLog
+from producer.traffic import Draft, encode
+from producer.user_event import UserEvent
+from producer.waiting import AwayError
+from producer.wire import UuidSerializer
+
+_log = logging.getLogger(__name__)
+
+_SLICE_SECONDS = 0.1
+_RECORDS_BETWEEN_POLLS = 200
+_METADATA_TIMEOUT_SECONDS = 5.0
+_REPEAT_NOTICE_SECONDS = 10.0
+
+
+class TopicMissingError(RuntimeError):
+    """Kafka is there, but not the topic."""
+
+
+@dataclass
+class Stop:
+    """How far a run has been asked to end. Set from signal handlers and threads, read in the sending loop.
+
+    Plain attributes and no ``threading.Event``: a handler that interrupts the main thread inside an Event's lock
+    would wait for itself.
+    """
+
+    requested: bool = False
+    at_once: bool = False
+
+    def __call__(self) -> bool:
+        return self.requested
+
+
+def producer_configuration(
+    settings: KafkaSettings, *, queue_records: int, delivery_timeout: timedelta
+) -> dict[str, Any]:
+    """Settings of librdkafka: no acknowledged record is lost, none is doubled by a retry, an outage is waited out."""
+    return {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "client.id": "etar-producer",
+        "acks": "all",
+        "enable.idempotence": True,
+        "message.timeout.ms": int(delivery_timeout / timedelta(milliseconds=1)),
+        "linger.ms": 10,
+        "compression.type": "lz4",
+        # Java's partitioner: a user's events meet in one partition whichever client sends them.
+        "partitioner": "murmur2_random",
+        "queue.buffering.max.messages": queue_records,
+        "reconnect.backoff.max.ms": 1000,
+        "logger": logging.getLogger("producer.librdkafka"),
+    }
+
+
+def require_topic(settings: KafkaSettings, topic: str) -> None:
+    """Check that the topic is there.
+
+    Raises:
+        AwayError: Kafka cannot be reached; worth trying again.
+        TopicMissingError: it can, and has no such topic.
+    """
+    quiet = logging.getLogger("producer.librdkafka.probe")
+    quiet.setLevel(logging.CRITICAL)  # this function says it better than a line for each refused connection
+    probe = Producer({"bootstrap.servers": settings.bootstrap_servers, "logger": quiet})
+    try:
+        found = probe.list_topics(topic, timeout=_METADATA_TIMEOUT_SECONDS).topics[topic]
+    except KafkaException as error:
+        raise AwayError(f"Kafka at {settings.bootstrap_servers} cannot be reached") from error
+    if found.error is None:
+        return
+    if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        raise TopicMissingError(
+            f"Kafka at {settings.bootstrap_servers} has no topic {topic!r}. The set-up makes it (`make up`); "
+            "by itself no topic comes into being, so that a mistyped name does not become one."
+        )
+    raise AwayError(f"Kafka at {settings.bootstrap_servers} is not ready for topic {topic!r} ({found.error.str()})")
+
+
+class Publisher:
+    """Sends drafts to one topic. Every one it accepts ends in the tally, acknowledged or failed, after :meth:`close`.
+
+    Args:
+        producer: configured by :func:`producer_configuration`.
+        serialize: from :func:`producer.wire.open_serializer`.
+    """
+
+    def __init__(
+        self,
+        producer: Producer,
+        topic: str,
+        serialize: Callable[[UserEvent], bytes],
+        *,
+        tally: Tally,
+        stop: Stop,
+        event_log: EventLog | None = None,
+    ) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._serialize = serialize
+        self._key = UuidSerializer()
+        self._tally = tally
+        self._stop = stop
+        self._event_log = event_log
+        self._since_poll = 0
+
+    def send(self, draft: Draft) -> bool:
+        """Hand over one record, waiting while the queue is full. False: stopped first, and not handed over."""
+        value = encode(draft, self._serialize)
+        key = self._key(draft.event.user_id)
+        noticed = float("-inf")
+        while True:
+            try:
+                self._producer.produce(self._topic, value, key, on_delivery=partial(self._delivered, draft))
+            except BufferError:
+                if self._stop.requested:
+                    return False
+                if time.monotonic() - noticed > _REPEAT_NOTICE_SECONDS:
+                    noticed = time.monotonic()
+                    _log.info("the queue is full (%d records wait for Kafka); waiting", len(self._producer))
+                self._producer.poll(_SLICE_SECONDS)
+            except KafkaException as error:
+                self._tally.made(draft)
+                self._tally.failed(draft, NO_PARTITION, error.args[0].name())
+                return True
+            else:
+                break
+        self._tally.made(draft)
+        self._since_poll += 1
+        if self._since_poll >= _RECORDS_BETWEEN_POLLS:
+            self.wait(0)
+        return True
+
+    def wait(self, seconds: float) -> None:
+        """Take delivery reports for up to ``seconds``; returns early once there were some."""
+        self._since_poll = 0
+        self._producer.poll(seconds)
+
+    def close(self, stop_timeout: timedelta) -> None:
+        """Wait until every record is acknowledged or failed.
+
+        After a stop for at most ``stop_timeout``; what is under way then is given up and counted as failed:
+        ``_PURGE_QUEUE`` was never sent, ``_PURGE_INFLIGHT`` may or may not have reached Kafka.
+        """
+        stopped_at: float | None = None
+        while self._producer.flush(_SLICE_SECONDS):
+            if not self._stop.requested:
+                continue
+            stopped_at = stopped_at or time.monotonic()
+            if self._stop.at_once or time.monotonic() - stopped_at > stop_timeout.total_seconds():
+                _log.error("giving up %d records that Kafka has not acknowledged", len(self._producer))
+                self._producer.purge()
+                self._producer.flush(_SLICE_SECONDS)
+        if self._event_log:
+            self._event_log.flush()
+
+    def _delivered(self, draft: Draft, error: KafkaError | None, message: Any) -> None:
+        partition = message.partition()
+        if error is not None:
+            self._tally.failed(draft, NO_PARTITION if partition is None else partition, error.name())
+            return
+        self._tally.acknowledged(draft, partition)
+        if self._event_log:
+            self._event_log.add(draft, partition, message.offset())

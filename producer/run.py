@@ -1,0 +1,228 @@
+"""A run of the producer: several worker processes, one rate, one account."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from producer.account import Account, Counts
+from producer.input_file import read_events
+from producer.options import ProduceOptions
+from producer.publisher import Stop
+from producer.worker import WorkerReport, WorkerTask, connect
+
+_log = logging.getLogger(__name__)
+
+_KILL_AFTER_SECONDS = 5.0  # beyond the time that a stopped worker may take
+
+
+def produce(options: ProduceOptions) -> Account:
+    """Send made-up traffic, or a file of events, until it is done or SIGTERM or SIGINT stops it.
+
+    Waits for a registry or Kafka that is away. Whatever happens on the way is in the account: a failed delivery, a
+    worker that died (the others are then stopped). A second signal does not wait for what Kafka has not acknowledged.
+
+    Blocks; not to be called inside a running event loop. Signals are taken only in the main thread.
+
+    Raises:
+        InputFileError: the input file as a whole cannot be used.
+        SchemaRefusedError: the registry does not take the schema.
+        TopicMissingError: Kafka has no such topic.
+        OSError: a file to be written cannot be.
+    """
+    if options.input is None and options.seed is None:
+        # Another seed in each run: event ids follow from it, and the ids of an earlier run would count as its events.
+        options = options.model_copy(update={"seed": secrets.randbits(53)})
+    _prepare_files(options)
+    account = asyncio.run(_Run(options).account())
+    if options.account:
+        account.write(options.account)
+    return account
+
+
+def _prepare_files(options: ProduceOptions) -> None:
+    """Find out now, and not after an hour, whether the files can be read and written; empty those of an earlier run."""
+    if options.input:
+        with closing(read_events(options.input)) as lines:  # type: ignore[type-var]
+            next(lines, None)
+    if options.account and not options.account.parent.is_dir():
+        raise FileNotFoundError(f"{options.account}: there is no folder {options.account.parent}")
+    if options.event_log:
+        options.event_log.write_bytes(b"")
+    if options.reject_path:
+        options.reject_path.write_bytes(b"")
+        options.reject_path.unlink()
+
+
+class _WorkerProcess:
+    """A worker as its parent sees it."""
+
+    def __init__(self, number: int, process: asyncio.subprocess.Process) -> None:
+        self._number = number
+        self._process = process
+        self._report: WorkerReport | None = None
+        self.ready = asyncio.Event()
+        """Set once the worker has connected, and also when it ended."""
+
+    @classmethod
+    async def begin(cls, task: WorkerTask) -> _WorkerProcess:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "producer.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            # Out of the terminal's reach: Ctrl-C is the parent's, who stops each worker once.
+            start_new_session=True,
+        )
+        worker = cls(task.worker, process)
+        worker._tell(task.model_dump_json(exclude_unset=True))
+        return worker
+
+    async def follow(self) -> None:
+        """Take its reports until it has ended."""
+        assert self._process.stdout is not None  # noqa: S101  it is a pipe
+        async for line in self._process.stdout:
+            self._report = WorkerReport.model_validate_json(line)
+            self.ready.set()
+        await self._process.wait()
+        self.ready.set()
+        if self.error:
+            _log.error("%s", self.error)
+
+    def start(self, at: int) -> None:
+        self._tell(str(at))
+
+    def stop(self) -> None:
+        assert self._process.stdin is not None  # noqa: S101  it is a pipe
+        self._process.stdin.close()
+
+    def hurry(self) -> None:
+        if self._process.returncode is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+
+    @property
+    def counts(self) -> Counts:
+        return self._report.counts if self._report else Counts()
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong with a worker that has ended; None: nothing."""
+        if self._report and self._report.final and (self._report.error or self._process.returncode == 0):
+            return self._report.error
+        return (
+            f"worker {self._number} died (exit code {self._process.returncode}); what it sent in its last second "
+            "is not in this account"
+        )
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None  # noqa: S101  it is a pipe
+        self._process.stdin.write(line.encode() + b"\n")
+
+
+class _Run:
+    def __init__(self, options: ProduceOptions) -> None:
+        self._options = options
+        self._stop = Stop()
+        self._stopped = asyncio.Event()
+        self._workers: list[_WorkerProcess] = []
+
+    async def account(self) -> Account:
+        options = self._options
+        started = ended = datetime.now(UTC)
+        with self._signals():
+            try:
+                if await asyncio.to_thread(connect, options, self._stop):
+                    await self._begin()
+                    started = await self._supervise()
+                    ended = datetime.now(UTC)
+            finally:
+                for worker in self._workers:
+                    worker.kill()
+        counts = sum((worker.counts for worker in self._workers), Counts())
+        return Account(
+            topic=options.topic,
+            seed=options.seed,
+            workers=options.processes,
+            started_at=started,
+            ended_at=ended,
+            counts=counts,
+            reject_file=_existing(options.reject_path),
+            errors=tuple(worker.error for worker in self._workers if worker.error),
+        )
+
+    async def _begin(self) -> None:
+        workers = self._options.processes
+        for number in range(workers):
+            task = WorkerTask(options=self._options, worker=number, workers=workers)
+            self._workers.append(await _WorkerProcess.begin(task))
+
+    async def _supervise(self) -> datetime:
+        """Start all workers at one instant, which is returned, and follow them to their ends."""
+        stopper = asyncio.create_task(self._stop_workers())
+        followers = [asyncio.create_task(self._follow(worker)) for worker in self._workers]
+        for worker in self._workers:
+            await worker.ready.wait()
+        started = datetime.now(UTC)
+        start = self._options.start or started
+        if not self._stop.requested:
+            for worker in self._workers:
+                worker.start(int(start.timestamp() * 1000))
+        await asyncio.gather(*followers)
+        stopper.cancel()
+        return started
+
+    async def _follow(self, worker: _WorkerProcess) -> None:
+        await worker.follow()
+        if worker.error:
+            self._request_stop()  # a run without one of its workers is not the run that was asked for
+
+    async def _stop_workers(self) -> None:
+        await self._stopped.wait()
+        for worker in self._workers:
+            worker.stop()
+        await asyncio.sleep(self._options.stop_timeout.total_seconds() + _KILL_AFTER_SECONDS)
+        for worker in self._workers:
+            worker.kill()
+
+    def _request_stop(self) -> None:
+        self._stop.requested = True
+        self._stopped.set()
+
+    def _on_signal(self) -> None:
+        if self._stop.requested:
+            for worker in self._workers:
+                worker.hurry()
+        self._request_stop()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in before:
+            loop.add_signal_handler(number, self._on_signal)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                loop.remove_signal_handler(number)
+                signal.signal(number, handler)
+
+
+def _existing(path: Path | None) -> Path | None:
+    return path if path and path.exists() else None

@@ -1,0 +1,72 @@
+"""From an event to the bytes that Kafka holds: Avro in Confluent's wire format, keyed by user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
+from confluent_kafka.schema_registry.avro import AvroSerializer
+
+# The client raises the HTTP library's own connection errors, and picks between httpx and httpx2 here.
+from confluent_kafka.schema_registry.common._httpx_compat import httpx
+from confluent_kafka.serialization import MessageField, SerializationContext, SerializationError, Serializer
+
+from etar.settings import RegistrySettings
+from producer.user_event import SCHEMA_TEXT, UserEvent
+from producer.waiting import AwayError
+
+_TIMEOUT_SECONDS = 5.0
+_NOBODY = UUID(int=0)
+_ANY_EVENT = UserEvent(_NOBODY, _NOBODY, _NOBODY, "view", "success", 0, None, None, None, "unknown", "unknown")
+
+
+class SchemaRefusedError(RuntimeError):
+    """The registry is there and does not take the schema."""
+
+
+class UuidSerializer(Serializer):  # type: ignore[misc]
+    """A UUID as its 16 bytes, in network order."""
+
+    def __call__(self, obj: UUID | None, ctx: SerializationContext | None = None) -> bytes | None:  # noqa: ARG002
+        if obj is None:
+            return None
+        if not isinstance(obj, UUID):
+            raise SerializationError(f"a key has to be a UUID, not {obj!r}")
+        return obj.bytes
+
+
+def open_serializer(settings: RegistrySettings, topic: str) -> Callable[[UserEvent], bytes]:
+    """Register the schema under ``<topic>-value`` and return what encodes an event with it.
+
+    Raises:
+        AwayError: the registry cannot be reached or is not ready; worth trying again.
+        SchemaRefusedError: it answered, and refused the schema.
+    """
+    client = SchemaRegistryClient({"url": settings.url, "timeout": _TIMEOUT_SECONDS, "max.retries": 0})
+    serializer = AvroSerializer(
+        client,
+        SCHEMA_TEXT,
+        to_dict=lambda event, _context: event._asdict(),
+        conf={"subject.name.strategy.type": "TOPIC"},
+    )
+    subject = f"{topic}-value"
+    context = SerializationContext(topic, MessageField.VALUE)
+    try:
+        # The first event registers the schema; the id is remembered, and a registry that goes away later stops nothing.
+        serializer(_ANY_EVENT, context)
+    except httpx.TransportError as error:
+        raise AwayError(f"schema registry at {settings.url} cannot be reached ({error})") from error
+    except SchemaRegistryError as error:
+        if error.http_status_code >= 500 or error.http_status_code in (408, 429):
+            raise AwayError(f"schema registry at {settings.url} is not ready ({error})") from error
+        if error.http_status_code == 409:
+            raise SchemaRefusedError(
+                f"the registry at {settings.url} has an incompatible schema under {subject}: {error.error_message}. "
+                "Change producer/user_event_schema.avsc so that old and new readers understand each other."
+            ) from error
+        raise SchemaRefusedError(
+            f"the registry at {settings.url} did not register {subject}: {error}. "
+            "Check that ETAR_REGISTRY_URL names its Confluent API."
+        ) from error
+    return lambda event: serializer(event, context)

@@ -1,0 +1,138 @@
+"""What the publisher does when there is no Kafka to publish to: nothing listens on the port it is given."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from confluent_kafka import Producer
+
+from etar.settings import KafkaSettings
+from producer.account import NO_PARTITION, Outcome, Tally
+from producer.publisher import Publisher, Stop, producer_configuration, require_topic
+from producer.traffic import Draft, Kind
+from producer.user_event import UserEvent
+from producer.waiting import AwayError, until_there
+from producer.wire import UuidSerializer
+
+USER = UUID("0123456789abcdef0123456789abcdef")
+DRAFT = Draft(Kind.EVENT, UserEvent(USER, USER, USER, "view", "success", 1, None, None, None, "mobile", "DE"))
+
+
+@pytest.fixture
+def nowhere() -> Iterator[KafkaSettings]:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield KafkaSettings(bootstrap_servers=f"127.0.0.1:{held.getsockname()[1]}")
+
+
+def publisher(
+    settings: KafkaSettings, tally: Tally, stop: Stop, *, queue: int = 100, timeout: timedelta = timedelta(hours=1)
+) -> Publisher:
+    configuration = producer_configuration(settings, queue_records=queue, delivery_timeout=timeout)
+    return Publisher(Producer(configuration), "t", lambda _event: b"value", tally=tally, stop=stop)
+
+
+def test_what_cannot_be_delivered_in_time_is_counted_as_failed(nowhere: KafkaSettings) -> None:
+    tally = Tally()
+    publishing = publisher(nowhere, tally, Stop(), timeout=timedelta(seconds=1))
+    assert all(publishing.send(DRAFT) for _ in range(3))
+    publishing.close(timedelta(seconds=30))
+    assert tally.counts().generated == {Kind.EVENT: 3}
+    assert tally.counts().kinds == {Kind.EVENT: Outcome(failed=3)}
+    assert tally.counts().partitions == {NO_PARTITION: Outcome(failed=3)}
+    assert tally.counts().failures == {"_MSG_TIMED_OUT": 3}
+
+
+def test_after_a_stop_it_gives_up_when_its_time_is_over_and_counts_what_it_gives_up(nowhere: KafkaSettings) -> None:
+    tally = Tally()
+    publishing = publisher(nowhere, tally, Stop(requested=True))
+    publishing.send(DRAFT)
+    began = time.monotonic()
+    publishing.close(timedelta(seconds=0.5))
+    assert 0.5 <= time.monotonic() - began < 10
+    assert tally.counts().failures == {"_PURGE_QUEUE": 1}
+
+
+def test_a_second_signal_does_not_wait(nowhere: KafkaSettings) -> None:
+    tally = Tally()
+    publishing = publisher(nowhere, tally, Stop(requested=True, at_once=True))
+    publishing.send(DRAFT)
+    began = time.monotonic()
+    publishing.close(timedelta(seconds=60))
+    assert time.monotonic() - began < 10
+    assert tally.counts().kinds == {Kind.EVENT: Outcome(failed=1)}
+
+
+def test_a_full_queue_is_waited_for_until_a_stop_and_what_did_not_fit_was_never_made(nowhere: KafkaSettings) -> None:
+    tally, stop = Tally(), Stop()
+    publishing = publisher(nowhere, tally, stop, queue=2)
+    assert publishing.send(DRAFT)
+    assert publishing.send(DRAFT)
+    third: list[bool] = []
+    waiting = threading.Thread(target=lambda: third.append(publishing.send(DRAFT)))
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive(), "a full queue was not waited for"
+    stop.requested = True
+    waiting.join(10)
+    assert third == [False]
+    publishing.close(timedelta(0))
+    assert tally.counts().generated == {Kind.EVENT: 2}
+
+
+def test_a_record_that_kafka_would_never_take_is_counted_and_the_next_is_sent(nowhere: KafkaSettings) -> None:
+    tally = Tally()
+    configuration = producer_configuration(nowhere, queue_records=10, delivery_timeout=timedelta(hours=1))
+    large = Publisher(Producer(configuration), "t", lambda _event: b"x" * 2_000_000, tally=tally, stop=Stop())
+    assert large.send(DRAFT)
+    assert tally.counts().failures == {"MSG_SIZE_TOO_LARGE": 1}
+
+
+def test_the_topic_of_a_kafka_that_is_away_can_be_asked_for_again(nowhere: KafkaSettings) -> None:
+    with pytest.raises(AwayError, match=nowhere.bootstrap_servers):
+        require_topic(nowhere, "t")
+
+
+def test_waiting_says_each_reason_once_and_ends_with_the_result(caplog: pytest.LogCaptureFixture) -> None:
+    reasons = iter(["no network", "no network", "not ready"])
+    pauses: list[float] = []
+
+    def attempt() -> str:
+        for reason in reasons:
+            raise AwayError(reason)
+        return "there"
+
+    with caplog.at_level("INFO"):
+        assert until_there(attempt, stopping=lambda: False, pause=pauses.append) == "there"
+    assert [record.message for record in caplog.records] == [
+        "waiting: no network",
+        "waiting: not ready",
+        "there again; going on",
+    ]
+    assert len(pauses) == 3
+
+
+def test_waiting_ends_with_nothing_on_a_stop() -> None:
+    def attempt() -> str:
+        raise AwayError("no network")
+
+    stop = Stop()
+
+    def pause(_seconds: float) -> None:
+        stop.requested = True
+
+    assert until_there(attempt, stopping=stop, pause=pause) is None
+
+
+def test_a_key_is_the_sixteen_bytes_of_the_uuid() -> None:
+    serialize = UuidSerializer()
+    assert serialize(USER) == bytes.fromhex("0123456789abcdef0123456789abcdef")
+    assert serialize(None) is None
+    with pytest.raises(Exception, match="has to be a UUID"):
+        serialize("0123456789abcdef0123456789abcdef")  # type: ignore[arg-type]

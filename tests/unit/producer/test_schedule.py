@@ -1,0 +1,109 @@
+"""When records are due, against a clock that the test moves."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+
+from producer.schedule import Schedule, due
+
+START = 1_763_717_460_000
+
+
+class FakeClock:
+    """Moves only when waited on; remembers the waits."""
+
+    def __init__(self, at: int = START) -> None:
+        self.at = float(at)
+        self.waits: list[float] = []
+
+    def now(self) -> int:
+        return int(self.at)
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.at += seconds * 1000
+
+
+def run(schedule: Schedule, clock: FakeClock) -> list[int]:
+    return list(due(schedule, clock, wait=clock.wait, stopping=lambda: False))
+
+
+def test_a_run_has_all_its_records_inside_its_duration() -> None:
+    clock = FakeClock()
+    instants = run(Schedule(START, rate=30, total=5400), clock)
+    assert len(instants) == 5400
+    assert instants[0] == START
+    assert instants[1800] == START + 60_000, "the second minute begins with its first record"
+    assert instants[1799] < START + 60_000
+    assert instants[-1] < START + 180_000
+    assert clock.now() - instants[-1] < 10
+
+
+@pytest.mark.parametrize("rate", [0.1, 1, 3, 7, 99.5, 1000, 33_333])
+def test_no_drift_however_long_it_runs(rate: float) -> None:
+    schedule = Schedule(START, rate)
+    for number in (0, 1, 10**6, 10**9):
+        assert schedule.instant(number) - START == pytest.approx(number * 1000 / rate, abs=1)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 7])
+@pytest.mark.parametrize("total", [0, 1, 6, 100])
+def test_workers_share_a_run_without_gap_or_overlap(workers: int, total: int) -> None:
+    parts = [Schedule(START, 10, worker, workers, total) for worker in range(workers)]
+    together = sorted(instant for part in parts for instant in run(part, FakeClock(START + 10**9)))
+    assert together == [Schedule(START, 10).instant(number) for number in range(total)]
+    assert [part.share for part in parts] == [len(run(part, FakeClock(START + 10**9))) for part in parts]
+
+
+def test_nothing_is_due_before_its_time() -> None:
+    clock = FakeClock(START - 1000)
+    for instant in islice(due(Schedule(START, 100), clock, wait=clock.wait, stopping=lambda: False), 50):
+        assert instant <= clock.now()
+    assert clock.waits
+
+
+def test_at_its_time_exactly_a_record_is_due() -> None:
+    clock = FakeClock(START)
+    assert next(due(Schedule(START, 1), clock, wait=clock.wait, stopping=lambda: False)) == START
+    assert clock.waits == []
+
+
+def test_what_came_while_the_caller_was_busy_follows_without_a_wait() -> None:
+    clock = FakeClock()
+    records = due(Schedule(START, 100), clock, wait=clock.wait, stopping=lambda: False)
+    next(records)
+    clock.at += 5000
+    caught_up = list(islice(records, 500))
+    assert clock.waits == []
+    assert caught_up[-1] == START + 5000
+    next(records)
+    assert clock.waits
+
+
+def test_a_clock_that_is_set_back_only_makes_it_wait() -> None:
+    clock = FakeClock()
+    records = due(Schedule(START, 10), clock, wait=clock.wait, stopping=lambda: False)
+    before = list(islice(records, 10))
+    clock.at -= 3000
+    after = list(islice(records, 10))
+    assert before + after == [START + number * 100 for number in range(20)]
+
+
+def test_a_stop_ends_it_while_it_waits_and_while_it_is_behind() -> None:
+    clock = FakeClock()
+    stopped = False
+
+    def wait(seconds: float) -> None:
+        nonlocal stopped
+        stopped = True
+
+    assert list(due(Schedule(START + 10_000, 1), clock, wait=wait, stopping=lambda: stopped)) == []
+    assert list(due(Schedule(START - 10_000, 1), clock, wait=wait, stopping=lambda: True)) == []
+
+
+def test_waits_are_neither_busy_nor_deaf_to_a_stop() -> None:
+    clock = FakeClock()
+    run(Schedule(START + 3000, rate=20_000, total=2000), clock)
+    assert all(0.005 <= wait <= 0.1 for wait in clock.waits)

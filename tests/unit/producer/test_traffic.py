@@ -1,0 +1,146 @@
+"""What goes wrong on the way, and how it is encoded."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+
+import fastavro
+import pytest
+
+from producer.shop import EventFactory, Shop
+from producer.traffic import MALFORMED, NO_SUCH_SCHEMA_ID, Draft, Kind, Traffic, encode
+from producer.user_event import SCHEMA_TEXT, UserEvent
+
+START = 1_763_717_460_000
+DAY_MS = 24 * 3600 * 1000
+SHOP = Shop()
+SCHEMA = fastavro.parse_schema(json.loads(SCHEMA_TEXT))
+HEADER = b"\x00" + (7).to_bytes(4, "big")
+
+
+def drafts(count: int, *, late: float = 0.0, **shares: float) -> list[Draft]:
+    factory = EventFactory(seed=4, shop=SHOP, late=late, late_by=60_000)
+    traffic = Traffic(factory, seed=4, **shares)  # type: ignore[arg-type]
+    return [traffic.next(START + number) for number in range(count)]
+
+
+def serialize(event: UserEvent) -> bytes:
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, SCHEMA, event._asdict())
+    return HEADER + body.getvalue()
+
+
+def decode(value: bytes) -> tuple[object, bytes]:
+    """The event, and what is left after it."""
+    assert value.startswith(HEADER)
+    body = io.BytesIO(value[5:])
+    return fastavro.schemaless_reader(body, SCHEMA, None), body.read()
+
+
+def an_event() -> UserEvent:
+    return EventFactory(seed=1, shop=SHOP).next(START)
+
+
+def test_the_same_seed_gives_the_same_records() -> None:
+    shares = {"late": 0.1, "duplicates": 0.1, "malformed": 0.1}
+    assert drafts(2000, **shares) == drafts(2000, **shares)
+
+
+def test_without_shares_every_record_is_an_event_of_its_own() -> None:
+    made = drafts(2000)
+    assert {draft.kind for draft in made} == {Kind.EVENT}
+    assert len({draft.event.event_id for draft in made}) == 2000
+
+
+@pytest.mark.parametrize(("duplicates", "malformed"), [(0.1, 0.0), (0.0, 0.2), (0.1, 0.2), (0.5, 0.5), (0.0, 1.0)])
+def test_shares_are_of_all_records(duplicates: float, malformed: float) -> None:
+    kinds = Counter(draft.kind for draft in drafts(20_000, duplicates=duplicates, malformed=malformed))
+    assert kinds[Kind.DUPLICATE] / 20_000 == pytest.approx(duplicates, abs=0.01)
+    assert sum(kinds[kind] for kind in MALFORMED) / 20_000 == pytest.approx(malformed, abs=0.01)
+
+
+def test_malformed_kinds_are_equally_many() -> None:
+    kinds = Counter(draft.kind for draft in drafts(20_000, malformed=1.0))
+    assert kinds.keys() == set(MALFORMED)
+    assert all(count == pytest.approx(20_000 / len(MALFORMED), rel=0.1) for count in kinds.values())
+
+
+def test_a_duplicate_is_one_of_the_events_before_it_unchanged() -> None:
+    sent: list[UserEvent] = []
+    for draft in drafts(5000, duplicates=0.3, late=0.1):
+        if draft.kind is Kind.DUPLICATE:
+            assert draft.event in sent[-500:]
+        else:
+            sent.append(draft.event)
+    assert len(sent) < 5000
+
+
+def test_the_first_record_cannot_be_a_duplicate() -> None:
+    assert drafts(1, duplicates=1.0)[0].kind is Kind.EVENT
+
+
+def test_late_is_what_happened_before_it_is_sent() -> None:
+    made = drafts(5000, late=0.3)
+    assert {draft.kind for draft in made} == {Kind.EVENT, Kind.LATE}
+    for number, draft in enumerate(made):
+        assert (draft.kind is Kind.LATE) == (draft.event.event_time < START + number)
+
+
+def test_faults_do_not_change_the_visits() -> None:
+    faulty = [draft.event for draft in drafts(5000, malformed=0.2, duplicates=0.2) if draft.kind is Kind.EVENT]
+    clean = {draft.event.event_id: draft.event for draft in drafts(5000)}
+    assert all(event._replace(event_time=0) == clean[event.event_id]._replace(event_time=0) for event in faulty)
+
+
+def test_event_times_that_no_sink_believes_are_a_month_off_or_more() -> None:
+    ahead, behind = set(), set()
+    for number, draft in enumerate(drafts(5000, malformed=1.0)):
+        off = draft.event.event_time - (START + number)
+        if draft.kind is Kind.TIME_FAR_AHEAD:
+            ahead.add(off > 1000 * 365 * DAY_MS)
+            assert off >= 30 * DAY_MS
+        elif draft.kind is Kind.TIME_FAR_BEHIND:
+            behind.add(off < -20 * 365 * DAY_MS)
+            assert off <= -30 * DAY_MS
+        else:
+            assert off == 0
+    assert ahead == behind == {True, False}, "both an absurd and a plausible time of each kind"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if not kind.malformed])
+def test_events_are_encoded_as_they_are(kind: Kind) -> None:
+    assert encode(Draft(kind, an_event()), serialize) == serialize(an_event())
+
+
+def test_each_malformed_kind_is_malformed_in_its_own_way() -> None:
+    event = an_event()
+    values = {kind: encode(Draft(kind, event), serialize) for kind in MALFORMED}
+
+    assert values[Kind.NULL_VALUE] is None
+    assert values[Kind.EMPTY_VALUE] == b""
+    not_avro = values[Kind.NOT_AVRO]
+    assert not_avro is not None
+    assert not_avro[0] != 0
+    unknown = values[Kind.UNKNOWN_SCHEMA_ID]
+    assert unknown is not None
+    assert unknown[1:5] == NO_SUCH_SCHEMA_ID.to_bytes(4, "big")
+    assert unknown[5:] == serialize(event)[5:]
+    truncated = values[Kind.TRUNCATED]
+    assert truncated is not None
+    assert serialize(event).startswith(truncated)
+    with pytest.raises((EOFError, IndexError)):
+        decode(truncated)
+    trailing = values[Kind.TRAILING_BYTES]
+    assert trailing is not None
+    assert decode(trailing)[1] != b""
+
+
+@pytest.mark.parametrize("cut", range(1, 6))
+def test_a_truncated_event_never_decodes_whatever_its_optional_fields_are(cut: int) -> None:
+    for draft in drafts(500, malformed=1.0):
+        value = encode(Draft(Kind.TRUNCATED, draft.event), serialize)
+        assert value is not None
+        with pytest.raises((EOFError, IndexError)):
+            decode(value[: len(value) - cut + 1])
