@@ -2,9 +2,9 @@
 
     .venv/bin/python bench/report_latency.py --dir .etar --rate 2000 --minutes 10
 
-Sends whole minutes of events, waits for their reports, and prints the distribution of ``published_at - minute end``, the
-same for as many idle minutes before, and what ``etar verify`` says of the range. Stop the demo traffic first
-(``ETAR_DEMO_RATE=0 make up``): it would be load of its own.
+Sends whole minutes of events, waits for their reports, and prints how long after the minute's end each was published,
+the same for as many idle minutes before, and what ``etar verify`` says of the range. Start the stack without demo
+traffic (``ETAR_DEMO_RATE=0 make up``): it would be load of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cli.context import use_settings_of
+from cli.context import PLACES, use_settings_of
 from cli.reports import api_client
 from cli.verify import show
 from etar.minute import MINUTE, MinuteWindow
@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=2000)
     parser.add_argument("--minutes", type=int, default=10)
     args = parser.parse_args()
-    use_settings_of(args.dir)
+    use_settings_of(args.dir, *PLACES, "ETAR_REGISTRY_")
 
     first = MinuteWindow.containing(datetime.now(UTC)).next
     end = MinuteWindow(first.start + args.minutes * MINUTE)

@@ -36,25 +36,25 @@ def existing_stack(folder: Path) -> Stack:
     return Stack(layout, read_settings(layout.settings_file))
 
 
-def use_settings_of(folder: Path) -> None:
-    """Let the settings classes see the stack's variables; what the environment already says wins."""
+def use_settings_of(folder: Path, *prefixes: str) -> None:
+    """Let the settings classes see the stack's variables of these prefixes; what the environment already says wins."""
     try:
         stack = existing_stack(folder)
     except SettingsError:
         return  # a cluster, say: everything comes from the environment, and what is missing is named there
-    for name, value in stack.settings.starting_with("ETAR_").items():
+    for name, value in stack.settings.starting_with(*prefixes).items():
         os.environ.setdefault(name, value)
 
 
-def in_stack(command: Callable[..., None]) -> Callable[..., None]:
-    """The same command with ``--dir``: it runs with that stack's settings."""
+def in_stack(command: Callable[..., None], *prefixes: str) -> Callable[..., None]:
+    """The same command with ``--dir``: it runs with that stack's settings of these prefixes."""
     hints = get_type_hints(command, include_extras=True)
     signature = inspect.signature(command)
     parameters = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values()]
     folder = inspect.Parameter("folder", inspect.Parameter.KEYWORD_ONLY, default=DEFAULT_FOLDER, annotation=Folder)
 
     def with_folder(*, folder: Path, **arguments: Any) -> None:
-        use_settings_of(folder)
+        use_settings_of(folder, *prefixes)
         command(**arguments)
 
     with_folder.__name__, with_folder.__doc__ = command.__name__, command.__doc__
@@ -62,6 +62,10 @@ def in_stack(command: Callable[..., None]) -> Callable[..., None]:
     with_folder.__signature__ = signature.replace(parameters=[*parameters, folder])  # type: ignore[attr-defined]
     with_folder.__annotations__ = {p.name: p.annotation for p in [*parameters, folder]}
     return with_folder
+
+
+PLACES = ("ETAR_KAFKA_", "ETAR_WAREHOUSE_", "ETAR_S3_", "ETAR_API_", "ETAR_PIPELINE_")
+"""Prefixes of the settings that `etar verify` needs to reach the five places it compares."""
 
 
 @contextmanager

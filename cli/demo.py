@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.context import DEFAULT_FOLDER, Folder, errors_shown, existing_stack, fail, use_settings_of
+from cli.context import DEFAULT_FOLDER, PLACES, Folder, errors_shown, existing_stack, fail, use_settings_of
 from cli.reports import describe
 from cli.stack import published, running
 from cli.verify import show
@@ -38,7 +38,7 @@ def demo(
             fail(f"a stack runs in {folder}: `make down DIR={folder}` first, or give another folder with DIR=…")
         exact = False
         with running(folder, without=("demo-producer",)) as stack:
-            use_settings_of(folder)
+            use_settings_of(folder, *PLACES, "ETAR_REGISTRY_")
             exact = _run(stack, rate=rate, seed=seed)
     raise typer.Exit(0 if exact else 1)
 

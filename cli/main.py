@@ -28,6 +28,6 @@ app.command(
 )(stack.exec_)
 app.command()(stack.clean)
 app.command()(demo)
-app.command()(in_stack(produce))
+app.command()(in_stack(produce, "ETAR_KAFKA_", "ETAR_REGISTRY_"))
 app.command()(reports.report)
 app.command()(verify)

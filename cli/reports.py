@@ -24,7 +24,7 @@ def report(
 ) -> None:
     """Print one minute's report."""
     with errors_shown():
-        use_settings_of(folder)
+        use_settings_of(folder, "ETAR_API_")
         parameters = {"minute": str(MinuteWindow.parse(minute))} if minute else {}
         with api_client(get_settings(ReportReadSettings)) as client:
             try:

@@ -77,7 +77,7 @@ def start(folder: Path, *, without: Collection[str] = ()) -> Stack:
         f"\n  Airflow    http://127.0.0.1:{port('AIRFLOW')}   user {airflow.ADMIN}, password in "
         f"{airflow.passwords_file(stack)}\n"
         f"  dashboard  http://127.0.0.1:{port('DASHBOARD')}\n"
-        f"  API        http://127.0.0.1:{port('API')}/openapi.json   ETAR_API_READ_TOKEN and ETAR_API_WRITE_TOKEN are in "
+        f"  API        http://127.0.0.1:{port('API')}/openapi.json   tokens: ETAR_API_*_TOKEN in "
         f"{layout.settings_file}\n"
     )
     return stack

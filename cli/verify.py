@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, fail, use_settings_of
+from cli.context import DEFAULT_FOLDER, PLACES, AsJson, Folder, errors_shown, fail, use_settings_of
 from etar import accounting
 from etar.accounting import PlaceUnavailableError, ProducerAccount, UnverifiableRangeError
 from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
@@ -37,7 +37,7 @@ def verify(
 ) -> None:
     """Compare Kafka, the table, dead letters, Parquet and reports, record by record; exit with 1 on a difference."""
     with errors_shown():
-        use_settings_of(folder)
+        use_settings_of(folder, *PLACES)
         first = MinuteWindow.parse(from_) if from_ else None
         end = MinuteWindow.parse(to) if to else None
         if not show(first, end, account=account, as_json=as_json):
