@@ -11,7 +11,8 @@ from typing import NamedTuple
 from producer.shop import EventFactory
 from producer.user_event import UserEvent
 
-_DUPLICATES_REACH_BACK = 500
+_RETRY_MS = 1000
+"""How soon a client repeats an event it believes lost: duplicates follow their original within this time."""
 _MONTH_MS = 30 * 24 * 3600 * 1000
 
 NO_SUCH_SCHEMA_ID = 2**31 - 1
@@ -54,7 +55,7 @@ class Traffic:
     """Events of a factory with a share of them replaced by duplicates and malformed records.
 
     Args:
-        duplicates: share of records that repeat one of the last 500 events, 0 to 1.
+        duplicates: share of records that repeat an event of the last second, 0 to 1; none where there was none.
         malformed: share of records that are malformed, each kind equally often, 0 to 1.
     """
 
@@ -66,17 +67,19 @@ class Traffic:
         self._factory = factory
         self._duplicates = duplicates
         self._faults = duplicates + malformed
-        self._recent: deque[UserEvent] = deque(maxlen=_DUPLICATES_REACH_BACK)
+        self._recent: deque[tuple[int, UserEvent]] = deque()
 
     def next(self, at: int) -> Draft:
         """The record for the instant ``at``, in milliseconds since the epoch."""
         chance = self._random.random()
+        while self._recent and self._recent[0][0] < at - _RETRY_MS:
+            self._recent.popleft()
         if chance < self._duplicates and self._recent:
-            return Draft(Kind.DUPLICATE, self._random.choice(self._recent))
+            return Draft(Kind.DUPLICATE, self._random.choice(self._recent)[1])
         event = self._factory.next(at)
         if self._duplicates <= chance < self._faults:
             return self._malform(event, at)
-        self._recent.append(event)
+        self._recent.append((at, event))
         return Draft(Kind.LATE if event.event_time < at else Kind.EVENT, event)
 
     def _malform(self, event: UserEvent, at: int) -> Draft:

@@ -1,0 +1,56 @@
+"""The README's screenshots, of a running stack: ``.venv/bin/python -m tests.browser.take_screenshots [DIR]``.
+
+Needs Debian's chromium. Let the stack run for half an hour first, so that there is something to see.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from cli.context import DEFAULT_FOLDER, existing_stack
+from stack.layout import REPOSITORY
+from stack.parts import Stack, airflow
+from tests.browser.conftest import ARGUMENTS, CHROMIUM
+
+IMAGES = REPOSITORY / "docs" / "images"
+
+
+def take_dashboard(browser: Browser, stack: Stack) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 860})
+    page.goto(f"http://127.0.0.1:{stack.settings.port('DASHBOARD')}")
+    page.get_by_text("Last updated").wait_for()
+    page.locator(".st-key-history-chart svg.main-svg").first.wait_for()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=IMAGES / "dashboard.png")
+
+
+def take_airflow(browser: Browser, stack: Stack) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    base = f"http://127.0.0.1:{stack.settings.port('AIRFLOW')}"
+    login = json.loads(airflow.passwords_file(stack).read_text())
+    page.goto(f"{base}/auth/login")
+    page.locator("input[name=username]").fill(airflow.ADMIN)
+    page.locator("input[name=password]").fill(login[airflow.ADMIN])
+    page.locator("button[type=submit]").click()
+    page.wait_for_url(lambda url: "login" not in url)
+    page.goto(f"{base}/dags/etar_pipeline")
+    page.get_by_text("analyse").first.wait_for()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=IMAGES / "airflow-grid.png")
+
+
+def main() -> None:
+    stack = existing_stack(Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_FOLDER)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        take_dashboard(browser, stack)
+        take_airflow(browser, stack)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
