@@ -103,7 +103,7 @@ if ! made jars "$(hash_of stack/pom.xml)"; then
   make_jars
 fi
 
-archive_from=$(hash_of stack/pom.xml requirements.txt stack/parts/spark.py stack/class_archive.py; java -version 2>&1)
+archive_from=$(hash_of stack/pom.xml requirements.txt stack/parts/spark.py stack/class_archive.py spark_apps/interaction_report.py; java -version 2>&1)
 if ! made spark-archive "$archive_from" || [ ! -f "$build/spark/driver.jsa" ]; then
   say "making Spark's class archive, which halves its start"
   quietly spark-archive .venv/bin/python -m stack.class_archive

@@ -62,7 +62,12 @@ def environment(stack: Stack) -> dict[str, str]:
         "AIRFLOW_HOME": str(home),
     }
     connections = {name: json.dumps(connection) for name, connection in _connections(stack).items()}
-    return airflow | connections | settings.starting_with(*_SETTINGS_OF_TASKS) | spark.environment(stack)
+    return (
+        airflow
+        | connections
+        | settings.starting_with(*_SETTINGS_OF_TASKS)
+        | spark.environment(settings["ETAR_S3_ACCESS_KEY_ID"], settings["ETAR_S3_SECRET_ACCESS_KEY"])
+    )
 
 
 def _connections(stack: Stack) -> dict[str, dict[str, object]]:
@@ -82,7 +87,11 @@ def _connections(stack: Stack) -> dict[str, dict[str, object]]:
             "password": settings["ETAR_S3_SECRET_ACCESS_KEY"],
             "extra": {"endpoint_url": settings["ETAR_S3_ENDPOINT_URL"], "region_name": settings["ETAR_S3_REGION"]},
         },
-        "AIRFLOW_CONN_ETAR_SPARK": {"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}},
+        "AIRFLOW_CONN_ETAR_SPARK": {
+            "conn_type": "spark",
+            "host": "local[2]",
+            "extra": {"deploy-mode": "client", "properties-file": str(spark.properties_file(stack))},
+        },
         "AIRFLOW_CONN_ETAR_API": {
             "conn_type": "http",
             "schema": "http",

@@ -1,0 +1,73 @@
+"""
+### One report for each minute of `user_interactions`
+
+**settle** waits until the sink has stored all that Kafka held when the minute had passed. **extract** copies the
+minute's rows to S3 as Parquet. **analyse** counts them with Spark; an empty minute skips it. **report** posts the
+result to the report API. Any task may be cleared and run again: the same rows make the same report.
+
+To run one minute, name its *end*: `airflow dags test etar_pipeline 2026-11-21T10:32:00` is [10:31, 10:32).
+
+This file is wiring only: what the tasks do is in `etar.pipeline` and `spark_apps`.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import CronDataIntervalTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from etar.pipeline import steps
+from etar.settings import PipelineSettings, get_settings
+
+REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "interaction_report.py"
+HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.pipeline.errors.PermanentError"], RetryAction.FAIL)
+
+
+def skip_empty_minute(context: Any) -> None:
+    extracted = context["ti"].xcom_pull(task_ids="extract")
+    if not extracted["rows"]:
+        raise AirflowSkipException(f"minute {extracted['minute']} has no rows: nothing to analyse")
+
+
+@dag(  # type: ignore[untyped-decorator]
+    schedule=CronDataIntervalTimetable("* * * * *", timezone="UTC"),
+    start_date=get_settings(PipelineSettings).start_date,
+    catchup=True,  # a minute missed in an outage is reported after it
+    max_active_runs=get_settings(PipelineSettings).max_active_runs,
+    default_args={
+        # 5, 10, 20, 40, then 60 s apart: a part may be away for seven minutes before a person has to clear a task.
+        "retries": 10,
+        "retry_delay": timedelta(seconds=5),
+        "retry_exponential_backoff": 2.0,
+        "max_retry_delay": timedelta(minutes=1),
+        "retry_policy": ExceptionRetryPolicy([HOPELESS]),
+    },
+    doc_md=__doc__,
+    tags=["etar"],
+)
+def etar_pipeline() -> None:
+    settled = task(multiple_outputs=False)(steps.settle)()
+    extracted = task(multiple_outputs=False)(steps.extract)()
+    analysed = SparkSubmitOperator(
+        task_id="analyse",
+        doc_md="Count the extract's events with Spark, and leave the report as one JSON object.",
+        conn_id="etar_spark",
+        properties_file="{{ conn.etar_spark.extra_dejson.get('properties-file', '') }}",
+        application=str(REPORT_APP),
+        name="etar {{ ti.xcom_pull('extract')['minute'] }}",
+        application_args=[
+            *("--minute", "{{ ti.xcom_pull('extract')['minute'] }}"),
+            *("--source", "{{ ti.xcom_pull('extract')['source'] }}"),
+            *("--result", "{{ ti.xcom_pull('extract')['result'] }}"),
+        ],
+        pre_execute=skip_empty_minute,
+    )
+    # Runs after a skipped analysis too, but not after anything failed.
+    reported = task(multiple_outputs=False, trigger_rule=TriggerRule.NONE_FAILED)(steps.report)(extracted)
+
+    settled >> extracted >> analysed >> reported
+
+
+etar_pipeline()

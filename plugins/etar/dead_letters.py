@@ -1,0 +1,65 @@
+"""Records that cannot become a row of their table: why, and what is kept of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+TABLE = "dead_letters"
+"""Table that keeps the dead letters of every stream, one row a record (read it with FINAL)."""
+
+
+class Reason(StrEnum):
+    """The closed list of reasons. The value is what stands in the table's ``reason`` column."""
+
+    NULL_VALUE = "null_value"
+    """The record has no value at all (a tombstone)."""
+
+    EMPTY_VALUE = "empty_value"
+    """The value is zero bytes long."""
+
+    NOT_AVRO = "not_avro"
+    """The value does not start like the Confluent wire format (0, then a 4-byte schema id), or its body holds what
+    the schema does not allow: text that is not UTF-8, an enum symbol or union branch that does not exist."""
+
+    UNKNOWN_SCHEMA_ID = "unknown_schema_id"
+    """The registry answered that it has no schema of this id. (A registry that does not answer is waited for.)"""
+
+    UNSUPPORTED_SCHEMA = "unsupported_schema"
+    """The registry has the schema, but it is not an Avro record that can be read here."""
+
+    TRUNCATED = "truncated"
+    """The value ends before the record does."""
+
+    TRAILING_BYTES = "trailing_bytes"
+    """The value goes on after the record's end; which part of it was meant cannot be known."""
+
+    MISSING_OR_WRONG_FIELD = "missing_or_wrong_field"
+    """A field that a column needs is absent or null, or its value is not of the column's type."""
+
+    OUT_OF_RANGE = "out_of_range"
+    """A number or an instant is of the right type, but beyond what its column can hold."""
+
+    EVENT_TIME_OUT_OF_BOUNDS = "event_time_out_of_bounds"
+    """The event time is further from the broker's append time than etar believes (``PipelineSettings.believes``)."""
+
+    INSERT_REFUSED = "insert_refused"
+    """The warehouse refused this row, on its own, for its data; the detail holds the engine's message."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One record that could not become a row, with its bytes as Kafka held them.
+
+    ``appended`` is the broker's append time (aware); ``detail`` says in words what was wrong, for a person.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    appended: datetime
+    reason: Reason
+    detail: str
+    key: bytes | None
+    value: bytes | None

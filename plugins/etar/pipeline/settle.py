@@ -1,0 +1,89 @@
+"""Settle: wait until the table holds everything that Kafka held when a minute, and its grace, had passed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from etar.kafka_offsets import behind, settled
+from etar.minute import MinuteWindow
+from etar.pipeline.errors import PermanentError, TransientError
+
+POLL_SECONDS = 0.3
+"""Between two looks at the sink's commits: small beside the sink's own batch time (0.5 s), cheap for the broker."""
+
+
+class NotSettledError(TransientError):
+    """The sink did not commit past a minute's offsets in time."""
+
+
+class MinuteNotOverError(PermanentError):
+    """The minute ends so far in the future that waiting for it cannot be what was meant."""
+
+
+class Offsets(Protocol):
+    """The part of :class:`etar.kafka_offsets.TopicOffsets` that settling stands on."""
+
+    def held_at(self, instant: datetime) -> dict[int, int]: ...
+
+    def committed(self, group: str) -> dict[int, int]: ...
+
+
+def wait_until_settled(
+    window: MinuteWindow,
+    *,
+    offsets: Offsets,
+    group: str,
+    grace: timedelta,
+    timeout: timedelta,
+    now: Callable[[], datetime],
+    sleep: Callable[[float], None],
+) -> dict[int, int]:
+    """Wait until ``group`` has committed past every offset that Kafka held at ``window.end + grace``.
+
+    The target is read once: an event that arrives later than the grace is late, and waiting for it would mean waiting
+    for ever under steady traffic.
+
+    Args:
+        group: the sink's consumer group.
+        timeout: for the whole wait, from the call.
+        now: the wall clock, in UTC; it is compared with the broker's append times.
+        sleep: waits for the given seconds.
+
+    Returns:
+        The offsets reached, ``{partition: offset of the first record not waited for}``.
+
+    Raises:
+        MinuteNotOverError: the minute ends after the timeout.
+        NotSettledError: the timeout passed first; the message names each partition that is behind.
+    """
+    called = now()
+    deadline = called + timeout
+    over = window.end + grace
+    if over > deadline:
+        raise MinuteNotOverError(
+            f"minute {window} ends (with {grace.total_seconds():g} s of grace) at {over.isoformat()}, more than "
+            f"{timeout.total_seconds():g} s from now ({called.isoformat()}); run it when it is over"
+        )
+    while (left := (over - now()).total_seconds()) > 0:
+        sleep(left)
+
+    target = offsets.held_at(over)
+    while not settled(target, committed := offsets.committed(group)):
+        if now() >= deadline:
+            raise _not_settled(window, group, target=target, committed=committed)
+        sleep(POLL_SECONDS)
+    return target
+
+
+def _not_settled(
+    window: MinuteWindow, group: str, *, target: Mapping[int, int], committed: Mapping[int, int]
+) -> NotSettledError:
+    missing = behind(target, committed)
+    partitions = ", ".join(f"{p} at {committed.get(p, 0)} of {target[p]}" for p in missing)
+    return NotSettledError(
+        f"minute {window} is not settled: the sink (consumer group {group!r}) is {sum(missing.values())} records "
+        f"behind what Kafka held at the minute's end; partition {partitions}. "
+        "Is the sink running? See `etar status` and `etar logs sink`"
+    )

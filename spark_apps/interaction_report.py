@@ -1,0 +1,123 @@
+"""The report of one minute, from its extract: ``spark-submit interaction_report.py --minute … --source … --result …``.
+
+Reads the Parquet object that ``etar.pipeline.extract`` wrote and leaves one JSON object, an ``etar.report.Report``.
+Where Spark runs, and how it reaches the object store, is the business of Spark's own configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from etar.minute import MinuteWindow
+from etar.report import EVENT_TYPES, Outcomes, Report
+
+
+def transform(events: DataFrame) -> DataFrame:
+    """What one minute's events come to, as exactly one row, also for no events at all.
+
+    Args:
+        events: ``event_id`` and ``user_id`` (any comparable type), ``event_type``, ``status`` (``success`` or
+            ``error``), ``_partition``, ``_offset``; more columns are ignored. An event that stands in several rows
+            counts once, as the row with the lowest partition and offset has it.
+
+    Returns:
+        ``rows_read``, ``total_events``, ``total_errors``, ``unique_users``: long; ``event_types``:
+        ``map<string, struct<success: long, error: long>>`` with the types that occur.
+    """
+    columns = events.select("event_id", "user_id", "event_type", "status", "_partition", "_offset")
+    unique = (
+        columns.groupBy("event_id")
+        .agg(
+            F.min_by(F.struct("user_id", "event_type", "status"), F.struct("_partition", "_offset")).alias("event"),
+            F.count("*").alias("rows"),
+        )
+        .select("event.*", "rows")
+    )
+    # The rollup's grand total (grouping id 1) counts users across types in the same pass over the events.
+    per_type = unique.rollup("event_type").agg(
+        F.grouping_id().alias("grand_total"),
+        F.count("*").alias("events"),
+        F.count_if(F.col("status") == "success").alias("success"),
+        F.count_if(F.col("status") == "error").alias("error"),
+        F.count_distinct("user_id").alias("users"),
+        F.sum("rows").alias("rows"),
+    )
+    is_total = F.col("grand_total") == 1
+    entry = F.struct("event_type", F.struct("success", "error"))
+    # The aggregate over all rows gives one row even where the rollup has none: for no events.
+    return per_type.agg(
+        *(
+            F.coalesce(F.max(F.when(is_total, F.col(column))), F.lit(0)).alias(name)
+            for column, name in (
+                ("rows", "rows_read"),
+                ("events", "total_events"),
+                ("error", "total_errors"),
+                ("users", "unique_users"),
+            )
+        ),
+        F.map_from_entries(F.collect_list(F.when(~is_total, entry))).alias("event_types"),
+    ).select("rows_read", "total_events", "total_errors", "unique_users", "event_types")
+
+
+def report_of(row: Row, *, minute: MinuteWindow, source: str) -> Report:
+    """The report that :func:`transform`'s one row says; event types in funnel order, unknown ones after them.
+
+    Raises:
+        pydantic.ValidationError: the counts do not add up, e.g. for a status that is neither success nor error.
+    """
+    counted = {name: Outcomes(success=success, error=error) for name, (success, error) in row["event_types"].items()}
+    known = {name: counted.pop(name, Outcomes()) for name in EVENT_TYPES}
+    return Report(
+        minute=minute.start,
+        total_events=row["total_events"],
+        total_errors=row["total_errors"],
+        event_types=known | dict(sorted(counted.items())),
+        unique_users=row["unique_users"],
+        rows_read=row["rows_read"],
+        source_object=source,
+    )
+
+
+def write_object(spark: SparkSession, uri: str, content: str) -> None:
+    """Write ``content`` as one object, with the credentials Spark reads with; on S3 it appears when it is whole."""
+    jvm, hadoop = spark._jvm, spark._jsc.hadoopConfiguration()
+    path = jvm.org.apache.hadoop.fs.Path(uri)
+    out = path.getFileSystem(hadoop).create(path, True)
+    # Not closed after a failed write: closing is what makes the object appear.
+    out.write(bytearray(content.encode()))
+    out.close()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Exit code 0 when the result object is written, 1 otherwise with the reason in one line on stderr."""
+    parser = argparse.ArgumentParser(description="Count one minute's events.")
+    parser.add_argument("--minute", type=MinuteWindow.parse, required=True, help="e.g. 2026-11-21T10:31Z")
+    parser.add_argument("--source", required=True, help="URI of the minute's Parquet object")
+    parser.add_argument("--result", required=True, help="URI of the JSON object to write")
+    args = parser.parse_args(argv)
+    try:
+        spark = SparkSession.builder.appName("interaction_report").getOrCreate()
+        row = transform(spark.read.parquet(args.source)).collect()[0]
+        report = report_of(row, minute=args.minute, source=args.source)
+        write_object(spark, args.result, report.model_dump_json())
+    except Exception as error:
+        print(f"interaction_report {args.minute}: {_reason(error)}", file=sys.stderr)
+        return 1
+    print(f"interaction_report {args.minute}: {report.total_events} events from {args.source} to {args.result}")
+    return 0
+
+
+def _reason(error: Exception) -> str:
+    """One line that says most: for an error inside the JVM its own message, not Py4J's."""
+    cause = getattr(error, "java_exception", None)
+    text = cause.toString() if cause is not None else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:1000]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

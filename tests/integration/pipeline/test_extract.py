@@ -1,0 +1,262 @@
+"""Extraction on the real warehouse and the real object store: which rows, which bytes, and nothing when it fails."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import IO, Any
+from uuid import UUID, uuid5
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from clickhouse_connect.driver.client import Client
+
+from etar.minute import MINUTE, MinuteWindow
+from etar.pipeline import steps
+from etar.pipeline.extract import Extract, TruncatedExtractError, Warehouse, extract_minute
+from etar.settings import ObjectStoreSettings, WarehouseSettings
+from etar.streams import USER_INTERACTIONS
+from stack.configuration import prepare_settings
+from stack.layout import Layout
+from stack.parts import Stack
+from tests.conftest import running_part, stack_environment, temporary_folder
+from tests.integration.pipeline.conftest import client_of
+
+NAMESPACE = UUID("00000000-0000-4000-8000-000000000001")
+TICK = timedelta(milliseconds=1)
+COLUMNS = (
+    "event_id", "user_id", "session_id", "event_type", "status", "event_time", "product_id", "amount", "error_code",
+    "device", "country", "_topic", "_partition", "_offset", "_timestamp",
+)  # fmt: skip
+
+
+def row(
+    number: int, at: datetime, *, partition: int = 0, product: str | None = None, amount: int | None = None
+) -> list[Any]:
+    """The record at offset ``number`` of a partition."""
+    event, user, session = (uuid5(NAMESPACE, f"{kind} {number}") for kind in ("event", "user", "session"))
+    return [
+        event, user, session, "view", "success", at, product, amount, None, "mobile", "DE",
+        "user_interactions", partition, number, datetime.now(UTC),
+    ]  # fmt: skip
+
+
+def insert(client: Client, rows: Iterable[list[Any]]) -> None:
+    client.insert(USER_INTERACTIONS.table, list(rows), column_names=COLUMNS)
+
+
+def insert_many(client: Client, window: MinuteWindow, count: int) -> None:
+    """Rows made inside the warehouse; offsets ``0 … count - 1``, none of its columns compressible to nothing."""
+    client.command(
+        f"INSERT INTO {USER_INTERACTIONS.table} ({', '.join(COLUMNS)}) "
+        "SELECT generateUUIDv4(1), generateUUIDv4(2), generateUUIDv4(3), 'view', 'success', "
+        "{start:DateTime64(3, 'UTC')} + toIntervalMillisecond(number % 60000), NULL, number, NULL, 'mobile', 'DE', "
+        f"'user_interactions', 0, number, now64(3) FROM numbers({count})",
+        parameters={"start": window.start},
+    )
+
+
+def extract(window: MinuteWindow, warehouse: Warehouse, s3: Any, store: ObjectStoreSettings) -> Extract:
+    return extract_minute(
+        window,
+        stream=USER_INTERACTIONS,
+        warehouse=warehouse,
+        store=s3,
+        bucket=store.bucket,
+        horizon=timedelta(hours=24),
+        now=lambda: datetime.now(UTC),
+    )
+
+
+def stored(s3: Any, store: ObjectStoreSettings, window: MinuteWindow) -> bytes | None:
+    try:
+        return bytes(s3.get_object(Bucket=store.bucket, Key=USER_INTERACTIONS.extract_key(window))["Body"].read())
+    except s3.exceptions.NoSuchKey:
+        return None
+
+
+def table(content: bytes | None) -> pa.Table:
+    assert content is not None
+    return pq.read_table(io.BytesIO(content))
+
+
+def test_the_minute_has_its_start_and_not_its_end(
+    window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
+) -> None:
+    rows = {
+        "before": row(1, window.start - TICK),
+        "at the start": row(2, window.start),
+        "inside": row(3, window.start + MINUTE / 2),
+        "just before the end": row(4, window.end - TICK),
+        "at the end": row(5, window.end),
+        "after": row(6, window.end + MINUTE),
+    }
+    insert(client, rows.values())
+    extracted = extract(window, client, s3, object_store)
+    assert extracted.rows == 3
+    assert table(stored(s3, object_store, window))["_offset"].to_pylist() == [2, 3, 4]
+
+
+def test_values_arrive_as_the_docstring_says(
+    window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
+) -> None:
+    at = window.start + timedelta(milliseconds=123)
+    insert(client, [row(7, at, partition=3, product="P-1", amount=1999), row(8, at, partition=3)])
+    extract(window, client, s3, object_store)
+    first, second = table(stored(s3, object_store, window)).to_pylist()
+    assert first == {
+        "event_id": uuid5(NAMESPACE, "event 7").bytes,
+        "user_id": uuid5(NAMESPACE, "user 7").bytes,
+        "session_id": uuid5(NAMESPACE, "session 7").bytes,
+        "event_type": "view",
+        "status": "success",
+        "event_time": at,
+        "product_id": "P-1",
+        "amount": 1999,
+        "error_code": None,
+        "device": "mobile",
+        "country": "DE",
+        "_partition": 3,
+        "_offset": 7,
+    }
+    assert (second["product_id"], second["amount"]) == (None, None)
+
+
+def test_a_record_delivered_twice_is_one_row_before_and_after_the_table_merges(
+    window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
+) -> None:
+    records = [row(number, window.start + number * TICK, partition=number % 3) for number in range(30)]
+    # Three deliveries, cut differently as a replay cuts them: four parts, and most rows in two of them.
+    for first, last in ((0, 20), (10, 30), (5, 15), (29, 30)):
+        insert(client, records[first:last])
+    extracted = extract(window, client, s3, object_store)
+    before = stored(s3, object_store, window)
+    assert extracted.rows == 30
+    places = table(before).select(["_partition", "_offset"]).to_pylist()
+    assert places == sorted(({"_partition": n % 3, "_offset": n} for n in range(30)), key=lambda p: tuple(p.values()))
+
+    client.command(f"OPTIMIZE TABLE {USER_INTERACTIONS.table} FINAL")
+    assert extract(window, client, s3, object_store) == extracted
+    assert stored(s3, object_store, window) == before
+
+
+def test_three_runs_leave_the_same_bytes(
+    window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
+) -> None:
+    insert_many(client, window, 200_000)
+    written = set()
+    for _ in range(3):
+        assert extract(window, client, s3, object_store).rows == 200_000
+        written.add(stored(s3, object_store, window))
+    assert len(written) == 1
+
+
+def test_an_empty_minute_has_no_object_even_where_one_was(
+    window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
+) -> None:
+    s3.put_object(Bucket=object_store.bucket, Key=USER_INTERACTIONS.extract_key(window), Body=b"stale")
+    extracted = extract(window, client, s3, object_store)
+    assert (extracted.rows, extracted.source) == (0, None)
+    assert stored(s3, object_store, window) is None
+    assert extract(window, client, s3, object_store) == extracted
+
+
+class Sabotaged:
+    """The real client, with something done to its query or its answer."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def raw_stream(self, query: str, parameters: dict[str, Any], settings: dict[str, Any], fmt: str) -> IO[bytes]:
+        answer: IO[bytes] = self.client.raw_stream(query, parameters=parameters, settings=settings, fmt=fmt)
+        return answer
+
+
+class FailsHalfWay(Sabotaged):
+    """Its query throws at a late row, when the first bytes have long been sent."""
+
+    def __init__(self, client: Client, at_offset: int) -> None:
+        super().__init__(client)
+        self.at_offset = at_offset
+
+    def raw_stream(self, query: str, parameters: dict[str, Any], settings: dict[str, Any], fmt: str) -> IO[bytes]:
+        throwing = f"SELECT * REPLACE (_offset + throwIf(_offset = {self.at_offset}) AS _offset) FROM ({query})"
+        small = settings | {"output_format_parquet_row_group_size": 20_000, "max_block_size": 10_000}
+        answer = super().raw_stream(throwing, parameters, small, fmt)
+        assert answer.read(4) == b"PAR1", "the query failed before its first bytes: not the case under test"
+        return answer
+
+
+class KilledHalfWay(Sabotaged):
+    """Its server is killed once the first bytes have been read."""
+
+    def __init__(self, client: Client, pid: int) -> None:
+        super().__init__(client)
+        self.pid = pid
+
+    def raw_stream(self, query: str, parameters: dict[str, Any], settings: dict[str, Any], fmt: str) -> IO[bytes]:
+        answer = super().raw_stream(query, parameters, settings, fmt)
+        read = answer.read
+
+        def read_then_kill(size: int = -1) -> bytes:
+            chunk = read(min(size, 65_536))
+            os.kill(self.pid, signal.SIGKILL)
+            answer.read = read  # type: ignore[method-assign]
+            return chunk
+
+        answer.read = read_then_kill  # type: ignore[method-assign]
+        return answer
+
+
+def test_a_query_that_fails_half_way_leaves_what_was_there(
+    window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
+) -> None:
+    insert_many(client, window, 400_000)
+    for before in (None, b"of an earlier run"):
+        if before:
+            s3.put_object(Bucket=object_store.bucket, Key=USER_INTERACTIONS.extract_key(window), Body=before)
+        with pytest.raises(TruncatedExtractError, match="broke off after"):
+            extract(window, FailsHalfWay(client, 390_000), s3, object_store)
+        assert stored(s3, object_store, window) == before
+
+
+def test_a_warehouse_killed_half_way_leaves_no_object_and_the_next_run_is_whole(
+    window: MinuteWindow, s3: Any, object_store: ObjectStoreSettings
+) -> None:
+    with temporary_folder() as folder:
+        layout = Layout.at(folder)
+        layout.create()
+        stack = Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
+        settings = WarehouseSettings.model_validate(
+            {
+                name: stack.settings[f"ETAR_WAREHOUSE_{name.upper()}"]
+                for name in ("host", "port", "database", "user", "password")
+            }
+        )
+        with running_part("warehouse", stack) as pid:
+            client = client_of(settings)
+            insert_many(client, window, 1_000_000)
+            with pytest.raises(TruncatedExtractError, match="broke off after"):
+                extract(window, KilledHalfWay(client, pid), s3, object_store)
+            assert stored(s3, object_store, window) is None
+        with running_part("warehouse", stack):
+            assert extract(window, client_of(settings), s3, object_store).rows == 1_000_000
+            assert table(stored(s3, object_store, window)).num_rows == 1_000_000
+
+
+@pytest.mark.usefixtures("s3_connection", "warehouse_connection", "policy")
+def test_the_task_finds_its_way_through_airflows_connections(
+    window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
+) -> None:
+    insert(client, [row(1, window.start), row(2, window.end)])
+    assert steps.extract(window.start, window.end) == {
+        "minute": str(window),
+        "rows": 1,
+        "source": f"s3a://{object_store.bucket}/{USER_INTERACTIONS.extract_key(window)}",
+        "result": f"s3a://{object_store.bucket}/{USER_INTERACTIONS.result_key(window)}",
+    }
+    assert table(stored(s3, object_store, window))["_offset"].to_pylist() == [1]

@@ -1,0 +1,113 @@
+"""Settling against a real topic and the commits of a real consumer group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from etar.kafka_offsets import TopicOffsets
+from etar.minute import MinuteWindow
+from etar.pipeline.settle import NotSettledError, wait_until_settled
+from etar.settings import KafkaSettings
+
+GROUP = "connect-under-test"
+
+
+class Topic:
+    """A topic of two partitions, what is appended to it, and what a group has committed of it."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.name = f"settle-{uuid4().hex}"
+        self.settings = settings
+        self._producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "log_level": 2})
+        topic = NewTopic(self.name, 2, 1, config={"message.timestamp.type": "LogAppendTime"})
+        admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+        admin.create_topics([topic])[self.name].result(30)
+
+    def append(self, partition: int, count: int) -> None:
+        for _ in range(count):
+            self._producer.produce(self.name, b"event", partition=partition)
+        assert self._producer.flush(30) == 0
+
+    def commit(self, offsets: Mapping[int, int]) -> None:
+        group = Consumer({"bootstrap.servers": self.settings.bootstrap_servers, "group.id": self.group})
+        positions = [TopicPartition(self.name, partition, offset) for partition, offset in offsets.items()]
+        group.commit(offsets=positions, asynchronous=False)
+        group.close()
+
+    @property
+    def group(self) -> str:
+        return f"{GROUP}-{self.name}"
+
+    def settle(self, *, grace_ends: datetime, timeout: float) -> dict[int, int]:
+        """Settle the last whole minute, with the grace that ends at the given instant."""
+        window = MinuteWindow.containing(grace_ends).previous
+        with TopicOffsets.connect(self.name, settings=self.settings) as offsets:
+            return wait_until_settled(
+                window,
+                offsets=offsets,
+                group=self.group,
+                grace=grace_ends - window.end,
+                timeout=timedelta(seconds=timeout),
+                now=lambda: datetime.now(UTC),
+                sleep=time.sleep,
+            )
+
+
+@pytest.fixture
+def topic(kafka: KafkaSettings) -> Topic:
+    return Topic(kafka)
+
+
+def instant_after_everything_appended() -> datetime:
+    """An instant that the broker's millisecond clock has left behind what was appended before the call."""
+    instant = datetime.now(UTC) + timedelta(milliseconds=2)
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
+def test_it_returns_what_was_held_once_that_is_committed(topic: Topic) -> None:
+    topic.append(0, 5)
+    topic.append(1, 3)
+    topic.commit({0: 5, 1: 3})
+    assert topic.settle(grace_ends=instant_after_everything_appended(), timeout=20) == {0: 5, 1: 3}
+
+
+def test_what_arrives_after_the_grace_is_not_waited_for(topic: Topic) -> None:
+    topic.append(0, 5)
+    grace_ends = instant_after_everything_appended()
+    while datetime.now(UTC) <= grace_ends:
+        time.sleep(0.001)
+    topic.append(0, 100)
+    topic.append(1, 1)
+    topic.commit({0: 5, 1: 0})
+    assert topic.settle(grace_ends=grace_ends, timeout=20) == {0: 5, 1: 0}
+
+
+def test_it_waits_for_a_commit_that_comes_later(topic: Topic) -> None:
+    topic.append(0, 5)
+    topic.append(1, 3)
+    topic.commit({0: 5, 1: 2})
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(topic.settle, grace_ends=instant_after_everything_appended(), timeout=30)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=2)
+        topic.commit({1: 3})
+        assert waiting.result(timeout=20) == {0: 5, 1: 3}
+
+
+def test_a_sink_that_never_committed_is_behind_by_everything(topic: Topic) -> None:
+    topic.append(1, 3)
+    with pytest.raises(NotSettledError, match=r"3 records behind .* partition 1 at 0 of 3") as behind:
+        topic.settle(grace_ends=instant_after_everything_appended(), timeout=2)
+    assert topic.group in str(behind.value)
+
+
+def test_an_empty_topic_is_settled_at_once(topic: Topic) -> None:
+    assert topic.settle(grace_ends=instant_after_everything_appended(), timeout=20) == {0: 0, 1: 0}

@@ -1,0 +1,156 @@
+"""Policy: what the DAG promises (every minute, in order, repeatable, in few lines), pinned."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etar.minute import NotOneMinuteError
+from etar.pipeline import steps
+from etar.pipeline.errors import PermanentError
+from etar.pipeline.settle import MinuteNotOverError, NotSettledError
+from tests.unit.dags.conftest import DAG_FILE, Parsed
+
+SNAPSHOT = Path(__file__).with_name("etar_pipeline.json")
+START = datetime(2026, 11, 21, 10, 31, tzinfo=UTC)
+
+
+def test_it_parses_without_errors(parsed: Parsed) -> None:
+    assert parsed.import_errors == {}
+    assert parsed.dag.dag_id == "etar_pipeline"
+
+
+def test_it_is_wiring_of_less_than_eighty_lines() -> None:
+    assert len(DAG_FILE.read_text().splitlines()) < 80
+
+
+def test_it_imports_airflow_providers_and_names_of_etar_only() -> None:
+    imported = {
+        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.walk(ast.parse(DAG_FILE.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    allowed = ("airflow.sdk", "airflow.providers.", "etar.")
+    beyond = {str(name) for name in imported if not str(name).startswith(allowed)}
+    assert beyond <= set(sys.stdlib_module_names), beyond
+
+
+def test_parsing_loads_nothing_that_only_tasks_need() -> None:
+    """The DAG processor parses the file every half minute; what tasks use must not be paid for each time."""
+    heavy = ("confluent_kafka", "clickhouse_connect", "pyarrow", "boto3", "pyspark", "pandas", "chdb")
+    program = f"import sys, etar.pipeline.steps; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_each_run_is_one_minute_and_none_is_left_out(dag: Any) -> None:
+    assert dag.catchup is True
+    assert dag.start_date == datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+    assert dag.max_active_runs == 3
+    assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
+
+
+def test_the_four_steps_follow_one_another(dag: Any) -> None:
+    assert [task.task_id for task in dag.topological_sort()] == ["settle", "extract", "analyse", "report"]
+    assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
+        "settle": {"extract"},
+        "extract": {"analyse", "report"},
+        "analyse": {"report"},
+        "report": set(),
+    }
+
+
+def test_every_step_is_documented_and_retried_soon(dag: Any) -> None:
+    for task in dag.tasks:
+        assert task.doc_md, task.task_id
+        assert task.retries >= 3
+        assert task.retry_delay <= timedelta(seconds=10)
+        assert task.max_retry_delay <= timedelta(minutes=1)
+
+
+def test_markdown_of_the_docs_is_not_indented_into_a_code_block(dag: Any) -> None:
+    for text in [dag.doc_md, *(task.doc_md for task in dag.tasks)]:
+        assert "\n\n    " not in text
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (NotOneMinuteError("zero width"), "fail"),
+        (PermanentError("no"), "fail"),
+        (MinuteNotOverError("tomorrow"), "fail"),
+        (NotSettledError("behind"), "default"),
+        (ConnectionError("away"), "default"),
+    ],
+)
+def test_what_cannot_help_is_not_retried(dag: Any, error: Exception, action: str) -> None:
+    for task in dag.tasks:
+        assert task.retry_policy.evaluate(error, 1, 10).action.value == action
+
+
+def test_a_report_follows_a_skipped_analysis_but_not_a_failed_one(dag: Any) -> None:
+    assert dag.get_task("report").trigger_rule == "none_failed"
+    assert {dag.get_task(name).trigger_rule for name in ("extract", "analyse")} == {"all_success"}
+
+
+class Pulled:
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def xcom_pull(self, *, task_ids: str) -> dict[str, Any]:
+        assert task_ids == "extract"
+        return {"minute": "2026-11-21T10:31Z", "rows": self.rows}
+
+
+def test_only_an_empty_minute_skips_spark(dag: Any) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    before_spark = dag.get_task("analyse")._pre_execute_hook
+    before_spark({"ti": Pulled(1)})
+    with pytest.raises(AirflowSkipException, match="2026-11-21T10:31Z has no rows"):
+        before_spark({"ti": Pulled(0)})
+
+
+@pytest.mark.parametrize(
+    "interval",
+    [
+        pytest.param({}, id="none"),
+        pytest.param({"data_interval_start": START, "data_interval_end": START}, id="zero width"),
+        pytest.param(
+            {"data_interval_start": START, "data_interval_end": START + timedelta(seconds=59)}, id="not a minute"
+        ),
+    ],
+)
+def test_every_step_refuses_an_interval_that_is_not_one_minute(interval: dict[str, datetime]) -> None:
+    with pytest.raises(NotOneMinuteError, match="airflow dags test"):
+        steps.settle(**interval)
+    with pytest.raises(NotOneMinuteError, match="airflow dags test"):
+        steps.extract(**interval)
+    with pytest.raises(NotOneMinuteError, match="airflow dags test"):
+        steps.report({"rows": 0}, **interval)
+
+
+def definition(dag: Any) -> dict[str, Any]:
+    """What a change of must be meant: the serialized DAG without paths, texts and what Airflow fills in."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    serialized = DagSerialization.to_dict(dag)["dag"]
+    kept_of_dag = ("dag_id", "catchup", "max_active_runs", "timetable", "default_args", "start_date", "tags")
+    kept_of_task = (
+        "task_id", "task_type", "downstream_task_ids", "trigger_rule", "retries", "retry_delay", "max_retry_delay",
+        "retry_exponential_backoff", "name", "application_args", "properties_file", "op_args", "op_kwargs",
+    )  # fmt: skip
+    tasks = [{key: task["__var"][key] for key in kept_of_task if key in task["__var"]} for task in serialized["tasks"]]
+    return {key: serialized[key] for key in kept_of_dag} | {"tasks": tasks}
+
+
+def test_the_definition_is_the_pinned_one(dag: Any) -> None:
+    """Changed on purpose? Write ``definition(dag)`` into the snapshot beside this file."""
+    assert json.loads(json.dumps(definition(dag))) == json.loads(SNAPSHOT.read_text())

@@ -1,0 +1,215 @@
+"""The transformation as whole frames in and out, and the job as its caller sees it: a file, an exit code, a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import types as T
+
+from etar.minute import MinuteWindow
+from etar.report import EVENT_TYPES, Outcomes, Report
+from spark_apps.interaction_report import main, report_of, transform
+
+SCHEMA = T.StructType(
+    [
+        T.StructField("event_id", T.BinaryType(), nullable=False),
+        T.StructField("user_id", T.BinaryType(), nullable=False),
+        T.StructField("event_type", T.StringType(), nullable=False),
+        T.StructField("status", T.StringType(), nullable=False),
+        T.StructField("_partition", T.IntegerType(), nullable=False),
+        T.StructField("_offset", T.LongType(), nullable=False),
+    ]
+)
+WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))
+
+
+@dataclass(frozen=True)
+class Event:
+    event: int
+    user: int = 1
+    kind: str = "view"
+    status: str = "success"
+    partition: int = 0
+    offset: int = 0
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        ids = (self.event.to_bytes(16, "big"), self.user.to_bytes(16, "big"))
+        return (*(bytearray(i) for i in ids), self.kind, self.status, self.partition, self.offset)
+
+
+def frame(spark: SparkSession, events: Sequence[Event]) -> DataFrame:
+    return spark.createDataFrame([event.row for event in events], SCHEMA)
+
+
+def only_row(frame: DataFrame) -> dict[str, Any]:
+    """The frame as plain values; fails unless it is one row of exactly the promised columns."""
+    rows = frame.collect()
+    assert len(rows) == 1
+    assert frame.columns == ["rows_read", "total_events", "total_errors", "unique_users", "event_types"]
+    row: dict[str, Any] = rows[0].asDict()
+    row["event_types"] = {
+        kind: (outcomes["success"], outcomes["error"]) for kind, outcomes in row["event_types"].items()
+    }
+    return row
+
+
+def test_the_promised_types(spark: SparkSession) -> None:
+    types = {field.name: field.dataType.simpleString() for field in transform(frame(spark, [])).schema.fields}
+    assert types == {
+        "rows_read": "bigint",
+        "total_events": "bigint",
+        "total_errors": "bigint",
+        "unique_users": "bigint",
+        "event_types": "map<string,struct<success:bigint,error:bigint>>",
+    }
+
+
+def test_no_events_are_one_row_of_zeros(spark: SparkSession) -> None:
+    assert only_row(transform(frame(spark, []))) == {
+        "rows_read": 0,
+        "total_events": 0,
+        "total_errors": 0,
+        "unique_users": 0,
+        "event_types": {},
+    }
+
+
+def test_every_type_is_counted_by_outcome(spark: SparkSession) -> None:
+    events = [
+        Event(event=10 * kind + n, user=n, kind=name, status="error" if n == 0 else "success", offset=10 * kind + n)
+        for kind, name in enumerate(EVENT_TYPES)
+        for n in range(kind + 2)
+    ]
+    assert only_row(transform(frame(spark, events))) == {
+        "rows_read": 27,
+        "total_events": 27,
+        "total_errors": 6,
+        "unique_users": 7,
+        "event_types": {name: (kind + 1, 1) for kind, name in enumerate(EVENT_TYPES)},
+    }
+
+
+def test_a_user_counts_once_across_types_and_partitions(spark: SparkSession) -> None:
+    events = [
+        Event(1, user=7, kind="view", partition=0),
+        Event(2, user=7, kind="purchase", partition=1),
+        Event(3, user=8, kind="view", partition=5),
+    ]
+    assert only_row(transform(frame(spark, events)))["unique_users"] == 2
+
+
+def test_an_event_that_stands_in_many_rows_counts_once_but_every_row_was_read(spark: SparkSession) -> None:
+    twice = [Event(1, offset=offset) for offset in (3, 9, 12)]
+    assert only_row(transform(frame(spark, [*twice, Event(2, user=2, offset=4)]))) == {
+        "rows_read": 4,
+        "total_events": 2,
+        "total_errors": 0,
+        "unique_users": 2,
+        "event_types": {"view": (2, 0)},
+    }
+
+
+FIRST = Event(1, user=1, kind="purchase", status="success", partition=1, offset=5)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        pytest.param(replace(FIRST, user=2, kind="view", status="error", offset=6), id="later in the partition"),
+        pytest.param(replace(FIRST, user=2, kind="view", status="error", partition=2, offset=0), id="later partition"),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_rows_that_disagree_the_first_by_partition_and_offset_counts(
+    spark: SparkSession, later: Event, turned: bool
+) -> None:
+    events = [later, FIRST] if turned else [FIRST, later]
+    assert only_row(transform(frame(spark, events).repartition(2))) == {
+        "rows_read": 2,
+        "total_events": 1,
+        "total_errors": 0,
+        "unique_users": 1,
+        "event_types": {"purchase": (1, 0)},
+    }
+
+
+def test_columns_beyond_the_contract_change_nothing(spark: SparkSession) -> None:
+    from pyspark.sql import functions as F
+
+    events = frame(spark, [Event(1)])
+    wider = events.withColumn("amount", F.lit(5)).withColumn("country", F.lit("DE"))
+    assert only_row(transform(wider)) == only_row(transform(events))
+
+
+def test_a_missing_column_is_an_error_and_not_a_count(spark: SparkSession) -> None:
+    with pytest.raises(Exception, match="user_id"):
+        transform(frame(spark, [Event(1)]).drop("user_id"))
+
+
+def counted(**event_types: tuple[int, int]) -> Row:
+    total = sum(success + error for success, error in event_types.values())
+    return Row(
+        rows_read=total,
+        total_events=total,
+        total_errors=sum(error for _, error in event_types.values()),
+        unique_users=min(total, 1),
+        event_types={kind: Row(success=s, error=e) for kind, (s, e) in event_types.items()},
+    )
+
+
+def test_the_report_lists_types_in_funnel_order_and_unknown_ones_last() -> None:
+    report = report_of(
+        counted(wishlist=(1, 0), search=(2, 1), refund=(1, 1), view=(3, 0)), minute=WINDOW, source="s3a://x"
+    )
+    assert list(report.event_types) == [*EVENT_TYPES, "refund", "wishlist"]
+    assert report.event_types["search"] == Outcomes(success=2, error=1)
+    assert report.event_types["purchase"] == Outcomes()
+
+
+def test_a_status_that_is_neither_success_nor_error_is_refused(spark: SparkSession) -> None:
+    row = transform(frame(spark, [Event(1), Event(2, status="unknown", offset=1)])).collect()[0]
+    with pytest.raises(ValueError, match="add up to 1 events"):
+        report_of(row, minute=WINDOW, source="s3a://x")
+
+
+def run(source: Path, result: Path) -> int:
+    return main(["--minute", str(WINDOW), "--source", f"file:{source}", "--result", f"file:{result}"])
+
+
+def test_the_job_leaves_one_object_and_the_same_one_again(spark: SparkSession, tmp_path: Path) -> None:
+    source, result = tmp_path / "extract.parquet", tmp_path / "results" / "minute.json"
+    frame(spark, [Event(1), Event(2, user=2, kind="search", status="error", offset=1)]).write.parquet(str(source))
+    written = []
+    for _ in range(3):
+        assert run(source, result) == 0
+        written.append(result.read_bytes())
+    assert len(set(written)) == 1
+    assert {path.name for path in result.parent.iterdir()} <= {"minute.json", ".minute.json.crc"}
+    report = Report.model_validate_json(written[0])
+    assert (report.total_events, report.total_errors, report.unique_users, report.rows_read) == (2, 1, 2, 2)
+    assert (report.window, report.source_object) == (WINDOW, f"file:{source}")
+
+
+def test_a_missing_source_is_one_line_on_stderr_and_no_object(
+    spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "absent.parquet", tmp_path / "minute.json") == 1
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("interaction_report")]
+    assert len(said) == 1
+    assert "2026-11-21T10:31Z" in said[0]
+    assert "absent.parquet" in said[0]
+    assert not (tmp_path / "minute.json").exists()
+
+
+@pytest.mark.parametrize("minute", ["2026-11-21T10:31:30Z", "soon"])
+def test_what_is_not_a_minute_is_a_usage_error(minute: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--minute", minute, "--source", "s3a://x", "--result", "s3a://y"])
+    assert ended.value.code == 2
