@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -17,7 +18,7 @@ from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
 from etar.reconciliation import Verification
 
-_WIDTH = 120
+_WIDTH = 160
 """Columns of a table that is not printed on a terminal: wide enough that no number is cut."""
 
 
@@ -131,9 +132,11 @@ def _partitions(verification: Verification) -> Table:
 
 
 def _table(title: str, columns: Iterable[str]) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left")
+        # A heading may wrap between its words; nothing is ever cut inside a number or a minute.
+        longest_word = max(map(len, column.split()))
+        table.add_column(column, justify="right" if place else "left", no_wrap=not place, min_width=longest_word)
     return table
 
 

@@ -1,7 +1,7 @@
 """Make the class-data archive of a Spark driver: ``python -m stack.class_archive``.
 
-A driver loads some ten thousand classes at each start. Java writes those of one small job into a file, and later drivers
-map that file instead of loading and verifying the classes again. The job is the analysis itself, on a few rows.
+A driver loads some ten thousand classes at each start. Java writes those of one small job into a file, and later
+drivers map that file instead of loading and verifying the classes again. The job is the analysis, on a few rows.
 """
 
 from __future__ import annotations

@@ -96,6 +96,7 @@ def make_settings(environment: Mapping[str, str], saved: Mapping[str, str], now:
         "ETAR_REGISTRY_URL": f"http://127.0.0.1:{values['ETAR_PORT_REGISTRY']}/apis/ccompat/v7",
         "ETAR_WAREHOUSE_HOST": "127.0.0.1",
         "ETAR_WAREHOUSE_PORT": values["ETAR_PORT_WAREHOUSE"],
+        "ETAR_WAREHOUSE_SECURE": "false",
         "ETAR_WAREHOUSE_DATABASE": "etar",
         "ETAR_WAREHOUSE_USER": "etar",
         "ETAR_S3_ENDPOINT_URL": f"http://127.0.0.1:{values['ETAR_PORT_S3']}",

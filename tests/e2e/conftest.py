@@ -22,6 +22,8 @@ from tests.conftest import stack_environment, temporary_folder
 
 MINUTES = 3
 RATE = 200
+# The tests share two cores with everything they start: a stall of some seconds must not turn traffic into late events.
+PATIENT = {"ETAR_PIPELINE_GRACE_SECONDS": "5"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Traffic:
 def etar() -> Iterator[Etar]:
     with temporary_folder() as folder:
         command = Etar(folder)
-        settings = stack_environment() | {"ETAR_DEMO_RATE": "0"}
+        settings = stack_environment() | {"ETAR_DEMO_RATE": "0", **PATIENT}
         up = [str(VENV_BIN / "etar"), "up", "--detach", "--dir", str(folder)]
         started = subprocess.run(
             up, env=os.environ | settings, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False

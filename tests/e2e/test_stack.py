@@ -6,6 +6,7 @@ import signal
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import psutil
 import pytest
 
@@ -147,12 +148,34 @@ def test_dags_test_runs_one_past_minute(etar: Etar, traffic: Traffic) -> None:
     assert etar.json("report", "--minute", str(window))["revision"] == 1, "the same rows are the same revision"
 
 
-@pytest.mark.parametrize("instant", ["2026-11-21T10:31:30+00:00"])
-def test_dags_test_of_no_whole_minute_says_how_to_ask(etar: Etar, traffic: Traffic, instant: str) -> None:
-    run = etar.run("exec", "airflow", "dags", "test", "etar_pipeline", instant, check=False)
-    output = run.stdout + run.stderr
-    assert "state=success" not in output
-    assert "Give the END of the minute" in output
+@pytest.mark.parametrize(
+    ("asked", "seen"),
+    [
+        ({"logical_date": None}, "no data interval"),
+        (
+            {
+                "logical_date": "2026-11-21T10:31:30Z",
+                "data_interval_start": "2026-11-21T10:30:30Z",
+                "data_interval_end": "2026-11-21T10:31:30Z",
+            },
+            "10:30:30",
+        ),
+    ],
+    ids=["no interval", "unaligned"],
+)
+def test_a_run_over_no_whole_minute_fails_and_says_how_to_ask(etar: Etar, asked: dict, seen: str) -> None:
+    settings = etar.stack.settings
+    base = f"http://127.0.0.1:{settings.port('AIRFLOW')}"
+    login = {"username": "admin", "password": settings["ETAR_STACK_AIRFLOW_ADMIN_PASSWORD"]}
+    token = httpx.post(f"{base}/auth/token", json=login).raise_for_status().json()["access_token"]
+    with httpx.Client(
+        base_url=f"{base}/api/v2/dags/etar_pipeline", headers={"Authorization": f"Bearer {token}"}
+    ) as api:
+        run = api.post("/dagRuns", json=asked).raise_for_status().json()["dag_run_id"]
+        wait_until(lambda: api.get(f"/dagRuns/{run}").json()["state"] == "failed", timeout=90, what=f"{run} to fail")
+        log = api.get(f"/dagRuns/{run}/taskInstances/settle/logs/1", headers={"Accept": "application/json"}).text
+    assert seen in log
+    assert "Give the END of the minute" in log
 
 
 def test_backfill_reports_the_same_again(etar: Etar, traffic: Traffic) -> None:

@@ -1,0 +1,110 @@
+"""``python -m connect.native_sink --connector connect/user_interactions_sink.json``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from contextlib import closing
+from pathlib import Path
+from threading import Event
+
+from connect.native_sink.connector import Connector, ConnectorConfigError
+from connect.native_sink.decode import EventTimeBounds
+from connect.native_sink.patience import StoppedWaitingError, persist
+from connect.native_sink.registry import Registry
+from connect.native_sink.sink import Sink
+from connect.native_sink.source import Source
+from connect.native_sink.table import TableLayout, UnsupportedTableError
+from connect.native_sink.warehouse import Warehouse, WarehouseUnavailableError
+from etar.settings import (
+    KafkaSettings,
+    PipelineSettings,
+    RegistrySettings,
+    SinkSettings,
+    WarehouseSettings,
+    get_settings,
+)
+
+_log = logging.getLogger("connect.native_sink")
+
+
+def main() -> int:
+    arguments = _arguments()
+    _configure_logging()
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        _run(arguments.connector, arguments.instance, stop)
+    except (ConnectorConfigError, UnsupportedTableError) as error:
+        _log.error("%s", error)
+        return 1
+    except StoppedWaitingError as stopped:
+        _log.warning("%s", stopped)
+    _log.info("stopped")
+    return 0
+
+
+def _run(path: Path, instance: str, stop: Event) -> None:
+    settings = get_settings(SinkSettings)
+    warehouse_settings = get_settings(WarehouseSettings)
+    connector = Connector.load(path, variables={"ETAR_WAREHOUSE_DATABASE": warehouse_settings.database})
+    with (
+        closing(Warehouse(warehouse_settings)) as warehouse,
+        closing(Registry.connect(get_settings(RegistrySettings))) as registry,
+    ):
+        described = persist(
+            lambda: warehouse.describe(connector.database, connector.table),
+            part="warehouse",
+            away=WarehouseUnavailableError,
+            rest=lambda: stop.wait(settings.retry_seconds),
+            stopping=stop.is_set,
+        )
+        layout = TableLayout.of(
+            described, database=connector.database, table=connector.table, metadata=connector.metadata
+        )
+        source = Source(
+            connector.topic,
+            group=connector.group,
+            instance=instance,
+            kafka=get_settings(KafkaSettings),
+            settings=settings,
+        )
+        with closing(source):
+            _log.info("topic %s into %s.%s", connector.topic, connector.database, connector.table)
+            Sink(
+                layout=layout,
+                bounds=EventTimeBounds.of(get_settings(PipelineSettings)),
+                source=source,
+                registry=registry,
+                warehouse=warehouse,
+                stopping=stop.is_set,
+            ).run()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m connect.native_sink", description=__doc__)
+    parser.add_argument(
+        "--connector", type=Path, required=True, metavar="FILE", help="Kafka Connect configuration of the sink"
+    )
+    parser.add_argument(
+        "--instance",
+        default="0",
+        metavar="NAME",
+        help="name of this process among several sinks of the same group (default: %(default)s)",
+    )
+    return parser.parse_args()
+
+
+def _configure_logging() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # One line at an outage's start and one at its end come from us; these would add several a second in between.
+    for name, level in (("httpx", logging.WARNING), ("clickhouse_connect", logging.CRITICAL)):
+        logging.getLogger(name).setLevel(level)
+    logging.getLogger("librdkafka").setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""The sink's side of Kafka: batches in, commits out, and membership of the group kept through every wait."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from connect.native_sink.decode import Record
+from etar.settings import KafkaSettings, SinkSettings
+
+_log = logging.getLogger(__name__)
+
+_MAX_POLL_INTERVAL_MS = 300_000
+_CHUNK_ROWS = 10_000
+_BATCH_BYTES = 64 * 1024 * 1024
+"""A batch ends here even when it has few rows, so that large values cannot fill the memory."""
+
+_COMMIT_NOT_OURS = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError._ASSIGNMENT_LOST,
+        KafkaError._NO_OFFSET,
+        KafkaError._STATE,
+    }
+)
+
+
+class KafkaAwayError(ConnectionError):
+    """A commit did not get through; it may be tried again."""
+
+
+class Source:
+    """Batches of one topic, read as a member of one consumer group.
+
+    Not thread-safe. Rebalances happen inside :meth:`take`, :meth:`rest` and :meth:`commit`; a partition that is taken
+    away is forgotten, so that :meth:`commit` never speaks for a partition that is someone else's by then.
+    """
+
+    def __init__(self, topic: str, *, group: str, instance: str, kafka: KafkaSettings, settings: SinkSettings) -> None:
+        """``instance`` names this member: a successor under the same name goes on at once, without a rebalance."""
+        self._topic = topic
+        self._settings = settings
+        self._next: dict[int, int] = {}
+        self._holding = False
+        self._told_missing = False
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": kafka.bootstrap_servers,
+                "client.id": f"{group}-{instance}",
+                "group.id": group,
+                "group.instance.id": f"{group}-{instance}",
+                "session.timeout.ms": 10_000,
+                "heartbeat.interval.ms": 3_000,
+                "max.poll.interval.ms": _MAX_POLL_INTERVAL_MS,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "topic.metadata.refresh.interval.ms": 10_000,
+            },
+            logger=logging.getLogger("librdkafka"),
+        )
+        self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+
+    def take(self, now: Callable[[], float], stopping: Callable[[], bool]) -> list[Record]:
+        """The next records: as many as the settings allow, after at most ``batch_seconds``; often none.
+
+        Args:
+            now: a monotonic clock, in seconds.
+            stopping: once true, what was read so far is returned.
+
+        Raises:
+            KafkaException: an error that only a new start can cure (for one: another sink took this instance's name).
+        """
+        records: list[Record] = []
+        size = 0
+        end = now() + self._settings.batch_seconds
+        while not stopping() and size < _BATCH_BYTES:
+            room = self._settings.batch_rows - len(records)
+            if room <= 0 or (left := end - now()) <= 0:
+                break
+            for message in self._consumer.consume(min(room, _CHUNK_ROWS), timeout=left):
+                if (error := message.error()) is not None:
+                    self._note(error)
+                    continue
+                record = _record(message)
+                records.append(record)
+                size += len(record.value or b"")
+                self._next[record.partition] = record.offset + 1
+        return records
+
+    def commit(self) -> None:
+        """Commit past everything that :meth:`take` gave out, for the partitions that are still ours.
+
+        Raises:
+            KafkaAwayError: no answer; try again.
+            KafkaException: an error that only a new start can cure.
+        """
+        offsets = [TopicPartition(self._topic, partition, offset) for partition, offset in self._next.items()]
+        if not offsets:
+            return
+        try:
+            answers = self._consumer.commit(offsets=offsets, asynchronous=False)
+            failed = next((answer.error for answer in answers if answer.error is not None), None)
+        except KafkaException as exception:
+            failed = exception.args[0]
+        if failed is not None and failed.code() not in _COMMIT_NOT_OURS:
+            if failed.fatal():
+                raise KafkaException(failed)
+            raise KafkaAwayError(f"commit to Kafka failed: {failed}")
+        if failed is not None:
+            # The rows are stored already; whoever reads them again stores them again, and the table keeps one.
+            _log.warning("not committed, as the group was rebalanced meanwhile (%s); these records come again", failed)
+        self._next.clear()
+
+    @contextmanager
+    def held(self) -> Iterator[Callable[[], None]]:
+        """Yields a function that rests ``retry_seconds``, fetches nothing meanwhile, and stays in the group."""
+        try:
+            yield self._rest
+        finally:
+            if self._holding:
+                self._holding = False
+                self._consumer.resume(self._consumer.assignment())
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _rest(self) -> None:
+        # A consumer that does not poll is put out of its group after max.poll.interval.ms, however long an outage is.
+        if not self._holding:
+            self._holding = True
+            self._consumer.pause(self._consumer.assignment())
+        message = self._consumer.poll(self._settings.retry_seconds)
+        if message is None:
+            return
+        if (error := message.error()) is not None:
+            self._note(error)
+        else:
+            # A paused consumer gives out nothing; should it ever, the record must come again.
+            self._consumer.seek(TopicPartition(self._topic, message.partition(), message.offset()))
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.assign(partitions)
+        if self._holding:
+            consumer.pause(partitions)
+        _log.info("reading partitions %s", sorted(entry.partition for entry in partitions))
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for entry in partitions:
+            self._next.pop(entry.partition, None)
+
+    def _note(self, error: KafkaError) -> None:
+        if error.fatal():
+            raise KafkaException(error)
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            if not self._told_missing:
+                _log.warning("waiting for the topic %r, which does not exist; `etar up` creates it", self._topic)
+                self._told_missing = True
+        else:
+            _log.warning("Kafka says: %s", error)
+
+
+def _record(message: Message) -> Record:
+    _, appended_ms = message.timestamp()
+    return Record(message.topic(), message.partition(), message.offset(), appended_ms, message.key(), message.value())

@@ -1,0 +1,196 @@
+"""Inserts of the sink, and what it means when one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+
+from connect.native_sink.decode import Row
+from connect.native_sink.table import TableLayout
+from etar import dead_letters
+from etar.dead_letters import DeadLetter
+from etar.settings import WarehouseSettings
+
+_INSERT_SETTINGS: Mapping[str, int] = MappingProxyType(
+    {
+        # A backlog at a low rate spans a day of minutes in one batch, and each minute is a partition. Event times are
+        # bounded before a row gets here, so the number of partitions is, too.
+        "max_partitions_per_insert_block": 0,
+        # The commit follows the answer, so the answer must mean "stored".
+        "async_insert": 0,
+        "wait_end_of_query": 1,
+    }
+)
+
+_REFUSED_FOR_ITS_DATA = frozenset(
+    {
+        6,  # CANNOT_PARSE_TEXT
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+        38,  # CANNOT_PARSE_DATE
+        41,  # CANNOT_PARSE_DATETIME
+        53,  # TYPE_MISMATCH
+        69,  # ARGUMENT_OUT_OF_BOUND
+        70,  # CANNOT_CONVERT_TYPE
+        72,  # CANNOT_PARSE_NUMBER
+        117,  # INCORRECT_DATA
+        131,  # TOO_LARGE_STRING_SIZE
+        321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+        349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+        376,  # CANNOT_PARSE_UUID
+        395,  # FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+        407,  # DECIMAL_OVERFLOW
+        469,  # VIOLATED_CONSTRAINT
+        691,  # UNKNOWN_ELEMENT_OF_ENUM
+    }
+)
+"""Engine errors that lie in the rows. Everything else (a missing table, a full disk, too many parts, a wrong password)
+can be put right without losing a row, and is waited for."""
+
+_TOO_LARGE_AT_ONCE = frozenset(
+    {
+        241,  # MEMORY_LIMIT_EXCEEDED
+        252,  # TOO_MANY_PARTS (also: more partitions in a block than a server's profile allows)
+    }
+)
+
+
+class WarehouseUnavailableError(ConnectionError):
+    """The warehouse did not take the rows, for a reason that is not in the rows; the same insert may be tried again."""
+
+
+class InsertRefusedError(ValueError):
+    """The warehouse refused an insert for its data. ``detail`` is the engine's message."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class InsertTooLargeError(Exception):
+    """The warehouse could not take this many rows at once; fewer may go through."""
+
+
+class Warehouse:
+    """Connects on first use, and again after a failure."""
+
+    def __init__(self, settings: WarehouseSettings, *, timeout: int = 120) -> None:
+        """``timeout``: seconds to wait for one insert; well below the consumer's ``max.poll.interval.ms``."""
+        self._settings = settings
+        self._timeout = timeout
+        self._client: Client | None = None
+
+    def describe(self, database: str, table: str) -> list[tuple[str, str, str]]:
+        """``(name, type, default kind)`` of every column, in order.
+
+        Raises:
+            WarehouseUnavailableError: no answer, or no such table (yet).
+        """
+        try:
+            rows = self._connected().query(f"DESCRIBE TABLE `{database}`.`{table}`").result_rows
+        except (ClickHouseError, OSError) as error:
+            raise self._unavailable(error) from error
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    def insert_rows(self, layout: TableLayout, rows: Sequence[Row]) -> None:
+        """Store ``rows``; on return they are readable.
+
+        Raises:
+            InsertRefusedError, InsertTooLargeError, WarehouseUnavailableError
+        """
+        self._insert(layout.database, layout.table, rows_to_arrow(layout, rows))
+
+    def insert_dead_letters(self, database: str, letters: Sequence[DeadLetter]) -> None:
+        """Store ``letters``; raises like :meth:`insert_rows`."""
+        self._insert(database, dead_letters.TABLE, dead_letters_to_arrow(letters))
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _insert(self, database: str, table: str, rows: pa.Table) -> None:
+        try:
+            self._connected().insert_arrow(f"`{database}`.`{table}`", rows, settings=dict(_INSERT_SETTINGS))
+        except (ClickHouseError, OSError) as error:
+            code = error.code if isinstance(error, Error) else None
+            if code in _REFUSED_FOR_ITS_DATA:
+                raise InsertRefusedError(str(error)) from error
+            if code in _TOO_LARGE_AT_ONCE or "HTTP status 413" in str(error):
+                raise InsertTooLargeError(str(error)) from error
+            raise self._unavailable(error) from error
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            settings = self._settings
+            self._client = clickhouse_connect.get_client(
+                host=settings.host,
+                port=settings.port,
+                secure=settings.secure,
+                username=settings.user,
+                password=settings.password.get_secret_value(),
+                autogenerate_session_id=False,
+                connect_timeout=5,
+                send_receive_timeout=self._timeout,
+                client_name="etar-sink",
+            )
+        return self._client
+
+    def _unavailable(self, error: Exception) -> WarehouseUnavailableError:
+        return WarehouseUnavailableError(
+            f"{error} (warehouse at {self._settings.host}:{self._settings.port}; "
+            "is it running, and are the ETAR_WAREHOUSE_… settings right?)"
+        )
+
+
+def rows_to_arrow(layout: TableLayout, rows: Sequence[Row]) -> pa.Table:
+    """Rows as the table's columns: the event's fields, then the place in Kafka."""
+    types, metadata = layout.metadata_types, layout.metadata
+    names = [column.name for column in layout.fields]
+    arrays = [
+        pa.array(values, column.arrow_type)
+        for column, values in zip(layout.fields, zip(*(row.values for row in rows), strict=True), strict=True)
+    ]
+    for name, values in (
+        (metadata.topic, [row.record.topic for row in rows]),
+        (metadata.partition, [row.record.partition for row in rows]),
+        (metadata.offset, [row.record.offset for row in rows]),
+        (metadata.timestamp, [row.record.appended_ms for row in rows]),
+    ):
+        names.append(name)
+        arrays.append(pa.array(values, types[name]))
+    return pa.table(arrays, names)
+
+
+_DEAD_LETTERS = pa.schema(
+    [
+        pa.field("_topic", pa.string()),
+        pa.field("_partition", pa.int32()),
+        pa.field("_offset", pa.int64()),
+        pa.field("_timestamp", pa.timestamp("ms", tz="UTC")),
+        pa.field("reason", pa.string()),
+        pa.field("detail", pa.string()),
+        pa.field("key", pa.binary()),
+        pa.field("value", pa.binary()),
+    ]
+)
+
+
+def dead_letters_to_arrow(letters: Sequence[DeadLetter]) -> pa.Table:
+    """Dead letters as the columns of their table (``sql/clickhouse``)."""
+    columns = [
+        [letter.topic for letter in letters],
+        [letter.partition for letter in letters],
+        [letter.offset for letter in letters],
+        [letter.appended for letter in letters],
+        [letter.reason.value for letter in letters],
+        [letter.detail for letter in letters],
+        [letter.key for letter in letters],
+        [letter.value for letter in letters],
+    ]
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, _DEAD_LETTERS, strict=True)]
+    return pa.table(arrays, schema=_DEAD_LETTERS)

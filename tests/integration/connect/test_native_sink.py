@@ -1,0 +1,314 @@
+"""The native sink against a real Kafka, registry and warehouse: nothing lost, nothing twice, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import socketserver
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from connect.native_sink import source as source_module
+from connect.native_sink.decode import Record
+from connect.native_sink.registry import Registry, RegistryUnavailableError
+from connect.native_sink.source import Source
+from connect.native_sink.table import TableLayout
+from connect.native_sink.warehouse import Warehouse
+from etar.dead_letters import Reason
+from etar.kafka_offsets import TopicOffsets
+from etar.settings import KafkaSettings, RegistrySettings, SinkSettings, WarehouseSettings
+from stack.configuration import prepare_settings
+from stack.layout import Layout
+from stack.parts import Stack
+from stack.waiting import wait_until
+from tests.conftest import free_ports, running_part, stack_environment, temporary_folder
+from tests.integration.connect.conftest import Lane, client_of, minutes_ago, now_ms
+from tests.unit.connect.events import DESCRIBED, METADATA, encode, event
+
+
+def test_the_unit_tests_layout_is_the_real_tables(warehouse: WarehouseSettings) -> None:
+    described = Warehouse(warehouse).describe(warehouse.database, "user_interactions")
+    assert described == DESCRIBED
+    assert TableLayout.of(described, database="etar", table="user_interactions", metadata=METADATA).fields
+
+
+def test_values_arrive_as_they_were_sent(lane: Lane) -> None:
+    now = now_ms()
+    sent = event(5, event_time=now, device="Füße 🦶", product_id=None, amount=-(2**63), error_code="")
+    lane.produce([encode(sent, schema_id=lane.schema_id)], partition=4)
+    sink = lane.sink()
+    sink.start()
+    lane.settle(sink)
+
+    columns = "toString(event_id), toString(user_id), toString(session_id), event_type, status, toUnixTimestamp64Milli("
+    row = lane.rows(columns + "event_time), product_id, amount, error_code, device, country, _partition, _offset")
+    assert row == [(*sent.values(), 4, 0)]
+    ((appended, minute),) = lane.rows("toUnixTimestamp64Milli(_timestamp), event_minute")
+    assert abs(appended - now) < 10_000
+    assert minute.replace(tzinfo=UTC) == datetime.fromtimestamp(now // 60_000 * 60, UTC)
+
+
+def test_poison_among_good_records_becomes_dead_letters_and_takes_none_with_it(lane: Lane) -> None:
+    good = lane.good(600)
+    now = now_ms()
+    spoiled: dict[bytes | None, Reason] = {
+        None: Reason.NULL_VALUE,
+        b"": Reason.EMPTY_VALUE,
+        b'{"json": true}': Reason.NOT_AVRO,
+        encode(event(event_time=now), schema_id=2_000_000_000): Reason.UNKNOWN_SCHEMA_ID,
+        good[0][:-3]: Reason.TRUNCATED,
+        good[0] + b"!": Reason.TRAILING_BYTES,
+        encode(event(event_time=now, user_id="nobody"), schema_id=lane.schema_id): Reason.MISSING_OR_WRONG_FIELD,
+        encode(event(event_time=2**60), schema_id=lane.schema_id): Reason.OUT_OF_RANGE,
+        encode(event(event_time=minutes_ago(24 * 60 + 1)), schema_id=lane.schema_id): Reason.EVENT_TIME_OUT_OF_BOUNDS,
+        encode(event(event_time=now + 600_000), schema_id=lane.schema_id): Reason.EVENT_TIME_OUT_OF_BOUNDS,
+    }
+    mixed = [*good, *spoiled]
+    random.Random(3).shuffle(mixed)
+    lane.produce(mixed)
+    sink = lane.sink()
+    sink.start()
+    lane.settle(sink)
+
+    assert lane.rows("count(), uniqExact(event_id)") == [(600, 600)]
+    letters = lane.dead_letters()
+    assert {value: reason for reason, _, value in letters.values()} == {
+        value: reason.value for value, reason in spoiled.items()
+    }
+    assert all(detail for _, detail, _ in letters.values())
+    lane.assert_every_offset_is_in_one_place()
+
+
+def test_rows_that_the_engine_refuses_are_found_one_by_one(
+    new_lane: Callable[..., Lane], warehouse: WarehouseSettings
+) -> None:
+    client = client_of(warehouse)
+    client.command("CREATE TABLE constrained AS user_interactions")
+    client.command("ALTER TABLE constrained ADD CONSTRAINT affordable CHECK ifNull(amount, 0) < 1000000")
+    lane = new_lane(table="constrained")
+    values = lane.good(500)
+    for place in (0, 250, 251, 499):
+        values[place] = lane.good(1, first=place, amount=5_000_000)[0]
+    lane.produce(values, partition=2)
+    sink = lane.sink()
+    sink.start()
+    lane.settle(sink)
+
+    letters = lane.dead_letters()
+    assert sorted(letters) == [(2, 0), (2, 250), (2, 251), (2, 499)]
+    assert {reason for reason, _, _ in letters.values()} == {Reason.INSERT_REFUSED.value}
+    assert all("affordable" in detail for _, detail, _ in letters.values())
+    assert lane.rows("count()") == [(496,)]
+    client.command("DROP TABLE constrained")
+
+
+def test_a_backlog_over_a_day_of_minutes_goes_through_in_one_batch(lane: Lane) -> None:
+    minutes = 24 * 60 - 2
+    values = [lane.good(1, first=number, event_time=minutes_ago(minutes - number // 2))[0] for number in range(2880)]
+    lane.produce(values)
+    sink = lane.sink(ETAR_SINK_BATCH_SECONDS="3")
+    sink.start()
+    lane.settle(sink, timeout=120)
+
+    ((rows, partitions),) = lane.rows("count(), uniqExact(event_minute)")
+    assert rows == 2880
+    assert partitions >= minutes
+    assert not lane.dead_letters()
+
+
+def test_a_sink_that_is_asked_to_stop_commits_what_it_stored(lane: Lane) -> None:
+    lane.produce(lane.good(5_000))
+    sink = lane.sink()
+    sink.start()
+    wait_until(lambda: lane.rows("count()") != [(0,)], timeout=60, what="the first rows")
+    assert sink.end(signal.SIGTERM) == 0
+    lane.produce(lane.good(1_000, first=5_000))
+    sink.start()
+    lane.settle(sink)
+
+    assert lane.rows("count(), uniqExact(_partition, _offset)", source=lane.table) == [(6_000, 6_000)]
+    lane.assert_every_offset_is_in_one_place()
+
+
+def test_killed_at_random_under_load_every_record_is_there_exactly_once(lane: Lane) -> None:
+    chance = random.Random(11)
+    batches = 120
+    done = threading.Event()
+
+    def send() -> None:
+        for number in range(batches):
+            values: list[bytes | None] = [*lane.good(300, first=number * 300), None, b"junk"]
+            lane.produce(values)
+            time.sleep(0.05)  # the pace of the load, not a wait for anything
+        done.set()
+
+    sink = lane.sink(ETAR_SINK_BATCH_SECONDS="0.2")
+    sender = threading.Thread(target=send)
+    sender.start()
+    kills = 0
+    while not done.is_set():
+        sink.start()
+        done.wait(chance.uniform(1.5, 3.5))  # the random moment of the kill
+        assert sink.end(signal.SIGKILL) == -signal.SIGKILL
+        kills += 1
+    sender.join()
+    sink.start()
+    lane.settle(sink)
+
+    assert kills >= 3
+    assert lane.rows("count(), uniqExact(event_id)") == [(batches * 300, batches * 300)]
+    assert Counter(reason for reason, _, _ in lane.dead_letters().values()) == {
+        Reason.NULL_VALUE.value: batches,
+        Reason.NOT_AVRO.value: batches,
+    }
+    lane.assert_every_offset_is_in_one_place()
+
+
+def test_a_warehouse_that_is_killed_is_waited_for(new_lane: Callable[..., Lane]) -> None:
+    with temporary_folder() as folder:
+        layout = Layout.at(folder)
+        layout.create()
+        stack = Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
+        variables = stack.settings.starting_with("ETAR_WAREHOUSE_")
+        own = WarehouseSettings.model_validate(
+            {name.removeprefix("ETAR_WAREHOUSE_").lower(): value for name, value in variables.items()}
+        )
+        lane = new_lane(at=own)
+        sink = lane.sink(**variables)
+        lane.produce(lane.good(2_000))
+        sink.start()
+        wait_until(lambda: sink.said("waiting for the warehouse"), timeout=30, what="the sink to miss the warehouse")
+        with running_part("warehouse", stack) as pid:
+            lane.settle(sink)
+            os.kill(pid, signal.SIGKILL)
+        lane.produce(lane.good(2_000, first=2_000))
+        wait_until(lambda: sink.log.read_text().count("waiting for the warehouse") == 2, timeout=30, what="outage two")
+        with running_part("warehouse", stack):
+            lane.settle(sink)
+            lane.assert_every_offset_is_in_one_place()
+            assert lane.rows("count(), uniqExact(event_id)") == [(4_000, 4_000)]
+            assert not lane.dead_letters()
+        assert sink.log.read_text().count("the warehouse is back") == 2
+        assert sink.end() == 0
+
+
+def test_asked_to_stop_while_the_warehouse_is_away_it_leaves_and_commits_nothing(lane: Lane) -> None:
+    (port,) = free_ports(1)
+    lane.produce(lane.good(100))
+    sink = lane.sink()
+    sink.start()
+    lane.settle(sink)
+    sink.end()
+    nobody = lane.sink(ETAR_WAREHOUSE_PORT=str(port))
+    nobody.start()
+    wait_until(lambda: nobody.said("waiting for the warehouse"), timeout=30, what="the outage")
+    assert nobody.end() == 0
+    lane.produce(lane.good(100, first=100))
+    sink.start()
+    lane.settle(sink)
+    lane.assert_every_offset_is_in_one_place()
+
+
+def test_a_registry_that_is_away_is_waited_for_and_costs_no_record(lane: Lane, registry: RegistrySettings) -> None:
+    (port,) = free_ports(1)
+    lane.produce(lane.good(200))
+    real = urlsplit(registry.url)
+    assert real.hostname
+    assert real.port
+    sink = lane.sink(ETAR_REGISTRY_URL=registry.url.replace(f":{real.port}/", f":{port}/"))
+    sink.start()
+    wait_until(lambda: sink.said("waiting for the schema registry"), timeout=30, what="the sink to miss the registry")
+    with _gate(port, (real.hostname, real.port)):
+        lane.settle(sink)
+    assert sink.said("the schema registry is back")
+    assert not lane.dead_letters()
+    lane.assert_every_offset_is_in_one_place()
+
+
+@contextmanager
+def _gate(port: int, target: tuple[str, int]) -> Iterator[None]:
+    """While inside, ``port`` leads to ``target``, one connection at a time in a thread each."""
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(target) as there:
+                back = threading.Thread(target=_copy, args=(there, self.request))
+                back.start()
+                _copy(self.request, there)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", port), Forward) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield
+        server.shutdown()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+def test_an_unknown_id_is_told_from_a_wrong_address(registry: RegistrySettings) -> None:
+    assert Registry.connect(registry).schema(2_000_000_000) is None
+    with pytest.raises(RegistryUnavailableError, match="ETAR_REGISTRY_URL"):
+        Registry.connect(RegistrySettings(url=registry.url + "/nowhere")).schema(1)
+
+
+def test_a_schema_of_another_kind_is_a_dead_letter(lane: Lane, registry: RegistrySettings) -> None:
+    body = {"schema": 'syntax = "proto3"; message Event { string id = 1; }', "schemaType": "PROTOBUF"}
+    answer = httpx.post(f"{registry.url}/subjects/{lane.topic}-protobuf/versions", json=body, timeout=30)
+    assert answer.is_success, answer.text
+    lane.produce([encode(event(event_time=now_ms()), schema_id=int(answer.json()["id"]))])
+    sink = lane.sink()
+    sink.start()
+    lane.settle(sink)
+    ((reason, detail, _),) = lane.dead_letters().values()
+    assert (reason, detail) == (
+        Reason.UNSUPPORTED_SCHEMA.value,
+        f"schema id {answer.json()['id']}: the schema is PROTOBUF, not Avro",
+    )
+
+
+def test_membership_outlives_a_wait_longer_than_the_poll_interval(
+    lane: Lane, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "_MAX_POLL_INTERVAL_MS", 10_000)
+    lane.produce(lane.good(60))
+    settings = SinkSettings(retry_seconds=0.2)
+    source = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=settings)
+    taken = _take(source, 60)
+    end = time.monotonic() + 13
+    with source.held() as rest:
+        lane.produce(lane.good(60))
+        while time.monotonic() < end:
+            rest()
+    source.commit()
+    with TopicOffsets.connect(lane.topic, settings=kafka) as offsets:
+        assert sum(offsets.committed(lane.group).values()) == 60
+    after = _take(source, 60)
+    assert not {(r.partition, r.offset) for r in taken} & {(r.partition, r.offset) for r in after}
+    source.close()
+
+
+def _take(source: Source, count: int) -> list[Record]:
+    taken: list[Record] = []
+
+    def enough() -> bool:
+        taken.extend(source.take(time.monotonic, lambda: False))
+        return len(taken) >= count
+
+    wait_until(enough, timeout=30, what=f"{count} records")
+    return taken

@@ -1,0 +1,93 @@
+"""The one configuration that Kafka Connect and the native sink both read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connect.native_sink.connector import Connector, ConnectorConfigError
+from etar.streams import USER_INTERACTIONS
+from tests.unit.connect.events import CONNECTOR, METADATA
+
+VARIABLES = {"ETAR_WAREHOUSE_DATABASE": "etar"}
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[[Any], Connector]:
+    def written(document: Any) -> Connector:
+        path = tmp_path / "sink.json"
+        path.write_text(document if isinstance(document, str) else json.dumps(document))
+        return Connector.load(path, variables=VARIABLES)
+
+    return written
+
+
+def changed(key: str, value: object) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(CONNECTOR.read_text())
+    document["config"][key] = value
+    return document
+
+
+def test_the_repositorys_configuration_is_that_of_its_stream() -> None:
+    connector = Connector.load(CONNECTOR, variables=VARIABLES)
+
+    assert connector == Connector(
+        name=USER_INTERACTIONS.connector,
+        topic=USER_INTERACTIONS.topic,
+        database="etar",
+        table=USER_INTERACTIONS.table,
+        metadata=METADATA,
+    )
+    assert connector.group == USER_INTERACTIONS.sink_group
+    assert CONNECTOR.stem == USER_INTERACTIONS.connector
+
+
+def test_the_repositorys_configuration_holds_no_secret() -> None:
+    config = json.loads(CONNECTOR.read_text())["config"]
+    secrets = {key: value for key, value in config.items() if "password" in key or "user" in key.split(".")[-1]}
+    assert secrets == {"username": "${env:ETAR_WAREHOUSE_USER}", "password": "${env:ETAR_WAREHOUSE_PASSWORD}"}
+
+
+def test_without_a_table_map_the_table_has_the_topics_name(load: Callable[[Any], Connector]) -> None:
+    document = changed("topics", "clicks")
+    del document["config"]["topic2TableMap"]
+    assert load(document).table == "clicks"
+
+
+def test_the_table_map_may_hold_other_topics(load: Callable[[Any], Connector]) -> None:
+    assert load(changed("topic2TableMap", "other=a, user_interactions = b")).table == "b"
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("{", "is not JSON"),
+        ([], 'does not have the form {"name"'),
+        ({"name": "", "config": {}}, 'does not have the form {"name"'),
+        (changed("connector.class", "io.example.Sink"), "connector.class must be com.clickhouse"),
+        (changed("value.converter", "org.apache.kafka.connect.json.JsonConverter"), "must be an Avro converter"),
+        (changed("topics", "a,b"), "must name one topic"),
+        (changed("topics", 5), "topics must be a text"),
+        (changed("topic2TableMap", "other=a"), "has no table for the topic 'user_interactions'"),
+        (changed("transforms.metadata.type", "org.example.Mask"), "no other transform is done"),
+        (changed("transforms", "metadata,more"), "transforms.more.type must be a text"),
+        (changed("transforms.metadata.offset.field", ""), "transforms.metadata.offset.field must be a text"),
+        (changed("database", "${env:HOME}"), "database names ${env:HOME}, which the native sink does not fill in"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_what_is_not_supported_is_refused_with_its_key(
+    load: Callable[[Any], Connector], document: Any, message: str
+) -> None:
+    with pytest.raises(ConnectorConfigError, match=r"sink\.json") as refused:
+        load(document)
+    assert message in str(refused.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConnectorConfigError, match=r"absent\.json cannot be read: No such file"):
+        Connector.load(tmp_path / "absent.json", variables={})

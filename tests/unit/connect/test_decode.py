@@ -1,0 +1,310 @@
+"""Every record becomes a row or a dead letter with the right reason; nothing raises, whatever the bytes."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connect.native_sink.decode import Decoder, EventTimeBounds, Record, Row, Unreadable, compile_reader, schema_id
+from connect.native_sink.warehouse import dead_letters_to_arrow, rows_to_arrow
+from etar.dead_letters import DeadLetter, Reason
+from etar.settings import PipelineSettings
+from tests.unit.connect.events import (
+    APPENDED,
+    APPENDED_MS,
+    LAYOUT,
+    SCHEMA,
+    SCHEMA_ID,
+    SCHEMA_TEXT,
+    encode,
+    event,
+    record,
+)
+
+PIPELINE = PipelineSettings(start_date=APPENDED, horizon_hours=24, max_ahead_seconds=300)
+DECODER = Decoder(LAYOUT, EventTimeBounds.of(PIPELINE))
+READER = compile_reader(SCHEMA_TEXT, LAYOUT)
+READERS = {SCHEMA_ID: READER}
+
+
+def decoded(value: bytes | None) -> Row | DeadLetter:
+    return DECODER.decode(record(value), READERS)
+
+
+def letter(value: bytes | None) -> DeadLetter:
+    outcome = decoded(value)
+    assert isinstance(outcome, DeadLetter), outcome
+    return outcome
+
+
+def with_field(name: str, avro_type: Any, value: Any) -> Row | DeadLetter:
+    """A record whose writer declared one field differently."""
+    schema = copy.deepcopy(SCHEMA)
+    fields = {field["name"]: field for field in schema["fields"]}
+    schema["fields"] = list({**fields, name: {"name": name, "type": avro_type}}.values())
+    readers = {SCHEMA_ID: compile_reader(json.dumps(schema), LAYOUT)}
+    return DECODER.decode(record(encode(event(**{name: value}), schema=schema)), readers)
+
+
+def without_field(name: str) -> Row | DeadLetter:
+    schema = copy.deepcopy(SCHEMA)
+    schema["fields"] = [field for field in schema["fields"] if field["name"] != name]
+    readers = {SCHEMA_ID: compile_reader(json.dumps(schema), LAYOUT)}
+    return DECODER.decode(record(encode(event(), schema=schema)), readers)
+
+
+def reason_of(outcome: Row | DeadLetter) -> Reason:
+    assert isinstance(outcome, DeadLetter), outcome
+    return outcome.reason
+
+
+def test_a_good_record_becomes_a_row_with_every_column() -> None:
+    sent = event(1, product_id=None, amount=None, error_code="E42", status="error")
+
+    outcome = decoded(encode(sent))
+
+    assert isinstance(outcome, Row)
+    stored = rows_to_arrow(LAYOUT, [outcome]).to_pylist()[0]
+    assert {name: str(UUID(bytes=stored[name])) for name in ("event_id", "user_id", "session_id")} == {
+        name: sent[name] for name in ("event_id", "user_id", "session_id")
+    }
+    assert {name: stored[name] for name in stored if not name.endswith("_id") or name == "product_id"} == {
+        "event_type": "purchase",
+        "status": "error",
+        "event_time": APPENDED,
+        "product_id": None,
+        "amount": None,
+        "error_code": "E42",
+        "device": "mobile",
+        "country": "DE",
+        "_topic": "user_interactions",
+        "_partition": 3,
+        "_offset": 42,
+        "_timestamp": APPENDED,
+    }
+
+
+def test_a_dead_letter_keeps_the_record_as_kafka_held_it() -> None:
+    assert letter(b"junk") == DeadLetter(
+        topic="user_interactions",
+        partition=3,
+        offset=42,
+        appended=APPENDED,
+        reason=Reason.NOT_AVRO,
+        detail="no Confluent header (00, then 4 bytes of schema id): 4 bytes, starting with 6a 75 6e 6b",
+        key=b"k" * 16,
+        value=b"junk",
+    )
+
+
+BAD: dict[Reason, Callable[[], Row | DeadLetter]] = {
+    Reason.NULL_VALUE: lambda: decoded(None),
+    Reason.EMPTY_VALUE: lambda: decoded(b""),
+    Reason.NOT_AVRO: lambda: decoded(b'{"event_id": "x"}'),
+    Reason.UNKNOWN_SCHEMA_ID: lambda: DECODER.decode(
+        record(encode(event())), {SCHEMA_ID: Unreadable(Reason.UNKNOWN_SCHEMA_ID, "no such schema")}
+    ),
+    Reason.UNSUPPORTED_SCHEMA: lambda: DECODER.decode(
+        record(encode(event())), {SCHEMA_ID: compile_reader('"string"', LAYOUT)}
+    ),
+    Reason.TRUNCATED: lambda: decoded(encode(event())[:-1]),
+    Reason.TRAILING_BYTES: lambda: decoded(encode(event()) + b"\0"),
+    Reason.MISSING_OR_WRONG_FIELD: lambda: decoded(encode(event(event_id="not a uuid"))),
+    Reason.OUT_OF_RANGE: lambda: decoded(encode(event(event_time=2**62))),
+    Reason.EVENT_TIME_OUT_OF_BOUNDS: lambda: decoded(encode(event(event_time=0))),
+}
+
+
+@pytest.mark.parametrize("reason", BAD, ids=str)
+def test_each_reason_has_a_record_that_gets_it(reason: Reason) -> None:
+    assert reason_of(BAD[reason]()) is reason
+
+
+def test_every_reason_but_the_engines_own_is_covered_above() -> None:
+    assert set(Reason) - set(BAD) == {Reason.INSERT_REFUSED}
+
+
+def test_a_record_cut_anywhere_in_its_body_is_truncated() -> None:
+    whole = encode(event())
+
+    reasons = {length: letter(whole[:length]).reason for length in range(1, len(whole))}
+
+    assert {length for length, reason in reasons.items() if reason is Reason.NOT_AVRO} == {1, 2, 3, 4}
+    assert {reason for length, reason in reasons.items() if length >= 5} == {Reason.TRUNCATED}
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"\x01rest of it", "negative length"),
+        (b"\x04\xff\xfe", "not UTF-8"),
+        (encode(event())[5:].replace(b"\x08\x00", b"\x7e\x00", 1), "no such enum symbol"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_a_body_that_the_schema_does_not_allow_is_not_avro(body: bytes, why: str) -> None:
+    assert letter(b"\0" + SCHEMA_ID.to_bytes(4, "big") + body).reason is Reason.NOT_AVRO, why
+
+
+@pytest.mark.parametrize(
+    ("millis_from_oldest", "believed"),
+    [(-1, False), (0, False), (1, True)],
+)
+def test_the_oldest_believed_event_time_is_just_inside_the_horizon(millis_from_oldest: int, believed: bool) -> None:
+    oldest = APPENDED_MS - 24 * 3600 * 1000
+    assert isinstance(decoded(encode(event(event_time=oldest + millis_from_oldest))), Row) is believed
+
+
+@pytest.mark.parametrize(("millis_from_newest", "believed"), [(-1, True), (0, True), (1, False)])
+def test_the_newest_believed_event_time_is_the_bound_itself(millis_from_newest: int, believed: bool) -> None:
+    newest = APPENDED_MS + 300 * 1000
+    assert isinstance(decoded(encode(event(event_time=newest + millis_from_newest))), Row) is believed
+
+
+@given(
+    apart_ms=st.integers(-200_000_000, 200_000_000),
+    horizon_hours=st.floats(0.001, 48),
+    ahead_seconds=st.floats(0, 10_000),
+)
+def test_the_bounds_are_those_of_the_settings(apart_ms: int, horizon_hours: float, ahead_seconds: float) -> None:
+    settings = PipelineSettings(start_date=APPENDED, horizon_hours=horizon_hours, max_ahead_seconds=ahead_seconds)
+
+    believed = EventTimeBounds.of(settings).believe(APPENDED_MS + apart_ms, APPENDED_MS)
+
+    assert believed == settings.believes(APPENDED + timedelta(milliseconds=apart_ms), APPENDED)
+
+
+def test_an_out_of_bounds_detail_says_both_times_and_the_bounds() -> None:
+    assert letter(encode(event(event_time=APPENDED_MS + 300_001))).detail == (
+        "event_time 2026-11-21T10:36:30.001+00:00 is 300.001 s after the broker took the record; "
+        "believed are less than 86400 s before and at most 300 s after"
+    )
+
+
+@pytest.mark.parametrize("name", ["event_id", "event_time", "device"])
+def test_a_schema_without_a_needed_field_makes_dead_letters(name: str) -> None:
+    outcome = without_field(name)
+    assert reason_of(outcome) is Reason.MISSING_OR_WRONG_FIELD
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.detail == f"{name}: the schema has no such field, and the column takes no null"
+
+
+def test_a_schema_without_a_nullable_field_fills_in_null() -> None:
+    outcome = without_field("amount")
+    assert isinstance(outcome, Row)
+    assert rows_to_arrow(LAYOUT, [outcome]).to_pylist()[0]["amount"] is None
+
+
+def test_a_field_that_the_table_does_not_have_is_left_out() -> None:
+    schema = copy.deepcopy(SCHEMA)
+    schema["fields"].append({"name": "referrer", "type": "string"})
+    readers = {SCHEMA_ID: compile_reader(json.dumps(schema), LAYOUT)}
+
+    outcome = DECODER.decode(record(encode(event(referrer="r"), schema=schema)), readers)
+
+    assert isinstance(outcome, Row)
+    assert "referrer" not in rows_to_arrow(LAYOUT, [outcome]).column_names
+
+
+@pytest.mark.parametrize(
+    ("name", "avro_type", "value"),
+    [
+        ("event_id", "string", "5e1f0c523a534a0e9d526b0a3d1f7c11"),
+        ("event_id", "string", "5e1f0c52-3a53-4a0e-9d52-6b0a3d1f7c1"),
+        ("event_id", "string", "\uff15e1f0c52-3a53-4a0e-9d52-6b0a3d1f7c11"),
+        ("event_id", "bytes", b"x" * 16),
+        ("event_id", ["null", "string"], None),
+        ("amount", "string", "12"),
+        ("amount", "double", 12.0),
+        ("amount", "boolean", True),
+        ("device", "long", 5),
+        ("event_time", "long", APPENDED_MS),
+        ("event_time", "string", "2026-11-21"),
+        ("event_time", ["null", {"type": "long", "logicalType": "timestamp-millis"}], None),
+    ],
+)
+def test_a_value_of_another_type_is_a_wrong_field(name: str, avro_type: Any, value: Any) -> None:
+    outcome = with_field(name, avro_type, value)
+    assert reason_of(outcome) is Reason.MISSING_OR_WRONG_FIELD
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.detail.startswith(f"{name}: expected ")
+
+
+@pytest.mark.parametrize("year", [1899, 2300])
+def test_an_instant_beyond_datetime64_is_out_of_range(year: int) -> None:
+    millis = int(datetime(year, 6, 1, tzinfo=UTC).timestamp() * 1000)
+    assert reason_of(decoded(encode(event(event_time=millis)))) is Reason.OUT_OF_RANGE
+
+
+def test_microseconds_are_taken_as_such() -> None:
+    micros = {"type": "long", "logicalType": "timestamp-micros"}
+    outcome = with_field("event_time", micros, APPENDED_MS * 1000 + 999)
+    assert isinstance(outcome, Row)
+    assert rows_to_arrow(LAYOUT, [outcome]).to_pylist()[0]["event_time"] == APPENDED
+
+
+@pytest.mark.parametrize(
+    "schema",
+    ["", "not json", "[]", "null", '{"type": "enum", "name": "e", "symbols": ["a"]}', '{"type": "record"}',
+     '{"type": "record", "name": "r", "fields": [{"name": "a", "type": "other.Subject"}]}',
+     '{"type": "record", "name": "r", "fields": 5}', "[" * 100_000],
+    ids=lambda text: text[:30],
+)  # fmt: skip
+def test_a_schema_that_is_no_avro_record_is_unsupported(schema: str) -> None:
+    outcome = compile_reader(schema, LAYOUT)
+    assert isinstance(outcome, Unreadable)
+    assert outcome.reason is Reason.UNSUPPORTED_SCHEMA
+
+
+def test_text_with_half_a_surrogate_pair_does_not_reach_the_warehouse() -> None:
+    column = next(column for column in LAYOUT.fields if column.name == "device")
+    with pytest.raises(ValueError, match="surrogate"):
+        column.converter(None)("\ud800")
+    assert column.converter(None)("Füße 🦶") == "Füße 🦶"
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> bytes:
+    """A good record with some of its bytes changed, cut out or repeated."""
+    value = bytearray(encode(event()))
+    for _ in range(draw(st.integers(1, 5))):
+        at = draw(st.integers(0, max(0, len(value) - 1)))
+        match draw(st.sampled_from(["change", "cut", "insert"])):
+            case "change" if value:
+                value[at] = draw(st.integers(0, 255))
+            case "cut":
+                del value[at : at + draw(st.integers(1, 20))]
+            case _:
+                value[at:at] = draw(st.binary(max_size=20))
+    return bytes(value)
+
+
+@given(
+    value=st.none()
+    | st.binary(max_size=300)
+    | st.binary(max_size=300).map(lambda body: b"\0\0\0\0\x07" + body)
+    | spoiled(),
+    key=st.none() | st.binary(max_size=20),
+    appended_ms=st.integers(0, 4 * 10**12),
+)
+def test_no_bytes_raise_and_every_outcome_can_be_stored(
+    value: bytes | None, key: bytes | None, appended_ms: int
+) -> None:
+    poison = Record("user_interactions", 0, 1, appended_ms, key, value)
+    readers = {} if (identifier := schema_id(poison)) is None else {identifier: READER}
+
+    outcome = DECODER.decode(poison, readers)
+
+    if isinstance(outcome, Row):
+        assert rows_to_arrow(LAYOUT, [outcome]).num_rows == 1
+    else:
+        assert outcome.value == value
+        assert dead_letters_to_arrow([outcome]).num_rows == 1

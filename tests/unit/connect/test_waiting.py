@@ -1,0 +1,91 @@
+"""What is waited for, and what is told about it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from connect.native_sink.patience import StoppedWaitingError, persist
+from connect.native_sink.registry import RegisteredSchema, Registry, RegistryUnavailableError
+
+
+def registry_answering(handler: Callable[[httpx.Request], httpx.Response]) -> Registry:
+    return Registry(httpx.Client(base_url="http://registry/api/", transport=httpx.MockTransport(handler)))
+
+
+def refuse(_: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("connection refused")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(500, json={"error_code": 50001}),
+        httpx.Response(503, text="upstream is starting"),
+        httpx.Response(401, json={"error_code": 401}),
+        httpx.Response(404, text="<html>no such page</html>"),
+        httpx.Response(404, json={"error_code": 404}),
+        httpx.Response(404, json=[]),
+        httpx.Response(200, text="<html>welcome</html>"),
+        httpx.Response(200, json={}),
+    ],
+    ids=lambda answer: f"{answer.status_code} {answer.text[:20]}",
+)
+def test_only_the_registrys_own_word_condemns_a_record(answer: httpx.Response) -> None:
+    with pytest.raises(RegistryUnavailableError, match="no answer about schema id 5"):
+        registry_answering(lambda _: answer).schema(5)
+
+
+def test_a_registry_that_refuses_connections_is_away() -> None:
+    with pytest.raises(RegistryUnavailableError, match="ETAR_REGISTRY_URL"):
+        registry_answering(refuse).schema(5)
+
+
+def test_the_registrys_two_answers() -> None:
+    not_found = httpx.Response(404, json={"error_code": 40403, "message": "Schema not found"})
+    assert registry_answering(lambda _: not_found).schema(5) is None
+    found = httpx.Response(200, json={"schema": "{}"})
+    assert registry_answering(lambda _: found).schema(5) == RegisteredSchema("{}", "AVRO")
+
+
+def test_an_outage_is_told_once_at_its_start_and_once_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    outage = ConnectionError("refused")
+    answers: Iterator[Exception | str] = iter([outage, outage, outage, "done"])
+    rests: list[int] = []
+
+    def attempt() -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with caplog.at_level(logging.WARNING):
+        result = persist(
+            attempt, part="warehouse", away=ConnectionError, rest=lambda: rests.append(1), stopping=lambda: False
+        )
+
+    assert result == "done"
+    assert len(rests) == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "waiting for the warehouse: refused",
+        "the warehouse is back",
+    ]
+
+
+def test_a_stop_ends_the_waiting() -> None:
+    def attempt() -> None:
+        raise ConnectionError("refused")
+
+    with pytest.raises(StoppedWaitingError, match="stopped while waiting for the warehouse"):
+        persist(attempt, part="warehouse", away=ConnectionError, rest=lambda: None, stopping=lambda: True)
+
+
+def test_another_error_is_not_waited_for() -> None:
+    def attempt() -> None:
+        raise KeyError("a mistake of ours")
+
+    with pytest.raises(KeyError):
+        persist(attempt, part="warehouse", away=ConnectionError, rest=lambda: None, stopping=lambda: False)
