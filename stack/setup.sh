@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 build=.build
 requirements=requirements.txt
-[ "${1:-}" = dev ] && requirements=requirements-dev.txt
+[ "${1:-}" = dev ] && requirements='requirements-dev.txt'
 uv_version=0.13.8
 versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
@@ -26,6 +26,7 @@ need python3.11 "Python 3.11 with its venv module (Debian 12: apt-get install py
 need java "a Java 17 runtime, and have it first on PATH (Debian 12: apt-get install openjdk-17-jre-headless)" '
   java -version 2>&1 | grep -Eq "version \"17[.\"]"'
 need mvn "Maven 3.8 or newer (Debian 12: apt-get install maven)"
+# shellcheck disable=SC2016  # expanded by the inner bash
 need go "Go 1.24 or newer, from your distribution's backports or from Go's own site" '
   [ "$(go env GOVERSION | sed -E "s/go1\.([0-9]+).*/\1/")" -ge 24 ]'
 need setpriv "util-linux (Debian 12: apt-get install util-linux)"

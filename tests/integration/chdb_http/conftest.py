@@ -41,7 +41,7 @@ class Front:
     path: Path
     flags: tuple[str, ...] = ()
     port: int = 0
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] = field(init=False)
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,8 +104,8 @@ class Front:
 
     def memory(self) -> int:
         """Bytes of resident memory that are the process's own."""
-        fields = dict(line.split(":", 1) for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines())
-        return int(fields["RssAnon"].split()[0]) * 1024
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon:"))
 
 
 @pytest.fixture

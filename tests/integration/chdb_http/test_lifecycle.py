@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import urllib3
@@ -29,7 +30,7 @@ def test_a_directory_that_plain_chdb_holds_is_named(tmp_path):
         [sys.executable, "-c", hold, str(tmp_path / "data")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
-        assert holder.stdout.readline()
+        assert holder.stdout and holder.stdout.readline()
         second = Front(tmp_path / "data", port=1)
         assert second.launch().wait(30) == 1
         assert "in use by another process" in second.log.read_text()
@@ -107,6 +108,9 @@ def test_kill_9_loses_no_acknowledged_insert(start_front):
     acknowledged: set[tuple[int, int]] = set()
     rows, stop = 2000, threading.Event()
 
+    def more_than(count: int) -> bool:
+        return len(acknowledged) > count
+
     def write(writer: int) -> None:
         for batch in range(1, 1_000_000):
             if stop.is_set():
@@ -123,7 +127,7 @@ def test_kill_9_loses_no_acknowledged_insert(start_front):
         writer.start()
     for _ in range(2):
         goal = len(acknowledged) + 60
-        eventually(lambda goal=goal: len(acknowledged) > goal)
+        eventually(partial(more_than, goal))
         front.stop(signal.SIGKILL)
         front.start()
     stop.set()

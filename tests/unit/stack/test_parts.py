@@ -10,7 +10,7 @@ import pytest
 from stack.configuration import SECRETS, make_settings
 from stack.layout import Layout
 from stack.lifecycle import stop_order
-from stack.parts import PARTS, STEPS, Part, Stack, part_named
+from stack.parts import PARTS, STEPS, Part, Stack, Step, part_named
 from stack.supervision import configuration
 
 
@@ -20,7 +20,7 @@ def stack(tmp_path: Path) -> Stack:
 
 
 def test_names_are_unique_and_every_need_exists() -> None:
-    nodes = [*PARTS, *STEPS]
+    nodes: list[Part | Step] = [*PARTS, *STEPS]
     names = {node.name for node in nodes}
     assert len(names) == len(nodes)
     assert {need for node in nodes for need in node.needs} <= names
