@@ -49,7 +49,7 @@ test-e2e: setup-dev ## tests of the whole stack, and of its pages in a browser
 lint: setup-dev ## format, lint, types, imports and shell
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy $(PACKAGES) tests
+	.venv/bin/mypy $(PACKAGES) dags bench tests
 	.venv/bin/lint-imports --no-cache
 	.venv/bin/shellcheck stack/setup.sh .ci/run
 
