@@ -23,6 +23,7 @@ from etar.settings import ReportReadSettings
 from stack import lifecycle
 from stack.layout import Layout
 from stack.parts import Stack, airflow, part_named
+from stack.processes import STACK_MARK
 
 
 def up(
@@ -140,7 +141,7 @@ def exec_(context: typer.Context, folder: Folder = DEFAULT_FOLDER) -> None:
     environment = stack.base_environment | os.environ | airflow.environment(stack) | own
     environment["PATH"] = stack.base_environment["PATH"]
     # Not one of the stack's own processes: `etar down` must not end a person's shell.
-    del environment["ETAR_STACK_DIR"]
+    del environment[STACK_MARK]
     try:
         os.execvpe(context.args[0], context.args, environment)
     except FileNotFoundError:

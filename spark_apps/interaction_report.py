@@ -65,18 +65,17 @@ def transform(events: DataFrame) -> DataFrame:
 
 
 def report_of(row: Row, *, minute: MinuteWindow, source: str) -> Report:
-    """The report that :func:`transform`'s one row says; event types in funnel order, unknown ones after them.
+    """The report that :func:`transform`'s one row says; a known event type that did not occur has zeros.
 
     Raises:
         pydantic.ValidationError: the counts do not add up, e.g. for a status that is neither success nor error.
     """
     counted = {name: Outcomes(success=success, error=error) for name, (success, error) in row["event_types"].items()}
-    known = {name: counted.pop(name, Outcomes()) for name in EVENT_TYPES}
     return Report(
         minute=minute.start,
         total_events=row["total_events"],
         total_errors=row["total_errors"],
-        event_types=known | dict(sorted(counted.items())),
+        event_types=dict.fromkeys(EVENT_TYPES, Outcomes()) | counted,
         unique_users=row["unique_users"],
         rows_read=row["rows_read"],
         source_object=source,

@@ -15,13 +15,14 @@ from pathlib import Path
 from stack.configuration import read_settings
 from stack.layout import REPOSITORY, Layout
 from stack.parts import Part, Stack, part_named
+from stack.processes import PART_MARK, end_left_behind
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def environment_of(stack: Stack, part: Part) -> dict[str, str]:
     """The whole environment a part runs with."""
-    return stack.base_environment | part.environment(stack)
+    return stack.base_environment | part.environment(stack) | {PART_MARK: part.name}
 
 
 def _die_with_parent() -> None:
@@ -46,6 +47,9 @@ def main(folder: str, name: str) -> None:
     layout = Layout.at(Path(folder))
     stack = Stack(layout, read_settings(layout.settings_file))
     os.chdir(REPOSITORY)
+    # A part starts alone: what it had started before it was killed (an executor's workers, a task's JVM) would go on
+    # beside what it starts now.
+    end_left_behind(layout, part.name)
     if part.prepare:
         part.prepare(stack)
     command = part.command(stack)

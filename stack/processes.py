@@ -6,6 +6,10 @@ import psutil
 
 from stack.layout import Layout
 
+STACK_MARK = "ETAR_STACK_DIR"
+PART_MARK = "ETAR_STACK_PART"
+"""Variables in the environment of every process of a stack, and of everything such a process starts."""
+
 
 def memory_mb(pid: int) -> float:
     """Proportional memory (PSS) of a process and everything below it, in MB: pages shared by forks count once.
@@ -34,21 +38,22 @@ def exists(pid: int) -> bool:
         return False
 
 
-def left_behind(layout: Layout) -> list[psutil.Process]:
-    """Processes that belong to this stack by the mark in their environment, whoever their parent is now."""
+def left_behind(layout: Layout, part: str | None = None) -> list[psutil.Process]:
+    """Processes of this stack, or of one part of it, by the marks in their environment, whoever their parent is now."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get("ETAR_STACK_DIR") == str(layout.root):
-                found.append(process)
+            marks = process.environ()
         except psutil.Error:
             continue
+        if marks.get(STACK_MARK) == str(layout.root) and part in (None, marks.get(PART_MARK)):
+            found.append(process)
     return found
 
 
-def end_left_behind(layout: Layout, *, grace_seconds: float = 10) -> int:
-    """Stop every process left of this stack, kindly first; returns how many there were."""
-    processes = left_behind(layout)
+def end_left_behind(layout: Layout, part: str | None = None, *, grace_seconds: float = 10) -> int:
+    """Stop what :func:`left_behind` finds, kindly first; returns how many there were."""
+    processes = left_behind(layout, part)
     for process in processes:
         _signal(process, kill=False)
     _, stubborn = psutil.wait_procs(processes, timeout=grace_seconds)

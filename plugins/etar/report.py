@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, computed_field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, computed_field, field_validator, model_validator
 
 from etar.minute import MinuteWindow
 
@@ -58,6 +58,13 @@ class Report(BaseModel):
     @property
     def error_rate(self) -> float:
         return self.total_errors / self.total_events if self.total_events else 0.0
+
+    @field_validator("event_types")
+    @classmethod
+    def _in_funnel_order(cls, counted: dict[str, Outcomes]) -> dict[str, Outcomes]:
+        # PostgreSQL's jsonb keeps an order of its own; a reader should see the funnel, then types unknown here.
+        order = [*EVENT_TYPES, *sorted(counted.keys() - set(EVENT_TYPES))]
+        return {name: counted[name] for name in order if name in counted}
 
     @model_validator(mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stack.configuration import Settings
 from stack.layout import VENV_BIN, Layout
+from stack.processes import STACK_MARK
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,10 @@ class Stack:
             "PATH": f"{VENV_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "TZ": "UTC",
             "PYTHONUNBUFFERED": "1",
-            # Marks every process of this stack, so that one left behind by a crash can be found and stopped.
-            "ETAR_STACK_DIR": str(self.layout.root),
+            # So that a process left behind by a crash can be found and stopped. Airflow's processes give themselves
+            # titles, which setproctitle would write over the environment that the mark is read from.
+            STACK_MARK: str(self.layout.root),
+            "SPT_NOENV": "1",
         }
 
 

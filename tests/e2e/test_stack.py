@@ -15,6 +15,7 @@ from etar.minute import MINUTE, MinuteWindow
 from etar.report import EVENT_TYPES
 from stack.parts import PARTS
 from stack.processes import left_behind
+from stack.supervision import Supervisor
 from stack.waiting import wait_until
 from tests.e2e.conftest import MINUTES, RATE, Etar, Traffic
 
@@ -257,6 +258,11 @@ def test_everything_killed_at_once_loses_nothing(etar: Etar, traffic: Traffic) -
 
 def kill_everything(etar: Etar) -> None:
     victims = left_behind(etar.stack.layout)
+    supervisor = psutil.Process(Supervisor(etar.stack).pid())
+    family = [supervisor, *supervisor.children(recursive=True)]
+    # PostgreSQL's children write over their environment; they end when their parent does.
+    unmarked = [process.name() for process in set(family) - set(victims)]
+    assert set(unmarked) <= {"postgres"}, "every process of a stack has to be found after a crash"
     assert len(victims) > 10
     for victim in victims:
         victim.send_signal(signal.SIGKILL)

@@ -30,7 +30,8 @@ def test_a_directory_that_plain_chdb_holds_is_named(tmp_path):
         [sys.executable, "-c", hold, str(tmp_path / "data")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
-        assert holder.stdout and holder.stdout.readline()
+        assert holder.stdout
+        assert holder.stdout.readline()
         second = Front(tmp_path / "data", port=1)
         assert second.launch().wait(30) == 1
         assert "in use by another process" in second.log.read_text()

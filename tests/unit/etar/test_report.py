@@ -81,3 +81,17 @@ def test_a_published_report_starts_at_revision_one() -> None:
     assert PublishedReport.model_validate(published).revision == 1
     with pytest.raises(ValidationError, match="revision"):
         PublishedReport.model_validate(published | {"revision": 0})
+
+
+def test_event_types_are_in_funnel_order_and_unknown_ones_after_them() -> None:
+    counted = {name: Outcomes(success=1) for name in ("zoom", "purchase", "ask", "view")}
+    report = Report(
+        minute=datetime(2026, 11, 21, 10, 31, tzinfo=UTC),
+        total_events=4,
+        total_errors=0,
+        event_types=counted,
+        unique_users=1,
+        rows_read=4,
+        source_object=None,
+    )
+    assert list(report.event_types) == ["view", "purchase", "ask", "zoom"]
