@@ -57,7 +57,8 @@ def producer_configuration(
         "acks": "all",
         "enable.idempotence": True,
         "message.timeout.ms": int(delivery_timeout / timedelta(milliseconds=1)),
-        "linger.ms": 10,
+        # A twentieth of a second costs a report nothing, and sends a fifth of the requests that 10 ms would.
+        "linger.ms": 50,
         "compression.type": "lz4",
         # Java's partitioner: a user's events meet in one partition whichever client sends them.
         "partitioner": "murmur2_random",

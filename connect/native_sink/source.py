@@ -61,6 +61,9 @@ class Source:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "topic.metadata.refresh.interval.ms": 10_000,
+                # Under steady traffic the broker would otherwise answer each record or two with a request of their own.
+                "fetch.min.bytes": 100_000,
+                "fetch.wait.max.ms": 250,
             },
             logger=logging.getLogger("librdkafka"),
         )

@@ -273,3 +273,12 @@ def test_down_leaves_no_process_behind(etar: Etar) -> None:
     etar.run("down")
     assert left_behind(etar.stack.layout) == []
     assert etar.json("status", check=False)["healthy"] is False
+
+
+def test_clean_asks_before_it_deletes(etar: Etar) -> None:
+    kept = etar.run("clean", check=False)
+    assert kept.returncode == 1
+    assert "Delete" in kept.stdout
+    assert etar.stack.layout.settings_file.exists()
+    etar.run("clean", "--yes")
+    assert not etar.folder.exists()
