@@ -8,7 +8,7 @@ PACKAGES := plugins/etar producer connect dashboard stack spark_apps cli
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up demo down status clean test test-unit test-integration test-e2e lint format lock
+.PHONY: help setup setup-dev up demo down status clean test test-unit test-integration test-browser test-e2e lint format lock
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -35,7 +35,8 @@ setup-dev:
 	@stack/setup.sh dev
 
 test: setup-dev lint ## everything: checks, unit, integration, browser and end-to-end tests
-	$(PYTHON) -m pytest tests
+	$(PYTHON) -m pytest tests/unit tests/integration tests/browser
+	$(PYTHON) -m pytest tests/e2e
 
 test-unit: setup-dev ## tests that start no process
 	$(PYTHON) -m pytest tests/unit
@@ -43,8 +44,11 @@ test-unit: setup-dev ## tests that start no process
 test-integration: setup-dev ## tests of one real part each
 	$(PYTHON) -m pytest tests/integration
 
-test-e2e: setup-dev ## tests of the whole stack, and of its pages in a browser
-	$(PYTHON) -m pytest tests/e2e tests/browser
+test-browser: setup-dev ## tests of the dashboard in Chromium
+	$(PYTHON) -m pytest tests/browser
+
+test-e2e: setup-dev ## tests of the whole stack
+	$(PYTHON) -m pytest tests/e2e
 
 lint: setup-dev ## format, lint, types, imports and shell
 	.venv/bin/ruff format --check .

@@ -91,7 +91,13 @@ def etar() -> Iterator[Etar]:
         settings = stack_environment() | {"ETAR_DEMO_RATE": "0", **PATIENT}
         up = [str(VENV_BIN / "etar"), "up", "--detach", "--dir", str(folder)]
         started = subprocess.run(
-            up, env=os.environ | settings, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
+            up,
+            env=command.environment | settings,
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
         try:
             assert started.returncode == 0, f"{started.stdout}\n{started.stderr}"
