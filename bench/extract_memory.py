@@ -15,9 +15,9 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 
-import clickhouse_connect
-
+from etar.clients import warehouse_client
 from etar.minute import MinuteWindow
+from etar.settings import WarehouseSettings
 from stack.configuration import prepare_settings
 from stack.layout import REPOSITORY, Layout
 from stack.parts import Stack, airflow
@@ -45,15 +45,7 @@ print(json.dumps({"rows": rows, "peak_mb": resource.getrusage(resource.RUSAGE_SE
 
 
 def fill(stack: Stack, window: MinuteWindow, rows: int) -> None:
-    settings = stack.settings
-    client = clickhouse_connect.get_client(
-        host="127.0.0.1",
-        port=settings.port("WAREHOUSE"),
-        username=settings["ETAR_WAREHOUSE_USER"],
-        password=settings["ETAR_WAREHOUSE_PASSWORD"],
-        database=settings["ETAR_WAREHOUSE_DATABASE"],
-        send_receive_timeout=600,
-    )
+    client = warehouse_client(stack.settings.of(WarehouseSettings), send_receive_timeout=600)
     client.command(_FILL, parameters={"start": window.start, "rows": rows})
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from pydantic import SecretStr
 
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, existing_stack, fail
 from cli.reports import api_client, follow, one_line
@@ -86,9 +85,7 @@ def start(folder: Path, *, without: Collection[str] = ()) -> Stack:
 
 def published(stack: Stack, *, since: MinuteWindow) -> Iterator[PublishedReport | None]:
     """What :func:`cli.reports.follow` yields, for this stack."""
-    token = SecretStr(stack.settings["ETAR_API_READ_TOKEN"])
-    settings = ReportReadSettings(url=stack.settings["ETAR_API_URL"], read_token=token)
-    with api_client(settings) as client:
+    with api_client(stack.settings.of(ReportReadSettings)) as client:
         yield from follow(client, since)
 
 

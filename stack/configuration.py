@@ -16,6 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic_settings import BaseSettings
+
+_Concern = TypeVar("_Concern", bound=BaseSettings)
 
 PORTS = {
     "ETAR_PORT_AIRFLOW": 8080,
@@ -68,6 +73,12 @@ class Settings:
     def port(self, name: str) -> int:
         """Port by the short name of its variable: ``port("KAFKA")``."""
         return int(self.values[f"ETAR_PORT_{name}"])
+
+    def of(self, kind: type[_Concern]) -> _Concern:
+        """The settings of one concern, as the class that the parts read them with."""
+        prefix = str(kind.model_config["env_prefix"])
+        names = {name: f"{prefix}{name}".upper() for name in kind.model_fields}
+        return kind.model_validate({name: self[known] for name, known in names.items() if known in self.values})
 
     def starting_with(self, *prefixes: str) -> dict[str, str]:
         """The variables a part is given: those of the concerns it deals with and no others."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
@@ -13,6 +12,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from connect.native_sink.decode import Row
 from connect.native_sink.table import TableLayout
 from etar import dead_letters
+from etar.clients import warehouse_client
 from etar.dead_letters import DeadLetter
 from etar.settings import WarehouseSettings
 
@@ -126,13 +126,8 @@ class Warehouse:
 
     def _connected(self) -> Client:
         if self._client is None:
-            settings = self._settings
-            self._client = clickhouse_connect.get_client(
-                host=settings.host,
-                port=settings.port,
-                secure=settings.secure,
-                username=settings.user,
-                password=settings.password.get_secret_value(),
+            self._client = warehouse_client(
+                self._settings,
                 autogenerate_session_id=False,
                 connect_timeout=5,
                 send_receive_timeout=self._timeout,

@@ -13,6 +13,7 @@ import httpx
 from pydantic import AwareDatetime, BaseModel, NonNegativeInt, TypeAdapter, ValidationError
 
 from etar import dead_letters
+from etar.clients import object_store_client, warehouse_client
 from etar.kafka_offsets import TopicOffsets, settled
 from etar.minute import MINUTE, MinuteWindow
 from etar.reconciliation import MinuteFacts, PartitionFacts, Verification, reconcile
@@ -231,17 +232,7 @@ def parquet_rows(
     Raises:
         PlaceUnavailableError: the object store is away or refuses, or an object is not Parquet.
     """
-    import boto3
-    from botocore.config import Config
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=settings.endpoint_url,
-        region_name=settings.region,
-        aws_access_key_id=settings.access_key_id,
-        aws_secret_access_key=settings.secret_access_key.get_secret_value(),
-        config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=30, retries={"max_attempts": 2}),
-    )
+    client = object_store_client(settings)
     with ThreadPoolExecutor(max_workers=4) as pool:
         counts = pool.map(lambda window: _object_rows(client, settings.bucket, stream.extract_key(window)), windows)
         return dict(zip(windows, counts, strict=True))
@@ -359,20 +350,12 @@ class _Table:
         )
 
     def _query(self, query: str, **parameters: Any) -> Sequence[Sequence[Any]]:
-        import clickhouse_connect
         from clickhouse_connect.driver.exceptions import ClickHouseError
 
         settings = self._settings
         try:
             if self._client is None:
-                self._client = clickhouse_connect.get_client(
-                    host=settings.host,
-                    port=settings.port,
-                    secure=settings.secure,
-                    username=settings.user,
-                    password=settings.password.get_secret_value(),
-                    database=settings.database,
-                )
+                self._client = warehouse_client(settings)
             rows: Sequence[Sequence[Any]] = self._client.query(query, parameters=parameters).result_rows
         except (ClickHouseError, OSError) as error:
             where = f"{settings.host}:{settings.port}"

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from etar.clients import warehouse_client
 from etar.settings import ReportStoreSettings, WarehouseSettings
 
 if TYPE_CHECKING:
-    from clickhouse_connect.driver.client import Client
+    pass
 
 _FILE_NAME = re.compile(r"(?P<number>\d{4})_\w+\.sql")
 
@@ -124,23 +125,10 @@ def apply_clickhouse(settings: WarehouseSettings, folder: Path) -> list[str]:
         MigrationError: see :func:`read_migrations` and :func:`pending`.
         clickhouse_connect.driver.exceptions.Error: the warehouse is away, or refuses a statement.
     """
-    import clickhouse_connect
-
     migrations = read_migrations(folder)
-
-    def connect(database: str) -> Client:
-        return clickhouse_connect.get_client(
-            host=settings.host,
-            port=settings.port,
-            secure=settings.secure,
-            username=settings.user,
-            password=settings.password.get_secret_value(),
-            database=database,
-        )
-
-    with connect("default") as client:
+    with warehouse_client(settings, database="default") as client:
         client.command("CREATE DATABASE IF NOT EXISTS {name:Identifier}", parameters={"name": settings.database})
-    with connect(settings.database) as client:
+    with warehouse_client(settings) as client:
         client.command(
             "CREATE TABLE IF NOT EXISTS schema_migrations "
             "(name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) "

@@ -168,8 +168,9 @@ def _partition(facts: PartitionFacts, stream: Stream) -> PartitionAccount:
         first_missing = facts.missing_ranges[0][0] if facts.missing_ranges else facts.first
         notes.append(
             f"{missing} records are in Kafka, but neither in the table nor in the dead letters; stop the sink and let "
-            f"it read them again, with a Kafka distribution's tools: kafka-consumer-groups.sh --group {stream.sink_group} --topic "
-            f"{stream.topic}:{facts.partition} --reset-offsets --to-offset {first_missing} --execute"
+            "it read them again, with the tools of a Kafka distribution: kafka-consumer-groups.sh "
+            f"--group {stream.sink_group} --topic {stream.topic}:{facts.partition} "
+            f"--reset-offsets --to-offset {first_missing} --execute"
         )
     if facts.in_both:
         notes.append(

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from etar.clients import object_store_client
+from etar.settings import ObjectStoreSettings
 from stack.layout import BUILD
 from stack.parts.base import Part, Stack, Step, listens
 
 
 def _create_bucket(stack: Stack) -> None:
-    import boto3
     from botocore.exceptions import ClientError
 
-    settings = stack.settings
-    client = boto3.client(
-        "s3",
-        endpoint_url=settings["ETAR_S3_ENDPOINT_URL"],
-        region_name=settings["ETAR_S3_REGION"],
-        aws_access_key_id=settings["ETAR_S3_ACCESS_KEY_ID"],
-        aws_secret_access_key=settings["ETAR_S3_SECRET_ACCESS_KEY"],
-    )
+    settings = stack.settings.of(ObjectStoreSettings)
     try:
-        client.create_bucket(Bucket=settings["ETAR_S3_BUCKET"])
+        object_store_client(settings).create_bucket(Bucket=settings.bucket)
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
             raise

@@ -94,10 +94,7 @@ def create_database(stack: Stack, name: str, password: str) -> None:
 def _create_report_store(stack: Stack) -> None:
     from etar.migrations import apply_postgres
 
-    values = stack.settings.starting_with("ETAR_REPORT_STORE_")
-    settings = ReportStoreSettings.model_validate(
-        {name.removeprefix("ETAR_REPORT_STORE_").lower(): value for name, value in values.items()}
-    )
+    settings = stack.settings.of(ReportStoreSettings)
     create_database(stack, settings.database, settings.password.get_secret_value())
     apply_postgres(settings, REPOSITORY / "sql" / "postgres")
 

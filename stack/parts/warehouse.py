@@ -18,11 +18,7 @@ def _command(stack: Stack) -> list[str]:
 def _create_tables(stack: Stack) -> None:
     from etar.migrations import apply_clickhouse
 
-    values = stack.settings.starting_with("ETAR_WAREHOUSE_")
-    settings = WarehouseSettings.model_validate(
-        {k.removeprefix("ETAR_WAREHOUSE_").lower(): v for k, v in values.items()}
-    )
-    apply_clickhouse(settings, REPOSITORY / "sql" / "clickhouse")
+    apply_clickhouse(stack.settings.of(WarehouseSettings), REPOSITORY / "sql" / "clickhouse")
 
 
 WAREHOUSE = Part(

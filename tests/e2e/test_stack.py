@@ -11,8 +11,10 @@ import httpx
 import psutil
 import pytest
 
+from etar.clients import object_store_client
 from etar.minute import MINUTE, MinuteWindow
 from etar.report import EVENT_TYPES
+from etar.settings import ObjectStoreSettings
 from stack.parts import PARTS
 from stack.processes import left_behind
 from stack.supervision import Supervisor
@@ -123,16 +125,7 @@ def test_verify_proves_the_account(etar: Etar, traffic: Traffic) -> None:
 
 
 def test_verify_finds_a_missing_extract(etar: Etar, traffic: Traffic) -> None:
-    import boto3
-
-    settings = etar.stack.settings
-    store = boto3.client(
-        "s3",
-        endpoint_url=settings["ETAR_S3_ENDPOINT_URL"],
-        region_name="us-east-1",
-        aws_access_key_id=settings["ETAR_S3_ACCESS_KEY_ID"],
-        aws_secret_access_key=settings["ETAR_S3_SECRET_ACCESS_KEY"],
-    )
+    store = object_store_client(etar.stack.settings.of(ObjectStoreSettings))
     key = f"extracts/user_interactions/{traffic.first.slug}.parquet"
     extract = store.get_object(Bucket="etar", Key=key)["Body"].read()
     store.delete_object(Bucket="etar", Key=key)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 
 from etar import accounting
 from etar.accounting import PlaceUnavailableError, ProducerAccount, UnverifiableRangeError, parquet_rows
+from etar.clients import object_store_client
 from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.extract import extract_minute
@@ -44,17 +44,7 @@ from tests.integration.connect.conftest import (
 )
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-
-def s3_client(settings: ObjectStoreSettings) -> S3Client:
-    return boto3.client(
-        "s3",
-        endpoint_url=settings.endpoint_url,
-        region_name=settings.region,
-        aws_access_key_id=settings.access_key_id,
-        aws_secret_access_key=settings.secret_access_key.get_secret_value(),
-    )
+    pass
 
 
 @dataclass
@@ -87,14 +77,15 @@ class World:
                 window,
                 stream=self.stream,
                 warehouse=warehouse,
-                store=s3_client(self.store),
+                store=object_store_client(self.store),
                 bucket=self.store.bucket,
                 horizon=timedelta(hours=24),
                 now=lambda: datetime.now(UTC),
             )
             unique = 0
             if extract.rows:
-                body = s3_client(self.store).get_object(Bucket=self.store.bucket, Key=self.stream.extract_key(window))
+                key = self.stream.extract_key(window)
+                body = object_store_client(self.store).get_object(Bucket=self.store.bucket, Key=key)
                 unique = len(pq.read_table(BytesIO(body["Body"].read()))["event_id"].unique())
             report = Report(
                 stream=self.stream.name,
@@ -216,7 +207,8 @@ def test_the_account_is_exact_and_finds_every_kind_of_difference(world: World) -
     warehouse.command(f"ALTER TABLE dead_letters DELETE WHERE {record} SETTINGS mutations_sync = 2")
 
     # A Parquet object that went away.
-    s3_client(world.store).delete_object(Bucket=world.store.bucket, Key=world.stream.extract_key(world.minute(2)))
+    key = world.stream.extract_key(world.minute(2))
+    object_store_client(world.store).delete_object(Bucket=world.store.bucket, Key=key)
     assert world.verify().minutes[1].difference == 320
     warehouse.close()
 
@@ -253,7 +245,7 @@ def test_a_place_that_is_away_is_named(world: World, monkeypatch: pytest.MonkeyP
 def test_a_footer_of_any_size_is_read_by_its_end(object_store: ObjectStoreSettings) -> None:
     stream = Stream("footers")
     windows = [MinuteWindow.parse(f"2026-11-21T10:3{digit}Z") for digit in range(3)]
-    client = s3_client(object_store)
+    client = object_store_client(object_store)
     for window, groups in zip(windows[:2], (1, 2_000), strict=True):
         file = BytesIO()
         table = pa.table({f"column_{number}": range(groups) for number in range(4)})

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import clickhouse_connect
 import httpx
 import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from etar.clients import warehouse_client
 from etar.kafka_offsets import TopicOffsets, settled
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings
 from stack.waiting import wait_until
@@ -34,14 +34,7 @@ def now_ms() -> int:
 
 
 def client_of(settings: WarehouseSettings) -> Client:
-    return clickhouse_connect.get_client(
-        host=settings.host,
-        port=settings.port,
-        username=settings.user,
-        password=settings.password.get_secret_value(),
-        database=settings.database,
-        autogenerate_session_id=False,
-    )
+    return warehouse_client(settings, autogenerate_session_id=False)
 
 
 @dataclass

@@ -9,6 +9,7 @@ import clickhouse_connect
 import psycopg
 import pytest
 
+from etar.clients import warehouse_client
 from etar.migrations import MigrationError, apply_clickhouse, apply_postgres
 from etar.settings import ReportStoreSettings, WarehouseSettings
 
@@ -84,17 +85,7 @@ class TestClickHouse:
     def own_database(self, warehouse: WarehouseSettings) -> Iterator[WarehouseSettings]:
         settings = warehouse.model_copy(update={"database": f"test_{uuid4().hex}"})
         yield settings
-        self.client(warehouse).command(f"DROP DATABASE IF EXISTS {settings.database}")
-
-    @staticmethod
-    def client(settings: WarehouseSettings) -> clickhouse_connect.driver.client.Client:
-        return clickhouse_connect.get_client(
-            host=settings.host,
-            port=settings.port,
-            username=settings.user,
-            password=settings.password.get_secret_value(),
-            database=settings.database,
-        )
+        warehouse_client(warehouse).command(f"DROP DATABASE IF EXISTS {settings.database}")
 
     def test_the_database_is_made_and_each_file_applied_once(
         self, own_database: WarehouseSettings, tmp_path: Path
@@ -106,7 +97,7 @@ class TestClickHouse:
         assert apply_clickhouse(own_database, tmp_path) == ["0002_c.sql"]
         assert apply_clickhouse(own_database, tmp_path) == []
 
-        client = self.client(own_database)
+        client = warehouse_client(own_database)
         tables = client.query("SELECT name FROM system.tables WHERE database = currentDatabase() ORDER BY name")
         assert [name for (name,) in tables.result_rows] == ["a", "b", "schema_migrations"]
         assert client.command("SELECT count() FROM a") == 1

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
-import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from etar.clients import object_store_client, warehouse_client
 from etar.minute import MinuteWindow
 from etar.settings import ObjectStoreSettings, PipelineSettings, WarehouseSettings, get_settings
 
@@ -26,32 +25,16 @@ def window() -> MinuteWindow:
     return MinuteWindow.containing(datetime.now(UTC) - timedelta(hours=12) + 4 * next(_MINUTES) * timedelta(minutes=1))
 
 
-def client_of(settings: WarehouseSettings) -> Client:
-    return clickhouse_connect.get_client(
-        host=settings.host,
-        port=settings.port,
-        username=settings.user,
-        password=settings.password.get_secret_value(),
-        database=settings.database,
-    )
-
-
 @pytest.fixture
 def client(warehouse: WarehouseSettings) -> Iterator[Client]:
-    client = client_of(warehouse)
+    client = warehouse_client(warehouse)
     yield client
     client.close()
 
 
 @pytest.fixture
 def s3(object_store: ObjectStoreSettings) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=object_store.endpoint_url,
-        region_name=object_store.region,
-        aws_access_key_id=object_store.access_key_id,
-        aws_secret_access_key=object_store.secret_access_key.get_secret_value(),
-    )
+    return object_store_client(object_store)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from etar.clients import warehouse_client
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline import steps
 from etar.pipeline.extract import Extract, TruncatedExtractError, Warehouse, extract_minute
@@ -24,7 +25,6 @@ from stack.configuration import prepare_settings
 from stack.layout import Layout
 from stack.parts import Stack
 from tests.conftest import running_part, stack_environment, temporary_folder
-from tests.integration.pipeline.conftest import client_of
 
 NAMESPACE = UUID("00000000-0000-4000-8000-000000000001")
 TICK = timedelta(milliseconds=1)
@@ -238,13 +238,13 @@ def test_a_warehouse_killed_half_way_leaves_no_object_and_the_next_run_is_whole(
             }
         )
         with running_part("warehouse", stack) as pid:
-            client = client_of(settings)
+            client = warehouse_client(settings)
             insert_many(client, window, 1_000_000)
             with pytest.raises(TruncatedExtractError, match="broke off after"):
                 extract(window, KilledHalfWay(client, pid), s3, object_store)
             assert stored(s3, object_store, window) is None
         with running_part("warehouse", stack):
-            assert extract(window, client_of(settings), s3, object_store).rows == 1_000_000
+            assert extract(window, warehouse_client(settings), s3, object_store).rows == 1_000_000
             assert table(stored(s3, object_store, window)).num_rows == 1_000_000
 
 

@@ -1,0 +1,51 @@
+"""Clients of the warehouse and the object store outside Airflow, made from the settings in one place.
+
+Inside Airflow the providers' hooks make them, from connections.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from etar.settings import ObjectStoreSettings, WarehouseSettings
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+    from mypy_boto3_s3 import S3Client
+
+
+def warehouse_client(settings: WarehouseSettings, **options: Any) -> Client:
+    """A clickhouse-connect client on the settings' database.
+
+    Args:
+        options: of ``clickhouse_connect.get_client``; they win over the settings (``database="default"``, say).
+
+    Raises:
+        clickhouse_connect.driver.exceptions.Error: the warehouse is away, or refuses the login.
+    """
+    import clickhouse_connect
+
+    from_settings = {
+        "host": settings.host,
+        "port": settings.port,
+        "secure": settings.secure,
+        "username": settings.user,
+        "password": settings.password.get_secret_value(),
+        "database": settings.database,
+    }
+    return clickhouse_connect.get_client(**(from_settings | options))
+
+
+def object_store_client(settings: ObjectStoreSettings) -> S3Client:
+    """A boto3 client; nothing is sent before its first use. The bucket is part of the path: no DNS is needed."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.endpoint_url,
+        region_name=settings.region,
+        aws_access_key_id=settings.access_key_id,
+        aws_secret_access_key=settings.secret_access_key.get_secret_value(),
+        config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=30, retries={"max_attempts": 2}),
+    )
