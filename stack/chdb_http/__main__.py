@@ -34,6 +34,9 @@ def main(argv: list[str]) -> int:
             access_log=False,
             server_header=False,
             lifespan="on",
+            # Not uvloop, which uvicorn takes when it is there: it closes the descriptor of a pipe twice, and the second
+            # time it may have become one of the engine's own, which ends the engine.
+            loop="asyncio",
             h11_max_incomplete_event_size=config.limits.max_query_bytes,
             timeout_graceful_shutdown=config.shutdown_seconds,
         )

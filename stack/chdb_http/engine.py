@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import tempfile
@@ -10,14 +11,20 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from chdb.state.sqlitelike import Connection, connect
 
 from stack.chdb_http.config import Config
-from stack.chdb_http.errors import FrontError
+from stack.chdb_http.errors import ABORTED, FrontError
 from stack.chdb_http.policy import Policy, engine_config, engine_users
 from stack.chdb_http.sql import Statement, take_apart
+
+_log = logging.getLogger(__name__)
+
+_ENGINE_IS_DYING = "shutting down due to a fatal error"
+EXIT_ENGINE_FAILED = 70
+"""Exit code of a front whose engine failed (EX_SOFTWARE in sysexits.h)."""
 
 
 class EngineUnavailableError(Exception):
@@ -159,7 +166,21 @@ class Session:
         try:
             return self._connection.query(sql, format_)
         except Exception as error:  # chDB raises its own error, RuntimeError and others
-            raise FrontError.of_engine(error) from error
+            refusal = FrontError.of_engine(error)
+            if refusal.code == ABORTED and _ENGINE_IS_DYING in str(refusal):
+                end_at_once()
+            raise refusal from error
+
+
+def end_at_once() -> NoReturn:
+    """End the process as kill -9 would: the engine in it has failed.
+
+    An engine that hits a fatal error in one of its own threads answers nothing but that any more, and takes minutes to
+    abort. What it acknowledged is on disk; whoever supervises the front starts a working one within seconds.
+    """
+    _log.critical("the engine has failed and answers nothing any more; this process ends, start it again")
+    logging.shutdown()
+    os._exit(EXIT_ENGINE_FAILED)
 
 
 def quote_text(value: str) -> str:
