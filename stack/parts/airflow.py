@@ -55,7 +55,7 @@ def environment(stack: Stack) -> dict[str, str]:
         # A task whose process was killed is tried again after this long, instead of Airflow's five minutes.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "60",
         # The pause between two looks at what can run. At the default of 1 s four tasks in a row take 4 s longer; at
         # 0.1 s an idle scheduler takes a quarter of a core from them.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",

@@ -21,7 +21,7 @@ from stack.supervision import Supervisor
 from stack.waiting import wait_until
 from tests.e2e.conftest import MINUTES, RATE, Etar, Traffic
 
-REPORTED_WITHIN = 120
+REPORTED_WITHIN = 180
 
 
 def wait_for_report(etar: Etar, window: MinuteWindow) -> dict:

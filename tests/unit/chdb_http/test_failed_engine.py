@@ -2,7 +2,6 @@
 
 import pytest
 
-from stack.chdb_http import engine
 from stack.chdb_http.engine import EXIT_ENGINE_FAILED, Session
 from stack.chdb_http.errors import FrontError
 
@@ -26,8 +25,8 @@ def session_that_meets(text: str) -> Session:
 @pytest.fixture
 def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     codes: list[int] = []
-    monkeypatch.setattr(engine.os, "_exit", codes.append)
-    monkeypatch.setattr(engine.logging, "shutdown", lambda: None)
+    monkeypatch.setattr("os._exit", codes.append)
+    monkeypatch.setattr("logging.shutdown", lambda: None)
     return codes
 
 
