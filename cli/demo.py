@@ -36,8 +36,7 @@ def demo(
     with errors_shown():
         if Layout.at(folder).settings_file.exists() and Supervisor(existing_stack(folder)).is_running():
             fail(f"a stack runs in {folder}: `make down DIR={folder}` first, or give another folder with DIR=…")
-        exact = False
-        with running(folder, without=("demo-producer",)) as stack:
+        with running(folder, without=("demo-producer",), when_interrupted=130) as stack:
             use_settings_of(folder, *PLACES, "ETAR_REGISTRY_")
             exact = _run(stack, rate=rate, seed=seed)
     raise typer.Exit(0 if exact else 1)

@@ -23,6 +23,7 @@ from stack import lifecycle
 from stack.layout import Layout
 from stack.parts import Stack, airflow, part_named
 from stack.processes import STACK_MARK
+from stack.supervision import Supervisor
 
 
 def up(
@@ -36,14 +37,20 @@ def up(
             return
         with running(folder) as stack:
             typer.echo("One line for each minute's report, some 20 s after the minute's end. Ctrl-C stops everything.")
+            supervisor = Supervisor(stack)
             for report in published(stack, since=MinuteWindow.containing(datetime.now(UTC)).previous):
                 if report is not None:
                     typer.echo(one_line(report))
+                elif not supervisor.is_running():
+                    fail("the stack was stopped from elsewhere (`etar down`, or a crash of its supervisor)")
 
 
 @contextmanager
-def running(folder: Path, *, without: Collection[str] = ()) -> Iterator[Stack]:
-    """A stack that is stopped again however the block ends; Ctrl-C, SIGTERM and a closed terminal end it quietly."""
+def running(folder: Path, *, without: Collection[str] = (), when_interrupted: int = 0) -> Iterator[Stack]:
+    """A stack that is stopped again however the block ends.
+
+    Ctrl-C, SIGTERM and a closed terminal end the command quietly, with the exit code ``when_interrupted``.
+    """
     # SIGINT as well: a shell starts background commands with it ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -51,6 +58,7 @@ def running(folder: Path, *, without: Collection[str] = ()) -> Iterator[Stack]:
         yield start(folder, without=without)
     except KeyboardInterrupt:
         typer.echo()
+        raise typer.Exit(when_interrupted) from None
     finally:
         layout = Layout.at(folder)
         if layout.settings_file.exists():

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,13 +41,18 @@ def suspended(pid: int) -> Iterator[None]:
     """Stop a process and its children where they are, as a hung disk would, and let them go on afterwards."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     pids = [pid, *map(int, children)]
-    for each in pids:
-        os.kill(each, signal.SIGSTOP)
+    _signal(pids, signal.SIGSTOP)
     try:
         yield
     finally:
-        for each in pids:
-            os.kill(each, signal.SIGCONT)
+        _signal(pids, signal.SIGCONT)
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        # PostgreSQL's children come and go: one that has ended meanwhile needs no signal.
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def post(api: RunningApi, *, views: int) -> httpx.Response:

@@ -33,6 +33,14 @@ def client(warehouse: WarehouseSettings) -> Iterator[Client]:
 
 
 @pytest.fixture
+def empty_minute(window: MinuteWindow, client: Client) -> MinuteWindow:
+    """The window, without the rows that other tests of the session have left in it and beside it."""
+    for minute in (window.previous, window, window.next):
+        client.command(f"ALTER TABLE user_interactions DROP PARTITION '{minute.start:%Y-%m-%d %H:%M:%S}'")
+    return window
+
+
+@pytest.fixture
 def s3(object_store: ObjectStoreSettings) -> Any:
     return object_store_client(object_store)
 

@@ -33,6 +33,8 @@ COLUMNS = (
     "device", "country", "_topic", "_partition", "_offset", "_timestamp",
 )  # fmt: skip
 
+pytestmark = pytest.mark.usefixtures("empty_minute")
+
 
 def row(
     number: int, at: datetime, *, partition: int = 0, product: str | None = None, amount: int | None = None

@@ -1,0 +1,34 @@
+"""Ctrl-C while the stack still starts: everything that was started is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+from stack.layout import REPOSITORY, VENV_BIN, Layout
+from stack.processes import left_behind
+from stack.waiting import wait_until
+from tests.conftest import stack_environment, temporary_folder
+
+
+def test_an_interrupted_start_leaves_no_process() -> None:
+    with temporary_folder() as folder:
+        up = subprocess.Popen(
+            [str(VENV_BIN / "etar"), "up", "--dir", str(folder)],
+            env=os.environ | stack_environment(),
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            layout = Layout.at(folder)
+            wait_until(lambda: len(left_behind(layout)) > 4, timeout=60, what="some parts to be started")
+            up.send_signal(signal.SIGINT)
+            output, _ = up.communicate(timeout=120)
+        finally:
+            up.kill()
+        assert up.returncode == 0, output
+        assert "Traceback" not in output
+        assert left_behind(layout) == []
