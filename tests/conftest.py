@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 import pytest
 from pydantic_settings import BaseSettings
 
@@ -96,6 +97,33 @@ def running_part(name: str, stack: Stack) -> Iterator[int]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def running_server(command: list[str], environment: dict[str, str], log: Path, *, answers_at: str) -> Iterator[None]:
+    """A web server of this repository with settings of the test's own, from when ``answers_at`` gives a success."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=REPOSITORY,
+            env=os.environ | environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+
+    def is_up() -> bool:
+        assert process.poll() is None, log.read_text()
+        try:
+            return httpx.get(answers_at, timeout=10).is_success
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_until(is_up, timeout=60, what=f"{answers_at} to answer ({log})")
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def _settings_of(stack: Stack, kind: type[_Settings]) -> _Settings:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from pydantic import SecretStr
@@ -20,8 +16,7 @@ from etar.settings import ReportStoreSettings
 from stack.layout import REPOSITORY
 from stack.parts import Stack
 from stack.parts.postgres import create_database
-from stack.waiting import wait_until
-from tests.conftest import free_ports
+from tests.conftest import free_ports, running_server
 from tests.integration.dashboard.serving import READ_TOKEN
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -68,31 +63,12 @@ def dashboard(api_url: str, log: Path) -> Iterator[str]:
     """The dashboard as it is run for real, but quicker to refresh; yields its address."""
     port = free_ports(1)[0]
     url = f"http://127.0.0.1:{port}"
-    environment = os.environ | {
+    environment = {
         "ETAR_API_URL": api_url,
         "ETAR_API_READ_TOKEN": READ_TOKEN,
         "ETAR_DASHBOARD_REFRESH_SECONDS": "0.5",
     }
-    command = [sys.executable, "-m", "streamlit", "run", "dashboard/ui/app.py", "--server.headless", "true"]
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            [*command, "--server.address", "127.0.0.1", "--server.port", str(port)],
-            cwd=REPOSITORY,
-            env=environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-
-    def answers() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            return httpx.get(f"{url}/_stcore/health", timeout=10).is_success
-        except httpx.TransportError:
-            return False
-
-    try:
-        wait_until(answers, timeout=60, what=f"the dashboard to answer ({log})")
+    command = ["streamlit", "run", "dashboard/ui/app.py", "--server.headless", "true"]
+    command += ["--server.address", "127.0.0.1", "--server.port", str(port)]
+    with running_server(command, environment, log, answers_at=f"{url}/_stcore/health"):
         yield url
-    finally:
-        process.terminate()
-        process.wait(20)

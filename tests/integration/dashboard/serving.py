@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +11,7 @@ import httpx
 from pydantic import SecretStr
 
 from etar.settings import ReportReadSettings, ReportStoreSettings
-from stack.layout import REPOSITORY
-from stack.waiting import wait_until
-from tests.conftest import free_ports
+from tests.conftest import free_ports, running_server
 
 READ_TOKEN = "read-token-of-the-tests"
 WRITE_TOKEN = "write-token-of-the-tests"
@@ -47,7 +42,7 @@ def serving(store: ReportStoreSettings, log: Path, *, port: int | None = None) -
     """The report API on ``store``, once it answers anything at all (503 is an answer)."""
     port = port or free_ports(1)[0]
     url = f"http://127.0.0.1:{port}"
-    environment = os.environ | {
+    environment = {
         "ETAR_REPORT_STORE_HOST": store.host,
         "ETAR_REPORT_STORE_PORT": str(store.port),
         "ETAR_REPORT_STORE_DATABASE": store.database,
@@ -57,31 +52,11 @@ def serving(store: ReportStoreSettings, log: Path, *, port: int | None = None) -
         "ETAR_API_WRITE_TOKEN": WRITE_TOKEN,
         "ETAR_API_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
     }
-    command = [sys.executable, "-m", "uvicorn", "--factory", "dashboard.api.main:create_app"]
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)],
-            cwd=REPOSITORY,
-            env=environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-
-    def answers() -> bool:
-        assert process.poll() is None, log.read_text()
-        try:
-            return httpx.get(f"{url}/openapi.json", timeout=10).is_success
-        except httpx.TransportError:
-            return False
-
-    try:
-        wait_until(answers, timeout=60, what=f"the report API to answer ({log})")
-        with (
-            httpx.Client(base_url=url, headers=bearer(READ_TOKEN), timeout=30) as reader,
-            httpx.Client(base_url=url, headers=bearer(WRITE_TOKEN), timeout=30) as writer,
-            httpx.Client(base_url=url, timeout=30) as stranger,
-        ):
-            yield RunningApi(url, log, reader, writer, stranger)
-    finally:
-        process.terminate()
-        process.wait(20)
+    command = ["uvicorn", "--factory", "dashboard.api.main:create_app", "--host", "127.0.0.1", "--port", str(port)]
+    with (
+        running_server(command, environment, log, answers_at=f"{url}/openapi.json"),
+        httpx.Client(base_url=url, headers=bearer(READ_TOKEN), timeout=30) as reader,
+        httpx.Client(base_url=url, headers=bearer(WRITE_TOKEN), timeout=30) as writer,
+        httpx.Client(base_url=url, timeout=30) as stranger,
+    ):
+        yield RunningApi(url, log, reader, writer, stranger)
