@@ -11,7 +11,7 @@ from typing import Annotated, Self, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
 
 from etar.minute import MinuteWindow
-from producer.traffic import Draft, Kind
+from producer.traffic import Kind
 
 Count = Annotated[int, Field(ge=0)]
 _Key = TypeVar("_Key")
@@ -48,6 +48,12 @@ class Counts(BaseModel):
     first_event_time: int | None = Field(default=None, description="Earliest acknowledged event, ms since the epoch")
     last_event_time: int | None = Field(default=None, description="Latest acknowledged event, ms since the epoch")
 
+    @property
+    def under_way(self) -> int:
+        """Records that were made, and neither acknowledged nor failed."""
+        decided = sum(outcome.acknowledged + outcome.failed for outcome in self.kinds.values())
+        return sum(self.generated.values()) - decided
+
     def __add__(self, other: Counts) -> Counts:
         firsts = [at for at in (self.first_event_time, other.first_event_time) if at is not None]
         lasts = [at for at in (self.last_event_time, other.last_event_time) if at is not None]
@@ -66,56 +72,8 @@ def _sum_outcomes(one: dict[_Key, Outcome], other: dict[_Key, Outcome]) -> dict[
     return {key: one.get(key, Outcome()) + other.get(key, Outcome()) for key in sorted(one | other, key=str)}
 
 
-class Tally:
-    """The counts of one worker while it runs; :meth:`counts` is what they are at that moment."""
-
-    def __init__(self) -> None:
-        self._generated: Counter[Kind] = Counter()
-        self._acknowledged: Counter[tuple[Kind, int]] = Counter()
-        self._failed: Counter[tuple[Kind, int]] = Counter()
-        self._failures: Counter[str] = Counter()
-        self._first: int | None = None
-        self._last: int | None = None
-        self.rejected = 0
-
-    def made(self, draft: Draft) -> None:
-        self._generated[draft.kind] += 1
-
-    def acknowledged(self, draft: Draft, partition: int) -> None:
-        self._acknowledged[draft.kind, partition] += 1
-        if draft.kind.malformed:
-            return
-        at = draft.event.event_time
-        if self._first is None or at < self._first:
-            self._first = at
-        if self._last is None or at > self._last:
-            self._last = at
-
-    def failed(self, draft: Draft, partition: int, error: str) -> None:
-        self._failed[draft.kind, partition] += 1
-        self._failures[error] += 1
-
-    def counts(self) -> Counts:
-        by_kind: dict[Kind, Outcome] = {}
-        by_partition: dict[int, Outcome] = {}
-        outcomes = [(key, Outcome(acknowledged=n)) for key, n in self._acknowledged.items()]
-        outcomes += [(key, Outcome(failed=n)) for key, n in self._failed.items()]
-        for (kind, partition), outcome in outcomes:
-            by_kind[kind] = by_kind.get(kind, Outcome()) + outcome
-            by_partition[partition] = by_partition.get(partition, Outcome()) + outcome
-        return Counts(
-            generated=dict(self._generated),
-            kinds=by_kind,
-            partitions=by_partition,
-            failures=dict(self._failures),
-            rejected=self.rejected,
-            first_event_time=self._first,
-            last_event_time=self._last,
-        )
-
-
 class Account(BaseModel):
-    """What a whole run sent, over all its workers. ``ok`` says whether every record arrived."""
+    """What a whole run sent, over all its workers. ``ok`` says whether every record whose fate is known arrived."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -125,6 +83,12 @@ class Account(BaseModel):
     started_at: AwareDatetime
     ended_at: AwareDatetime
     counts: Counts
+    in_doubt: Count = Field(
+        default=0,
+        description="Records that a worker which died had handed over and that were neither acknowledged nor failed by "
+        "then: each is in Kafka or is not",
+    )
+    respawns: Count = Field(default=0, description="Workers that were killed and had another started in their place")
     reject_file: Path | None = Field(default=None, description="Where rejected lines are; null when there are none")
     errors: tuple[str, ...] = Field(default=(), description="What kept a worker from sending or counting everything")
 
@@ -163,10 +127,12 @@ class Account(BaseModel):
     def last_minute(self) -> str | None:
         return _minute(self.counts.last_event_time)
 
-    @computed_field(description="Every record arrived and no worker was lost")  # type: ignore[prop-decorator]
+    @computed_field(  # type: ignore[prop-decorator]
+        description="Every record arrived but those in doubt, and no worker was lost for good"
+    )
     @property
     def ok(self) -> bool:
-        return not self.errors and self.acknowledged == self.generated
+        return not self.errors and self.acknowledged + self.in_doubt == self.generated
 
     def write(self, path: Path) -> None:
         """Write as JSON to ``path``, whole or not at all."""

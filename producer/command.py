@@ -101,6 +101,14 @@ def produce(  # noqa: PLR0917  typer passes by name
     malformed: Annotated[
         float, typer.Option(min=0, max=1, help="Share of malformed records, of each kind equally many.")
     ] = 0.0,
+    respawn: Annotated[
+        bool,
+        typer.Option(
+            "--respawn",
+            help="Start another worker in place of one that is killed by a signal, which would otherwise end the run. "
+            "What the killed one had under way is in doubt, and counted as that.",
+        ),
+    ] = False,
     input_file: Annotated[
         Path | None,
         typer.Option(
@@ -126,7 +134,8 @@ def produce(  # noqa: PLR0917  typer passes by name
     """Send events to Kafka: made-up shop traffic, or your own from a file.
 
     Ctrl-C (or SIGTERM) stops; what is under way is waited for, unless a second one comes. The account of every record
-    is printed as one line of JSON. Exit code 0: every record arrived. 1: not. 2: it could not start.
+    is printed as one line of JSON. Exit code 0: every record arrived, or is one of those in doubt after a --respawn.
+    1: not. 2: it could not start.
     """
     show_logs("producer")
     # Only what was given: options that do not go together can then be told from defaults.
@@ -136,6 +145,7 @@ def produce(  # noqa: PLR0917  typer passes by name
         "start": start,
         "seed": seed,
         "workers": workers,
+        "respawn": respawn or None,
         "input": input_file,
         "rejects": rejects,
         "account": account,

@@ -58,6 +58,7 @@ class ProduceOptions(BaseModel):
     seed: int | None = Field(default=None, ge=0, description="None: another one in each run")
     workers: int = Field(default=2, ge=1, le=64, description="Processes; never more than records a second")
     mix: Mix = Mix()
+    respawn: bool = Field(default=False, description="Start another worker in place of one that is killed")
     input: Path | None = Field(default=None, description="File of events to send instead of made-up ones")
     rejects: Path | None = Field(default=None, description="Where its bad lines go; None: beside it")
     account: Path | None = Field(default=None, description="File that the account is written to")
@@ -72,7 +73,7 @@ class ProduceOptions(BaseModel):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
-        made_up = {"duration", "start", "seed", "mix"} & self.model_fields_set
+        made_up = {"duration", "start", "seed", "mix", "respawn"} & self.model_fields_set
         if self.input is not None and made_up:
             raise ValueError(f"{', '.join(sorted(made_up))}: only for made-up traffic, not with an input file")
         if self.input is None and self.rejects is not None:

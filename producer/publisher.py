@@ -13,8 +13,9 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from etar.settings import KafkaSettings
-from producer.account import NO_PARTITION, Tally
+from producer.account import NO_PARTITION
 from producer.event_log import EventLog
+from producer.tally import Tally
 from producer.traffic import Draft, encode
 from producer.user_event import UserEvent
 from producer.waiting import AwayError
@@ -124,23 +125,23 @@ class Publisher:
         value = encode(draft, self._serialize)
         key = self._key(draft.event.user_id)
         noticed = float("-inf")
+        self._tally.made(draft)
         while True:
             try:
                 self._producer.produce(self._topic, value, key, on_delivery=partial(self._delivered, draft))
             except BufferError:
                 if self._stop.requested:
+                    self._tally.withdrawn(draft)
                     return False
                 if time.monotonic() - noticed > _REPEAT_NOTICE_SECONDS:
                     noticed = time.monotonic()
                     _log.info("the queue is full (%d records wait for Kafka); waiting", len(self._producer))
                 self._producer.poll(_SLICE_SECONDS)
             except KafkaException as error:
-                self._tally.made(draft)
-                self._tally.failed(draft, NO_PARTITION, error.args[0].name())
+                self._tally.failed(draft, NO_PARTITION, error.args[0])
                 return True
             else:
                 break
-        self._tally.made(draft)
         self._since_poll += 1
         if self._since_poll >= _RECORDS_BETWEEN_POLLS:
             self.wait(0)
@@ -172,7 +173,7 @@ class Publisher:
     def _delivered(self, draft: Draft, error: KafkaError | None, message: Any) -> None:
         partition = message.partition()
         if error is not None:
-            self._tally.failed(draft, NO_PARTITION if partition is None else partition, error.name())
+            self._tally.failed(draft, NO_PARTITION if partition is None else partition, error)
             return
         self._tally.acknowledged(draft, partition)
         if self._event_log:

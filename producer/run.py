@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import sys
@@ -17,6 +18,7 @@ from producer.account import Account, Counts
 from producer.input_file import read_events
 from producer.options import ProduceOptions
 from producer.publisher import Stop
+from producer.tally import Tally, shared_memory
 from producer.worker import WorkerReport, WorkerTask, connect
 
 _log = logging.getLogger(__name__)
@@ -28,7 +30,8 @@ def produce(options: ProduceOptions) -> Account:
     """Send made-up traffic, or a file of events, until it is done or SIGTERM or SIGINT stops it.
 
     Waits for a registry or Kafka that is away. Whatever happens on the way is in the account: a failed delivery, a
-    worker that died (the others are then stopped). A second signal does not wait for what Kafka has not acknowledged.
+    worker that died (the others are then stopped, unless ``options.respawn`` has another started in its place). A
+    second signal does not wait for what Kafka has not acknowledged.
 
     Blocks; not to be called inside a running event loop. Signals are taken only in the main thread.
 
@@ -65,25 +68,43 @@ def _prepare_files(options: ProduceOptions) -> None:
 class _WorkerProcess:
     """A worker as its parent sees it."""
 
-    def __init__(self, number: int, process: asyncio.subprocess.Process) -> None:
-        self._number = number
+    def __init__(self, number: int, process: asyncio.subprocess.Process, tally: Tally) -> None:
+        self.number = number
         self._process = process
+        self._tally = tally
         self._report: WorkerReport | None = None
         self.ready = asyncio.Event()
         """Set once the worker has connected, and also when it ended."""
 
     @classmethod
-    async def begin(cls, task: WorkerTask) -> _WorkerProcess:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "producer.worker",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            # Out of the terminal's reach: Ctrl-C is the parent's, who stops each worker once.
-            start_new_session=True,
+    async def begin(
+        cls, options: ProduceOptions, number: int, *, incarnation: int = 0, made: int = 0
+    ) -> _WorkerProcess:
+        """Start worker ``number``; see :class:`WorkerTask` for the other arguments."""
+        memory = shared_memory()
+        try:
+            tally = Tally(memory)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "producer.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                pass_fds=(memory,),
+                # Out of the terminal's reach: Ctrl-C is the parent's, who stops each worker once.
+                start_new_session=True,
+            )
+        finally:
+            os.close(memory)
+        worker = cls(number, process, tally)
+        task = WorkerTask(
+            options=options,
+            worker=number,
+            workers=options.processes,
+            tally=memory,
+            incarnation=incarnation,
+            made=made,
         )
-        worker = cls(task.worker, process)
         worker._tell(task.model_dump_json(exclude_unset=True))
         return worker
 
@@ -115,17 +136,31 @@ class _WorkerProcess:
 
     @property
     def counts(self) -> Counts:
-        return self._report.counts if self._report else Counts()
+        return self._tally.counts()
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended it before it was done."""
+        return self._died and self._process.returncode is not None and self._process.returncode < 0
+
+    @property
+    def in_doubt(self) -> int:
+        """Records whose fate went with a worker that died."""
+        return self.counts.under_way if self._died else 0
 
     @property
     def error(self) -> str | None:
         """What went wrong with a worker that has ended; None: nothing."""
-        if self._report and self._report.final and (self._report.error or self._process.returncode == 0):
+        if self._report and self._report.final:
             return self._report.error
         return (
-            f"worker {self._number} died (exit code {self._process.returncode}); what it sent in its last second "
-            "is not in this account"
+            f"worker {self.number} died (exit code {self._process.returncode}); Kafka may or may not hold the "
+            f"{self.in_doubt} records that it had under way"
         )
+
+    @property
+    def _died(self) -> bool:
+        return self._report is None or not self._report.final
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None  # noqa: S101  it is a pipe
@@ -138,6 +173,8 @@ class _Run:
         self._stop = Stop()
         self._stopped = asyncio.Event()
         self._workers: list[_WorkerProcess] = []
+        self._replaced: list[_WorkerProcess] = []
+        self._start: int | None = None
 
     async def account(self) -> Account:
         options = self._options
@@ -151,43 +188,58 @@ class _Run:
             finally:
                 for worker in self._workers:
                     worker.kill()
-        counts = sum((worker.counts for worker in self._workers), Counts())
+        everyone = [*self._workers, *self._replaced]
         return Account(
             topic=options.topic,
             seed=options.seed,
             workers=options.processes,
             started_at=started,
             ended_at=ended,
-            counts=counts,
+            counts=sum((worker.counts for worker in everyone), Counts()),
+            in_doubt=sum(worker.in_doubt for worker in everyone),
+            respawns=len(self._replaced),
             reject_file=_existing(options.reject_path),
             errors=tuple(worker.error for worker in self._workers if worker.error),
         )
 
     async def _begin(self) -> None:
-        workers = self._options.processes
-        for number in range(workers):
-            task = WorkerTask(options=self._options, worker=number, workers=workers)
-            self._workers.append(await _WorkerProcess.begin(task))
+        for number in range(self._options.processes):
+            self._workers.append(await _WorkerProcess.begin(self._options, number))
 
     async def _supervise(self) -> datetime:
         """Start all workers at one instant, which is returned, and follow them to their ends."""
         stopper = asyncio.create_task(self._stop_workers())
-        followers = [asyncio.create_task(self._follow(worker)) for worker in self._workers]
+        followers = [asyncio.create_task(self._follow(number)) for number in range(len(self._workers))]
         for worker in self._workers:
             await worker.ready.wait()
         started = datetime.now(UTC)
-        start = self._options.start or started
         if not self._stop.requested:
+            self._start = int((self._options.start or started).timestamp() * 1000)
             for worker in self._workers:
-                worker.start(int(start.timestamp() * 1000))
+                worker.start(self._start)
         await asyncio.gather(*followers)
         stopper.cancel()
         return started
 
-    async def _follow(self, worker: _WorkerProcess) -> None:
-        await worker.follow()
-        if worker.error:
+    async def _follow(self, number: int) -> None:
+        await self._workers[number].follow()
+        while self._workers[number].killed and self._options.respawn and not self._stop.requested:
+            await self._replace(number)
+            await self._workers[number].follow()
+        if self._workers[number].error:
             self._request_stop()  # a run without one of its workers is not the run that was asked for
+
+    async def _replace(self, number: int) -> None:
+        """Start another worker in place of one that was killed, to make what is left of its records."""
+        self._replaced.append(self._workers[number])
+        before = [worker for worker in self._replaced if worker.number == number]
+        made = sum(sum(worker.counts.generated.values()) for worker in before)
+        worker = await _WorkerProcess.begin(self._options, number, incarnation=len(before), made=made)
+        self._workers[number] = worker
+        if self._start is not None:
+            worker.start(self._start)
+        if self._stop.requested:
+            worker.stop()
 
     async def _stop_workers(self) -> None:
         await self._stopped.wait()

@@ -31,6 +31,7 @@ class Schedule:
     Args:
         start: when the first record of the run is due, in milliseconds since the epoch.
         total: records of the whole run over all workers; None for a run without end.
+        made: how many of this worker's records were made before, by one that died.
     """
 
     start: int
@@ -38,6 +39,7 @@ class Schedule:
     worker: int = 0
     workers: int = 1
     total: int | None = None
+    made: int = 0
 
     @property
     def share(self) -> int | None:
@@ -61,7 +63,7 @@ def due(
         wait: called with seconds, at most 0.1; may return early.
     """
     share = schedule.share
-    for number in count() if share is None else range(share):
+    for number in count(schedule.made) if share is None else range(schedule.made, share):
         instant = schedule.instant(number)
         while not stopping() and (ahead := (instant - clock.now()) / 1000) > 0:
             wait(min(max(ahead, _SHORTEST_WAIT), 0.1))

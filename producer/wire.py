@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from producer.user_event import SCHEMA_TEXT, UserEvent
 from producer.waiting import AwayError
 
 _TIMEOUT_SECONDS = 5.0
+_DIFFERENCE = re.compile(r"(?P<what>\[[^\[\]]*\]|[^,\[\]]+) at (?P<path>/[\w/]*)")
 _NOBODY = UUID(int=0)
 _ANY_EVENT = UserEvent(_NOBODY, _NOBODY, _NOBODY, "view", "success", 0, None, None, None, "unknown", "unknown")
 
@@ -61,12 +64,42 @@ def open_serializer(settings: RegistrySettings, topic: str) -> Callable[[UserEve
         if error.http_status_code >= 500 or error.http_status_code in (408, 429):
             raise AwayError(f"schema registry at {settings.url} is not ready ({error})") from error
         if error.http_status_code == 409:
+            what = differences(error.error_message, SCHEMA_TEXT)
             raise SchemaRefusedError(
-                f"the registry at {settings.url} has an incompatible schema under {subject}: {error.error_message}. "
-                "Change producer/user_event_schema.avsc so that old and new readers understand each other."
+                f"the registry at {settings.url} does not take producer/user_event_schema.avsc under {subject}: "
+                f"incompatible schema, {what}. Who reads with it could not read the events that are there. "
+                "A new field needs a default (null, as a rule); a field that is there may not get a narrower or other "
+                "type, nor an enum fewer symbols. See docs/schema-evolution.md."
+            ) from error
+        if error.http_status_code == 422:
+            raise SchemaRefusedError(
+                f"the registry at {settings.url} does not take producer/user_event_schema.avsc under {subject}: it is "
+                f"not valid Avro ({error.error_message}). A default must fit the type, that of a union its first type."
             ) from error
         raise SchemaRefusedError(
             f"the registry at {settings.url} did not register {subject}: {error}. "
             "Check that ETAR_REGISTRY_URL names its Confluent API."
         ) from error
     return lambda event: serializer(event, context)
+
+
+def differences(message: str, schema: str) -> str:
+    """What a registry found incompatible, with its paths (``/fields/3/type``) turned into the schema's field names.
+
+    A message without paths is returned as it is.
+    """
+    fields = json.loads(schema)["fields"]
+    found = []
+    for difference in _DIFFERENCE.finditer(message):
+        what, path = difference["what"].strip(), difference["path"].split("/")[1:]
+        if path[0] != "fields":
+            found.append(f"{what} at {difference['path']}")
+            continue
+        name = fields[int(path[1])]["name"]
+        if path[2:] == []:
+            found.append(f"the new field {name!r} has no default")
+        elif path[-1] == "symbols":
+            found.append(f"the field {name!r} lacks the symbols {what}")
+        else:
+            found.append(f"the field {name!r}: {what}")
+    return "; ".join(found) or message

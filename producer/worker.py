@@ -1,8 +1,9 @@
-"""One process of a run: makes or reads its part of the records, sends them, and tells its parent how far it is.
+"""One process of a run: makes or reads its part of the records, sends them, and counts them where its parent sees it.
 
 The parent writes the task as one line of JSON to standard input, then the start in milliseconds as another once every
-worker has reported for the first time; closing standard input stops the run (so that a parent that was killed leaves
-no worker behind). Reports are lines of JSON on standard output. SIGTERM stops; a second one does not wait for Kafka.
+worker has said that it is ready; closing standard input stops the run (so that a parent that was killed leaves no
+worker behind). A worker says on standard output, in lines of JSON, that it is ready and how it ended. Its counts are in
+memory that the parent holds as well. SIGTERM stops; a second one does not wait for Kafka.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from confluent_kafka import Producer
 from pydantic import BaseModel, ConfigDict
 
 from etar.settings import KafkaSettings, RegistrySettings, get_settings
-from producer.account import Counts, Tally
 from producer.event_log import EventLog
 from producer.input_file import InputFileError, Reject, read_events
 from producer.logs import show_logs
@@ -29,31 +29,45 @@ from producer.options import ProduceOptions
 from producer.publisher import Publisher, Stop, TopicMissingError, producer_configuration, require_topic
 from producer.schedule import Schedule, SystemClock, due
 from producer.shop import EventFactory
+from producer.tally import Tally
 from producer.traffic import Draft, Kind, Traffic
 from producer.user_event import UserEvent
 from producer.waiting import until_there
 from producer.wire import SchemaRefusedError, open_serializer
 
-_REPORT_SECONDS = 1.0
 _THINKING_SECONDS = 5.0
 
 
 class WorkerTask(BaseModel):
-    """What one worker has to do. ``options.seed`` is always set for made-up traffic."""
+    """What one worker has to do. ``options.seed`` is always set for made-up traffic.
+
+    ``tally`` is the descriptor it counts in. ``incarnation`` is how many were killed in this worker's place before it,
+    and ``made`` how many of its records they made.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     options: ProduceOptions
     worker: int
     workers: int
+    tally: int
+    incarnation: int = 0
+    made: int = 0
+
+    @property
+    def chance(self) -> int:
+        """What tells its events apart from those of every other worker of the run, dead ones included.
+
+        One that is started in place of another must not send the same event ids again: an id counts once.
+        """
+        return self.worker + self.incarnation * self.workers
 
 
 class WorkerReport(BaseModel):
-    """How far a worker is. Its last one is ``final`` unless it died; ``error`` says why it could not do all."""
+    """That a worker is ready; ``final``: that it has ended. ``error`` says why it could not do all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    counts: Counts = Counts()
     final: bool = False
     error: str | None = None
 
@@ -72,15 +86,13 @@ def connect(options: ProduceOptions, stopping: Callable[[], bool]) -> Callable[[
 
 
 class Worker:
-    """Runs one task. ``report`` is called with the counts about once a second."""
+    """Runs one task."""
 
-    def __init__(self, task: WorkerTask, stop: Stop, report: Callable[[Counts], None]) -> None:
+    def __init__(self, task: WorkerTask, stop: Stop) -> None:
         self._task = task
         self._options = task.options
         self._stop = stop
-        self._report = report
-        self._next_report = 0.0
-        self.tally = Tally()
+        self._tally = Tally(task.tally)
 
     def run(self, serialize: Callable[[UserEvent], bytes], start: int) -> None:
         """Send everything there is to send from ``start`` (milliseconds) on, and wait until its fate is known.
@@ -100,7 +112,7 @@ class Worker:
                 Producer(configuration),
                 options.topic,
                 serialize,
-                tally=self.tally,
+                tally=self._tally,
                 stop=self._stop,
                 event_log=event_log,
             )
@@ -113,24 +125,23 @@ class Worker:
                 publisher.close(options.stop_timeout)
 
     def _send_traffic(self, publisher: Publisher, start: int) -> None:
-        options, worker = self._options, self._task.worker
+        options, chance = self._options, self._task.chance
         seed = options.seed or 0
         mix = options.mix
         per_worker = options.events_per_second / self._task.workers
         factory = EventFactory(
             seed=seed,
-            worker=worker,
+            worker=chance,
             errors=mix.errors,
             late=mix.late,
             late_by=round(mix.late_by.total_seconds() * 1000),
             # As many visits as make a user think for some seconds between two steps, up to a rate of a thousand.
             concurrent=max(20, min(5_000, round(per_worker * _THINKING_SECONDS))),
         )
-        traffic = Traffic(factory, seed=seed, worker=worker, duplicates=mix.duplicates, malformed=mix.malformed)
+        traffic = Traffic(factory, seed=seed, worker=chance, duplicates=mix.duplicates, malformed=mix.malformed)
         for instant in self._due(publisher, start, options.events_per_second):
             if not publisher.send(traffic.next(instant)):
                 return
-            self._report_now_and_then()
 
     def _send_file(self, path: Path, publisher: Publisher, start: int) -> None:
         instants = self._due(publisher, start, self._options.rate)
@@ -142,32 +153,21 @@ class Worker:
                 if isinstance(line, Reject):
                     reject_file = reject_file or open_files.enter_context(rejects.open("w", encoding="utf-8"))
                     reject_file.write(line.to_json() + "\n")
-                    self.tally.rejected += 1
+                    self._tally.rejected()
                 elif next(instants, None) is None or not publisher.send(Draft(Kind.EVENT, line)):
                     raise InputFileError(
                         f"stopped before the end of {path}; sending the whole file again is safe, "
                         "an event that is sent twice counts once"
                     )
-                self._report_now_and_then()
 
     def _due(self, publisher: Publisher, start: int, rate: float | None) -> Iterator[int]:
         if rate is None:
             while not self._stop.requested:
                 yield start
             return
-        schedule = Schedule(start, rate, self._task.worker, self._task.workers, self._options.total)
-
-        def wait(seconds: float) -> None:
-            publisher.wait(seconds)
-            self._report_now_and_then()
-
-        yield from due(schedule, SystemClock(), wait=wait, stopping=self._stop)
-
-    def _report_now_and_then(self) -> None:
-        now = time.monotonic()
-        if now >= self._next_report:
-            self._next_report = now + _REPORT_SECONDS
-            self._report(self.tally.counts())
+        task = self._task
+        schedule = Schedule(start, rate, task.worker, task.workers, self._options.total, task.made)
+        yield from due(schedule, SystemClock(), wait=publisher.wait, stopping=self._stop)
 
 
 class _Parent:
@@ -220,7 +220,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     parent.listen()
-    worker = Worker(task, stop, lambda counts: parent.tell(WorkerReport(counts=counts)))
+    worker = Worker(task, stop)
     error = None
     try:
         serialize = connect(task.options, stop)
@@ -230,7 +230,7 @@ def main() -> int:
             worker.run(serialize, start)
     except (InputFileError, SchemaRefusedError, TopicMissingError, OSError) as problem:
         error = str(problem)
-    parent.tell(WorkerReport(counts=worker.tally.counts(), final=True, error=error))
+    parent.tell(WorkerReport(final=True, error=error))
     return 1 if error else 0
 
 

@@ -57,6 +57,10 @@ def lines_of(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+def wait_for_lines(path: Path, number: int) -> None:
+    wait_until(lambda: lines_of(path) >= number, timeout=60, what=f"{number} lines in {path}")
+
+
 def acknowledged(account: Account) -> dict[int, int]:
     return {partition: outcome.acknowledged for partition, outcome in account.counts.partitions.items()}
 
@@ -229,9 +233,49 @@ def test_a_worker_that_dies_is_in_the_account_and_ends_the_run(topic: Topic, sta
     assert not account.ok
     assert len(account.errors) == 1
     assert "died (exit code -9)" in account.errors[0]
+    assert (account.acknowledged + account.in_doubt, account.respawns) == (account.generated, 0)
+    assert_bounds(account, topic)
+
+
+def assert_bounds(account: Account, topic: Topic) -> None:
+    """What is acknowledged is in Kafka, partition by partition; what is there beyond that was in doubt."""
     held = topic.end_offsets()
-    assert 0 < account.acknowledged <= sum(held.values())
     assert all(n <= held[partition] for partition, n in acknowledged(account).items())
+    assert 0 < account.acknowledged <= sum(held.values()) <= account.acknowledged + account.in_doubt
+
+
+def test_killed_workers_are_replaced_and_the_account_is_exact(topic: Topic, start: Start, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run = start(
+        *("--rate", "3000", "--for", "12s", "--workers", "2", "--seed", "9", "--respawn"),
+        *("--topic", topic.name, "--event-log", str(log)),
+    )
+    parent = psutil.Process(run.process.pid)
+    for kill in range(3):
+        # A worker writes a thousand lines at a time: since the last kill, both have sent some.
+        wait_for_lines(log, lines_of(log) + 2000)
+        parent.children()[kill % 2].kill()
+    account = Account.model_validate_json(run.finish())
+
+    assert run.process.returncode == 0, run.stderr.read_text()
+    assert (account.ok, account.respawns, account.errors) == (True, 3, ())
+    assert account.generated == 36_000, "records were left out or made twice"
+    assert account.acknowledged + account.in_doubt == account.generated
+    assert_bounds(account, topic)
+    ids = [event["event_id"] for event in events_of(topic)]
+    assert len(set(ids)) == len(ids), "a worker sent ids of the one before it"
+
+
+def test_a_worker_killed_while_it_waits_to_start_is_replaced(topic: Topic, start: Start) -> None:
+    begin = (datetime.now(UTC) + timedelta(seconds=20)).isoformat()
+    run = start("--rate", "100", "--for", "1s", "--start", begin, "--respawn", "--topic", topic.name)
+    parent = psutil.Process(run.process.pid)
+    wait_until(lambda: len(parent.children()) == 2, timeout=60, what="two workers")
+    parent.children()[0].kill()
+    account = Account.model_validate_json(run.finish())
+
+    assert (account.ok, account.respawns, account.in_doubt) == (True, 1, 0)
+    assert account.acknowledged == 100 == sum(topic.end_offsets().values())
 
 
 def test_workers_end_by_themselves_when_their_parent_is_killed(topic: Topic, start: Start, tmp_path: Path) -> None:

@@ -1,60 +1,22 @@
-"""Counting, summing and writing the account."""
+"""Summing and writing the account."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
 
 import pytest
+from confluent_kafka import KafkaError
 
-from producer.account import NO_PARTITION, Account, Counts, Outcome, Tally
-from producer.traffic import Draft, Kind
-from producer.user_event import UserEvent
-
-MINUTE = int(datetime(2026, 11, 21, 10, 31, tzinfo=UTC).timestamp() * 1000)
-USER = UUID(int=1)
-
-
-def draft(kind: Kind = Kind.EVENT, at: int = MINUTE) -> Draft:
-    return Draft(kind, UserEvent(USER, USER, USER, "view", "success", at, None, None, None, "mobile", "DE"))
-
-
-def tally(*acknowledged: Draft) -> Tally:
-    made = Tally()
-    for each in acknowledged:
-        made.made(each)
-        made.acknowledged(each, 0)
-    return made
+from producer.account import Account, Counts, Outcome
+from producer.traffic import Kind
+from tests.unit.producer.drafts import MINUTE, draft, tally
 
 
 def account(counts: Counts, **arguments: object) -> Account:
     now = datetime.now(UTC)
     return Account(topic="t", seed=1, workers=1, started_at=now, ended_at=now, counts=counts, **arguments)  # type: ignore[arg-type]
-
-
-def test_every_outcome_is_counted_by_kind_and_by_partition() -> None:
-    made = tally(draft(), draft(Kind.DUPLICATE))
-    for _ in range(3):
-        made.made(draft(Kind.TRUNCATED))
-    made.acknowledged(draft(Kind.TRUNCATED), 4)
-    made.failed(draft(Kind.TRUNCATED), 4, "_MSG_TIMED_OUT")
-    made.failed(draft(Kind.TRUNCATED), NO_PARTITION, "_MSG_TIMED_OUT")
-
-    counts = made.counts()
-
-    assert counts.generated == {Kind.EVENT: 1, Kind.DUPLICATE: 1, Kind.TRUNCATED: 3}
-    assert counts.kinds[Kind.TRUNCATED] == Outcome(acknowledged=1, failed=2)
-    assert counts.partitions == {
-        0: Outcome(acknowledged=2),
-        4: Outcome(acknowledged=1, failed=1),
-        NO_PARTITION: Outcome(failed=1),
-    }
-    assert counts.failures == {"_MSG_TIMED_OUT": 2}
-    whole = account(counts)
-    assert (whole.generated, whole.acknowledged, whole.failed) == (5, 3, 2)
-    assert (whole.duplicates, whole.malformed, whole.ok) == (1, 1, False)
 
 
 def test_first_and_last_minute_are_those_of_events_and_not_of_malformed_records() -> None:
@@ -76,7 +38,8 @@ def test_an_account_of_nothing_is_whole_and_has_no_minutes() -> None:
 
 def test_workers_add_up() -> None:
     one, two = tally(draft()), tally(draft(at=MINUTE + 60_000), draft(Kind.LATE))
-    two.rejected = 3
+    for _ in range(3):
+        two.rejected()
     together = one.counts() + two.counts()
     assert together.generated == {Kind.EVENT: 2, Kind.LATE: 1}
     assert together.partitions == {0: Outcome(acknowledged=3)}
@@ -85,13 +48,42 @@ def test_workers_add_up() -> None:
     assert Counts() + together == together + Counts() == together
 
 
-@pytest.mark.parametrize("how", ["under way", "error"])
-def test_it_is_not_ok_while_anything_is_open(how: str) -> None:
+@pytest.mark.parametrize(("in_doubt", "ok"), [(0, False), (1, False), (2, True)])
+def test_it_is_ok_once_every_record_is_acknowledged_or_in_doubt_for_a_reason(in_doubt: int, ok: bool) -> None:
     made = tally(draft())
-    if how == "under way":
-        made.made(draft())
-    errors = ("worker 1 died",) if how == "error" else ()
-    assert not account(made.counts(), errors=errors).ok
+    made.made(draft())
+    made.made(draft(Kind.LATE))
+    assert made.counts().under_way == 2
+    assert account(made.counts(), in_doubt=in_doubt).ok is ok
+
+
+def test_it_is_not_ok_with_a_failed_record() -> None:
+    made = tally(draft())
+    made.made(draft())
+    made.failed(draft(), 0, KafkaError(KafkaError._MSG_TIMED_OUT))
+    assert made.counts().under_way == 0
+    assert not account(made.counts()).ok
+
+
+def test_it_is_not_ok_with_an_error() -> None:
+    assert not account(tally(draft()).counts(), errors=("worker 1 died",)).ok
+
+
+def test_it_sums_up() -> None:
+    made = tally(draft(), draft(Kind.DUPLICATE), draft(Kind.TRUNCATED))
+    made.made(draft())
+    made.failed(draft(), 0, KafkaError(KafkaError._MSG_TIMED_OUT))
+    whole = account(made.counts())
+    assert (whole.generated, whole.acknowledged, whole.failed) == (4, 3, 1)
+    assert (whole.duplicates, whole.malformed) == (1, 1)
+
+
+def test_an_account_without_doubts_reads_as_one_that_knows_of_none(tmp_path: Path) -> None:
+    file = tmp_path / "account.json"
+    document = json.loads(account(tally(draft()).counts()).model_dump_json())
+    del document["in_doubt"], document["respawns"]
+    file.write_text(json.dumps(document))
+    assert (Account.read(file).in_doubt, Account.read(file).respawns) == (0, 0)
 
 
 def test_it_reads_back_what_it_wrote_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def test_rejects_go_beside_the_file_unless_told_otherwise() -> None:
     [
         ({"input": Path("x.csv"), "seed": 1}, "seed: only for made-up traffic"),
         ({"input": Path("x.csv"), "mix": Mix(late=0.1)}, "mix: only for made-up traffic"),
+        ({"input": Path("x.csv"), "respawn": True}, "respawn: only for made-up traffic"),
         ({"rejects": Path("r")}, "rejects: only with an input file"),
         ({"input": Path("x.csv"), "rejects": Path("x.csv")}, "both the input and the file of its rejects"),
         ({"rate": 0}, "greater than 0"),
@@ -112,8 +113,18 @@ def test_duplicates_and_malformed_cannot_be_more_than_everything() -> None:
     ],
 )
 def test_a_worker_gets_exactly_what_its_parent_was_asked(options: ProduceOptions) -> None:
-    task = WorkerTask(options=options, worker=1, workers=2)
+    task = WorkerTask(options=options, worker=1, workers=2, tally=3, incarnation=4, made=5)
     assert WorkerTask.model_validate_json(task.model_dump_json(exclude_unset=True)) == task
+
+
+def test_no_two_workers_of_a_run_have_the_same_chance_and_so_the_same_event_ids() -> None:
+    tasks = [
+        WorkerTask(options=ProduceOptions(), worker=worker, workers=3, tally=0, incarnation=incarnation)
+        for worker in range(3)
+        for incarnation in range(4)
+    ]
+    assert len({task.chance for task in tasks}) == len(tasks)
+    assert [task.chance for task in tasks if not task.incarnation] == [0, 1, 2]
 
 
 class TestCommand:
@@ -145,7 +156,7 @@ class TestCommand:
     def test_every_option_arrives(self, asked: list[ProduceOptions]) -> None:
         text = (
             "--rate 50 --for 5m --start 2026-11-21T10:31Z --seed 7 --workers 3 --errors 0.1 --late 0.2 --late-by 2m "
-            "--duplicates 0.3 --malformed 0.4 --account a --event-log e --topic t"
+            "--duplicates 0.3 --malformed 0.4 --respawn --account a --event-log e --topic t"
         )
         self.invoke(*text.split())
         assert asked == [
@@ -156,6 +167,7 @@ class TestCommand:
                 seed=7,
                 workers=3,
                 mix=Mix(errors=0.1, late=0.2, late_by=timedelta(minutes=2), duplicates=0.3, malformed=0.4),
+                respawn=True,
                 account=Path("a"),
                 event_log=Path("e"),
                 topic="t",

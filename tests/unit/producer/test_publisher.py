@@ -13,8 +13,9 @@ import pytest
 from confluent_kafka import Producer
 
 from etar.settings import KafkaSettings
-from producer.account import NO_PARTITION, Outcome, Tally
+from producer.account import NO_PARTITION, Outcome
 from producer.publisher import Publisher, Stop, producer_configuration, require_topic
+from producer.tally import Tally
 from producer.traffic import Draft, Kind
 from producer.user_event import UserEvent
 from producer.waiting import AwayError, until_there

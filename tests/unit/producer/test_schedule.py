@@ -57,6 +57,19 @@ def test_workers_share_a_run_without_gap_or_overlap(workers: int, total: int) ->
     assert [part.share for part in parts] == [len(run(part, FakeClock(START + 10**9))) for part in parts]
 
 
+@pytest.mark.parametrize("made", [0, 1, 5, 20])
+def test_one_that_goes_on_for_another_makes_exactly_what_is_left(made: int) -> None:
+    def instants(made: int) -> list[int]:
+        return run(Schedule(START, 10, worker=1, workers=3, total=60, made=made), FakeClock(START + 10**9))
+
+    assert instants(made) == instants(0)[made:]
+
+
+def test_one_without_end_goes_on_where_the_other_was() -> None:
+    records = due(Schedule(START, 10, made=7), FakeClock(START + 10**9), wait=lambda _: None, stopping=lambda: False)
+    assert next(records) == Schedule(START, 10).instant(7)
+
+
 def test_nothing_is_due_before_its_time() -> None:
     clock = FakeClock(START - 1000)
     for instant in islice(due(Schedule(START, 100), clock, wait=clock.wait, stopping=lambda: False), 50):

@@ -1,0 +1,25 @@
+"""Records and tallies that several tests need."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from producer.tally import Tally
+from producer.traffic import Draft, Kind
+from producer.user_event import UserEvent
+
+MINUTE = int(datetime(2026, 11, 21, 10, 31, tzinfo=UTC).timestamp() * 1000)
+USER = UUID(int=1)
+
+
+def draft(kind: Kind = Kind.EVENT, at: int = MINUTE) -> Draft:
+    return Draft(kind, UserEvent(USER, USER, USER, "view", "success", at, None, None, None, "mobile", "DE"))
+
+
+def tally(*acknowledged: Draft) -> Tally:
+    made = Tally()
+    for each in acknowledged:
+        made.made(each)
+        made.acknowledged(each, 0)
+    return made
