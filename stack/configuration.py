@@ -35,7 +35,17 @@ PORTS = {
 }
 """Every port the stack listens on. ``ETAR_PORT_OFFSET`` moves all that are not set on their own."""
 
-TUNABLE = ("ETAR_PIPELINE_", "ETAR_SINK_", "ETAR_DASHBOARD_", "ETAR_DEMO_", "ETAR_API_MAX_")
+LINK_OFFSET = "ETAR_STACK_LINK_OFFSET"
+
+TUNABLE = (
+    "ETAR_PIPELINE_",
+    "ETAR_RECONCILE_",
+    "ETAR_DEAD_LETTERS_",
+    "ETAR_SINK_",
+    "ETAR_DASHBOARD_",
+    "ETAR_DEMO_",
+    "ETAR_API_MAX_",
+)
 """Settings that a person may change: passed on from the environment or the file; the defaults are the parts' own."""
 
 SECRETS = (
@@ -74,6 +84,14 @@ class Settings:
         """Port by the short name of its variable: ``port("KAFKA")``."""
         return int(self.values[f"ETAR_PORT_{name}"])
 
+    def link(self, name: str) -> int:
+        """Port at which other parts reach the part that listens on ``port(name)``.
+
+        The same, unless ``ETAR_STACK_LINK_OFFSET`` puts something in between: the tests' proxies, which cut and slow
+        the links between parts.
+        """
+        return self.port(name) + int(self.values[LINK_OFFSET])
+
     def of(self, kind: type[_Concern]) -> _Concern:
         """The settings of one concern, as the class that the parts read them with."""
         prefix = str(kind.model_config["env_prefix"])
@@ -93,6 +111,8 @@ def make_settings(environment: Mapping[str, str], saved: Mapping[str, str], now:
     """
 
     values = _ports(environment, saved)
+    values[LINK_OFFSET] = environment.get(LINK_OFFSET) or saved.get(LINK_OFFSET) or "0"
+    link = {name: str(int(values[name]) + _number(LINK_OFFSET, values[LINK_OFFSET])) for name in PORTS}
     values["ETAR_DEMO_RATE"] = "50"
     values |= {
         name: value for given in (saved, environment) for name, value in given.items() if name.startswith(TUNABLE)
@@ -103,22 +123,22 @@ def make_settings(environment: Mapping[str, str], saved: Mapping[str, str], now:
     values["ETAR_STACK_KAFKA_CLUSTER_ID"] = saved.get("ETAR_STACK_KAFKA_CLUSTER_ID") or _kafka_cluster_id()
     values.setdefault("ETAR_PIPELINE_START_DATE", now.astimezone(UTC).replace(second=0, microsecond=0).isoformat())
     values |= {
-        "ETAR_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{values['ETAR_PORT_KAFKA']}",
-        "ETAR_REGISTRY_URL": f"http://127.0.0.1:{values['ETAR_PORT_REGISTRY']}/apis/ccompat/v7",
+        "ETAR_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{link['ETAR_PORT_KAFKA']}",
+        "ETAR_REGISTRY_URL": f"http://127.0.0.1:{link['ETAR_PORT_REGISTRY']}/apis/ccompat/v7",
         "ETAR_WAREHOUSE_HOST": "127.0.0.1",
-        "ETAR_WAREHOUSE_PORT": values["ETAR_PORT_WAREHOUSE"],
+        "ETAR_WAREHOUSE_PORT": link["ETAR_PORT_WAREHOUSE"],
         "ETAR_WAREHOUSE_SECURE": "false",
         "ETAR_WAREHOUSE_DATABASE": "etar",
         "ETAR_WAREHOUSE_USER": "etar",
-        "ETAR_S3_ENDPOINT_URL": f"http://127.0.0.1:{values['ETAR_PORT_S3']}",
+        "ETAR_S3_ENDPOINT_URL": f"http://127.0.0.1:{link['ETAR_PORT_S3']}",
         "ETAR_S3_REGION": "us-east-1",
         "ETAR_S3_BUCKET": "etar",
         "ETAR_S3_ACCESS_KEY_ID": "etar",
         "ETAR_REPORT_STORE_HOST": "127.0.0.1",
-        "ETAR_REPORT_STORE_PORT": values["ETAR_PORT_POSTGRES"],
+        "ETAR_REPORT_STORE_PORT": link["ETAR_PORT_POSTGRES"],
         "ETAR_REPORT_STORE_DATABASE": "etar",
         "ETAR_REPORT_STORE_USER": "etar",
-        "ETAR_API_URL": f"http://127.0.0.1:{values['ETAR_PORT_API']}",
+        "ETAR_API_URL": f"http://127.0.0.1:{link['ETAR_PORT_API']}",
     }
     return Settings(values)
 

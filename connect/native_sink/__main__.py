@@ -11,13 +11,12 @@ from pathlib import Path
 from threading import Event
 
 from connect.native_sink.connector import Connector, ConnectorConfigError
-from connect.native_sink.decode import EventTimeBounds
-from connect.native_sink.patience import StoppedWaitingError, persist
-from connect.native_sink.registry import Registry
 from connect.native_sink.sink import Sink
 from connect.native_sink.source import Source
-from connect.native_sink.table import TableLayout, UnsupportedTableError
-from connect.native_sink.warehouse import Warehouse, WarehouseUnavailableError
+from etar.records.decode import EventTimeBounds
+from etar.records.registry import Registry
+from etar.records.table import UnsupportedTableError
+from etar.records.warehouse import Warehouse
 from etar.settings import (
     KafkaSettings,
     PipelineSettings,
@@ -41,8 +40,6 @@ def main() -> int:
     except (ConnectorConfigError, UnsupportedTableError) as error:
         _log.error("%s", error)
         return 1
-    except StoppedWaitingError as stopped:
-        _log.warning("%s", stopped)
     _log.info("stopped")
     return 0
 
@@ -55,16 +52,6 @@ def _run(path: Path, instance: str, stop: Event) -> None:
         closing(Warehouse(warehouse_settings)) as warehouse,
         closing(Registry.connect(get_settings(RegistrySettings))) as registry,
     ):
-        described = persist(
-            lambda: warehouse.describe(connector.database, connector.table),
-            part="warehouse",
-            away=WarehouseUnavailableError,
-            rest=lambda: stop.wait(settings.retry_seconds),
-            stopping=stop.is_set,
-        )
-        layout = TableLayout.of(
-            described, database=connector.database, table=connector.table, metadata=connector.metadata
-        )
         source = Source(
             connector.topic,
             group=connector.group,
@@ -75,7 +62,7 @@ def _run(path: Path, instance: str, stop: Event) -> None:
         with closing(source):
             _log.info("topic %s into %s.%s", connector.topic, connector.database, connector.table)
             Sink(
-                layout=layout,
+                connector,
                 bounds=EventTimeBounds.of(get_settings(PipelineSettings)),
                 source=source,
                 registry=registry,

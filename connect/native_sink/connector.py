@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from etar.records.table import MetadataColumns
+
 _CONNECTOR_CLASS = "com.clickhouse.kafka.connect.ClickHouseSinkConnector"
 _INSERT_FIELD = "org.apache.kafka.connect.transforms.InsertField$Value"
 _AVRO_CONVERTER = "AvroConverter"
@@ -16,20 +18,6 @@ _PLACEHOLDER = re.compile(r"\$\{env:(?P<variable>[A-Za-z_][A-Za-z0-9_]*)\}")
 
 class ConnectorConfigError(ValueError):
     """A connector configuration that is malformed, or asks for what the native sink does not do."""
-
-
-@dataclass(frozen=True)
-class MetadataColumns:
-    """Columns that say where a row stood in Kafka, as the configuration's ``InsertField`` transform names them."""
-
-    topic: str
-    partition: str
-    offset: str
-    timestamp: str
-
-    @property
-    def names(self) -> frozenset[str]:
-        return frozenset((self.topic, self.partition, self.offset, self.timestamp))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from connect.native_sink.decode import Record
+from etar.records.decode import Record
 from etar.settings import KafkaSettings, SinkSettings
 
 _log = logging.getLogger(__name__)

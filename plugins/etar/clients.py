@@ -1,4 +1,4 @@
-"""Clients of the warehouse and the object store outside Airflow, made from the settings in one place.
+"""Clients of the warehouse, the object store and the report store outside Airflow, made from the settings in one place.
 
 Inside Airflow the providers' hooks make them, from connections.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from etar.settings import ObjectStoreSettings, WarehouseSettings
+from etar.settings import ObjectStoreSettings, ReportStoreSettings, WarehouseSettings
 
 if TYPE_CHECKING:
+    import psycopg
     from clickhouse_connect.driver.client import Client
     from mypy_boto3_s3 import S3Client
 
@@ -48,4 +49,23 @@ def object_store_client(settings: ObjectStoreSettings) -> S3Client:
         aws_access_key_id=settings.access_key_id,
         aws_secret_access_key=settings.secret_access_key.get_secret_value(),
         config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=30, retries={"max_attempts": 2}),
+    )
+
+
+def report_store_connection(settings: ReportStoreSettings) -> psycopg.Connection:
+    """A connection to the database of reports, ledger and audit; times are UTC. Commits nothing by itself.
+
+    Raises:
+        psycopg.OperationalError: PostgreSQL is away, or refuses the login.
+    """
+    import psycopg
+
+    return psycopg.connect(
+        host=settings.host,
+        port=settings.port,
+        dbname=settings.database,
+        user=settings.user,
+        password=settings.password.get_secret_value(),
+        connect_timeout=5,
+        options="-c TimeZone=UTC",
     )

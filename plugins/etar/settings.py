@@ -58,7 +58,7 @@ class ObjectStoreSettings(BaseSettings):
 
 
 class ReportStoreSettings(BaseSettings):
-    """The PostgreSQL database that keeps the reports."""
+    """The PostgreSQL database that keeps reports, ledger and audit."""
 
     model_config = SettingsConfigDict(env_prefix="ETAR_REPORT_STORE_", frozen=True)
 
@@ -108,6 +108,7 @@ class PipelineSettings(BaseSettings):
     grace_seconds: float = Field(default=2.0, ge=0, description="Wait after a minute's end before its offsets are read")
     settle_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest wait of one try for the sink")
     horizon_hours: float = Field(default=24.0, gt=0, description="Events older than this on arrival are bad records")
+    retention_hours: float = Field(default=26.0, gt=0, description="How long the table keeps a minute: its TTL")
     max_ahead_seconds: float = Field(default=300.0, ge=0, description="Event times further ahead are bad records")
 
     @property
@@ -123,12 +124,38 @@ class PipelineSettings(BaseSettings):
         return timedelta(hours=self.horizon_hours)
 
     @property
+    def retention(self) -> timedelta:
+        return timedelta(hours=self.retention_hours)
+
+    @property
     def max_ahead(self) -> timedelta:
         return timedelta(seconds=self.max_ahead_seconds)
 
     def believes(self, event_time: datetime, arrived: datetime) -> bool:
         """Whether an event time is near enough to the arrival to open a partition: ``(-horizon, +max_ahead]``."""
         return arrived - self.horizon < event_time <= arrived + self.max_ahead
+
+
+class ReconcileSettings(BaseSettings):
+    """How minutes whose report is missing or out of date are found and reported again."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_RECONCILE_", frozen=True)
+
+    batch_minutes: int = Field(default=15, ge=1, description="Minutes that one run takes at most")
+    allowance_seconds: float = Field(
+        default=90.0, ge=0, description="How long after a minute's end its own run may take before it counts as missing"
+    )
+    stale_seconds: float = Field(
+        default=300.0, gt=0, description="A run that has written nothing for this long is taken for dead"
+    )
+
+    @property
+    def allowance(self) -> timedelta:
+        return timedelta(seconds=self.allowance_seconds)
+
+    @property
+    def stale(self) -> timedelta:
+        return timedelta(seconds=self.stale_seconds)
 
 
 class SinkSettings(BaseSettings):
@@ -139,6 +166,15 @@ class SinkSettings(BaseSettings):
     batch_rows: int = Field(default=50_000, ge=1)
     batch_seconds: float = Field(default=0.5, gt=0)
     retry_seconds: float = Field(default=1.0, gt=0)
+
+
+class DeadLetterSettings(BaseSettings):
+    """How dead letters are repaired and sent again."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_DEAD_LETTERS_", frozen=True)
+
+    hook: str = Field(default="", description="module:function that repairs a record's fields, (dict, DeadLetter)")
+    send_seconds: float = Field(default=10.0, gt=0, description="How long a replayed record may take to reach Kafka")
 
 
 _Settings = TypeVar("_Settings", bound=BaseSettings)

@@ -15,7 +15,7 @@ from stack.parts.postgres import create_database
 ADMIN = "admin"
 _DATABASE = "airflow"
 _SETTINGS_OF_TASKS = (
-    "ETAR_KAFKA_", "ETAR_WAREHOUSE_", "ETAR_S3_", "ETAR_PIPELINE_",
+    "ETAR_KAFKA_", "ETAR_REGISTRY_", "ETAR_WAREHOUSE_", "ETAR_S3_", "ETAR_PIPELINE_", "ETAR_RECONCILE_",
 )  # fmt: skip
 
 
@@ -37,11 +37,12 @@ def environment(stack: Stack) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{settings.port('AIRFLOW')}/execution/",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{settings.link('AIRFLOW')}/execution/",
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__FERNET_KEY": settings["ETAR_STACK_AIRFLOW_FERNET_KEY"],
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PARALLELISM": "4",
+        # Three minutes of the pipeline that wait for an outage to end, and room for the reconciling and auditing runs.
+        "AIRFLOW__CORE__PARALLELISM": "6",
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(stack)),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
@@ -49,7 +50,7 @@ def environment(stack: Stack) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
             f"postgresql+psycopg2://{_DATABASE}:{settings['ETAR_STACK_AIRFLOW_DATABASE_PASSWORD']}"
-            f"@127.0.0.1:{settings.port('POSTGRES')}/{_DATABASE}"
+            f"@127.0.0.1:{settings.link('POSTGRES')}/{_DATABASE}"
         ),
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         # A task whose process was killed is tried again after this long, instead of Airflow's five minutes.
@@ -93,11 +94,20 @@ def _connections(stack: Stack) -> dict[str, dict[str, object]]:
             "host": "local[2]",
             "extra": {"deploy-mode": "client", "properties-file": str(spark.properties_file(stack))},
         },
+        "AIRFLOW_CONN_ETAR_LEDGER": {
+            "conn_type": "postgres",
+            "host": settings["ETAR_REPORT_STORE_HOST"],
+            "port": int(settings["ETAR_REPORT_STORE_PORT"]),
+            "schema": settings["ETAR_REPORT_STORE_DATABASE"],
+            "login": settings["ETAR_REPORT_STORE_USER"],
+            "password": settings["ETAR_REPORT_STORE_PASSWORD"],
+            "extra": {"options": "-c TimeZone=UTC", "connect_timeout": 5},
+        },
         "AIRFLOW_CONN_ETAR_API": {
             "conn_type": "http",
             "schema": "http",
             "host": "127.0.0.1",
-            "port": settings.port("API"),
+            "port": settings.link("API"),
             "password": settings["ETAR_API_WRITE_TOKEN"],
         },
     }

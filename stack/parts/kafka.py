@@ -25,6 +25,7 @@ def _properties(stack: Stack) -> str:
         "process.roles": "broker,controller",
         "node.id": "1",
         "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{stack.settings.link('KAFKA')}",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
         "log.dirs": str(stack.layout.data("kafka")),

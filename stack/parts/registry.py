@@ -29,10 +29,11 @@ def _environment(stack: Stack) -> dict[str, str]:
         # Its management interface would listen on port 9000 of every address: one stack a machine. 0: any free port.
         "QUARKUS_MANAGEMENT_HOST": "127.0.0.1",
         "QUARKUS_MANAGEMENT_PORT": "0",
-        # On disk, not in memory (the default): a restart must not forget a schema that Kafka's records name.
+        # On disk, not in memory (the default): a restart must not forget a schema that Kafka's records name. Nor may a
+        # kill: H2 would write half a second after it answered, and the next schema would get the lost one's id.
         "APICURIO_STORAGE_KIND": "sql",
         "APICURIO_STORAGE_SQL_KIND": "h2",
-        "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{stack.layout.data('registry')}/registry",
+        "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{stack.layout.data('registry')}/registry;WRITE_DELAY=0",
         "APICURIO_DATASOURCE_JDBC_INITIAL_SIZE": "2",
         "APICURIO_DATASOURCE_JDBC_MIN_SIZE": "2",
         "APICURIO_DATASOURCE_JDBC_MAX_SIZE": "8",

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import fastavro
 from fastavro.schema import SchemaParseException
 
-from connect.native_sink.table import EVENT_TIME, Convert, OutOfRangeError, TableLayout, WrongValueError
 from etar.dead_letters import DeadLetter, Reason
+from etar.records.table import EVENT_TIME, Convert, OutOfRangeError, TableLayout, WrongValueError
 from etar.settings import PipelineSettings
 
 _MAGIC = 0
@@ -128,7 +128,7 @@ def compile_reader(schema: str, layout: TableLayout) -> RecordReader | Unreadabl
             return Unreadable(Reason.UNSUPPORTED_SCHEMA, "the schema is not an Avro record")
         # Logical types are taken off: the columns check the plain values themselves, which is stricter (a decoder
         # overflows on far instants) and twice as fast as building a UUID and a datetime per field to take apart again.
-        plain = fastavro.parse_schema(_without_logical_types(parsed))
+        plain = fastavro.parse_schema(without_logical_types(parsed))
     except (ValueError, KeyError, TypeError, RecursionError, SchemaParseException) as error:
         return Unreadable(Reason.UNSUPPORTED_SCHEMA, f"the schema cannot be parsed: {error!r:.200}")
     logical = {field["name"]: _logical_type(field["type"]) for field in parsed["fields"]}
@@ -170,8 +170,8 @@ class Decoder:
         values = reader.read(body)
         event_ms = values[self._event_time] // self._ticks_per_ms
         if not self._bounds.believe(event_ms, record.appended_ms):
-            detail = self._out_of_bounds(event_ms, record.appended_ms)
-            raise _BadRecordError(Reason.EVENT_TIME_OUT_OF_BOUNDS, detail)
+            reason = Reason.EVENT_TIME_OUT_OF_BOUNDS if event_ms > record.appended_ms else Reason.TOO_LATE
+            raise _BadRecordError(reason, self._out_of_bounds(event_ms, record.appended_ms))
         return values
 
     def _out_of_bounds(self, event_ms: int, appended_ms: int) -> str:
@@ -203,11 +203,11 @@ def _body_fault(error: Exception) -> Reason:
     return Reason.NOT_AVRO
 
 
-def _without_logical_types(schema: Any) -> Any:
+def without_logical_types(schema: Any) -> Any:
     if isinstance(schema, dict):
-        return {key: _without_logical_types(part) for key, part in schema.items() if key != "logicalType"}
+        return {key: without_logical_types(part) for key, part in schema.items() if key != "logicalType"}
     if isinstance(schema, list):
-        return [_without_logical_types(part) for part in schema]
+        return [without_logical_types(part) for part in schema]
     return schema
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import quote
 
 import httpx
 
 from etar.settings import RegistrySettings
 
+_SUBJECT_NOT_FOUND = 40401
 _SCHEMA_NOT_FOUND = 40403
 
 
@@ -51,6 +53,26 @@ class Registry:
         except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RegistryUnavailableError(
                 f"no answer about schema id {schema_id} from {self._client.base_url} ({error!r:.200}); "
+                "is the registry running, and is ETAR_REGISTRY_URL right?"
+            ) from error
+
+    def latest(self, subject: str) -> tuple[int, RegisteredSchema] | None:
+        """The newest schema of a subject with its id, or None where the registry says that there is no such subject.
+
+        Raises:
+            RegistryUnavailableError: anything else than these two answers.
+        """
+        try:
+            response = self._client.get(f"subjects/{quote(subject, safe='')}/versions/latest")
+            if response.status_code == 404 and response.json().get("error_code") == _SUBJECT_NOT_FOUND:
+                return None
+            response.raise_for_status()
+            document = response.json()
+            kind = document.get("schemaType") or "AVRO"
+            return int(document["id"]), RegisteredSchema(text=document["schema"], kind=kind)
+        except (httpx.HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RegistryUnavailableError(
+                f"no answer about subject {subject} from {self._client.base_url} ({error!r:.200}); "
                 "is the registry running, and is ETAR_REGISTRY_URL right?"
             ) from error
 

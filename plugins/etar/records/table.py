@@ -9,8 +9,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from connect.native_sink.connector import MetadataColumns
-
 Convert = Callable[[Any], Any]
 """From a value as Avro gave it to one as Arrow takes it; raises :class:`WrongValueError`, :class:`OutOfRangeError`."""
 
@@ -37,6 +35,24 @@ class WrongValueError(ValueError):
 
 class OutOfRangeError(ValueError):
     """A value of the right type that its column cannot hold."""
+
+
+@dataclass(frozen=True)
+class MetadataColumns:
+    """Columns that say where a row stood in Kafka, as a sink's ``InsertField`` transform names them."""
+
+    topic: str
+    partition: str
+    offset: str
+    timestamp: str
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset((self.topic, self.partition, self.offset, self.timestamp))
+
+
+METADATA = MetadataColumns(topic="_topic", partition="_partition", offset="_offset", timestamp="_timestamp")
+"""The names in etar's own tables (``sql/clickhouse``)."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
-from connect.native_sink.decode import Row
-from connect.native_sink.table import TableLayout
 from etar import dead_letters
 from etar.clients import warehouse_client
 from etar.dead_letters import DeadLetter
+from etar.records.decode import Row
+from etar.records.table import TableLayout
 from etar.settings import WarehouseSettings
 
 _INSERT_SETTINGS: Mapping[str, int] = MappingProxyType(
@@ -59,6 +59,9 @@ _TOO_LARGE_AT_ONCE = frozenset(
 )
 
 
+_NO_SUCH_COLUMN = 16  # NO_SUCH_COLUMN_IN_TABLE
+
+
 class WarehouseUnavailableError(ConnectionError):
     """The warehouse did not take the rows, for a reason that is not in the rows; the same insert may be tried again."""
 
@@ -69,6 +72,10 @@ class InsertRefusedError(ValueError):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class TableChangedError(Exception):
+    """The table no longer has a column that the rows were made for; decoded again for the new layout, they fit."""
 
 
 class InsertTooLargeError(Exception):
@@ -100,7 +107,7 @@ class Warehouse:
         """Store ``rows``; on return they are readable.
 
         Raises:
-            InsertRefusedError, InsertTooLargeError, WarehouseUnavailableError
+            InsertRefusedError, InsertTooLargeError, TableChangedError, WarehouseUnavailableError
         """
         self._insert(layout.database, layout.table, rows_to_arrow(layout, rows))
 
@@ -122,6 +129,8 @@ class Warehouse:
                 raise InsertRefusedError(str(error)) from error
             if code in _TOO_LARGE_AT_ONCE or "HTTP status 413" in str(error):
                 raise InsertTooLargeError(str(error)) from error
+            if code == _NO_SUCH_COLUMN:
+                raise TableChangedError(str(error)) from error
             raise self._unavailable(error) from error
 
     def _connected(self) -> Client:

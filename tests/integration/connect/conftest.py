@@ -24,7 +24,7 @@ from etar.clients import warehouse_client
 from etar.kafka_offsets import TopicOffsets, settled
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings
 from stack.waiting import wait_until
-from tests.unit.connect.events import CONNECTOR, REPOSITORY, SCHEMA_TEXT, encode, event
+from tests.unit.records.events import CONNECTOR, REPOSITORY, SCHEMA_TEXT, encode, event
 
 PARTITIONS = 6
 

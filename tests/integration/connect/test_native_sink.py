@@ -19,13 +19,13 @@ import httpx
 import pytest
 
 from connect.native_sink import source as source_module
-from connect.native_sink.decode import Record
-from connect.native_sink.registry import Registry, RegistryUnavailableError
 from connect.native_sink.source import Source
-from connect.native_sink.table import TableLayout
-from connect.native_sink.warehouse import Warehouse
 from etar.dead_letters import Reason
 from etar.kafka_offsets import TopicOffsets
+from etar.records.decode import Record
+from etar.records.registry import Registry, RegistryUnavailableError
+from etar.records.table import TableLayout
+from etar.records.warehouse import Warehouse
 from etar.settings import KafkaSettings, RegistrySettings, SinkSettings, WarehouseSettings
 from stack.configuration import prepare_settings
 from stack.layout import Layout
@@ -33,7 +33,7 @@ from stack.parts import Stack
 from stack.waiting import wait_until
 from tests.conftest import free_ports, running_part, stack_environment, temporary_folder
 from tests.integration.connect.conftest import Lane, client_of, minutes_ago, now_ms
-from tests.unit.connect.events import DESCRIBED, METADATA, encode, event
+from tests.unit.records.events import DESCRIBED, METADATA, encode, event
 
 
 def test_the_unit_tests_layout_is_the_real_tables(warehouse: WarehouseSettings) -> None:
@@ -70,7 +70,7 @@ def test_poison_among_good_records_becomes_dead_letters_and_takes_none_with_it(l
         good[0] + b"!": Reason.TRAILING_BYTES,
         encode(event(event_time=now, user_id="nobody"), schema_id=lane.schema_id): Reason.MISSING_OR_WRONG_FIELD,
         encode(event(event_time=2**60), schema_id=lane.schema_id): Reason.OUT_OF_RANGE,
-        encode(event(event_time=minutes_ago(24 * 60 + 1)), schema_id=lane.schema_id): Reason.EVENT_TIME_OUT_OF_BOUNDS,
+        encode(event(event_time=minutes_ago(24 * 60 + 1)), schema_id=lane.schema_id): Reason.TOO_LATE,
         encode(event(event_time=now + 600_000), schema_id=lane.schema_id): Reason.EVENT_TIME_OUT_OF_BOUNDS,
     }
     mixed = [*good, *spoiled]

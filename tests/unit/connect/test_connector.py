@@ -11,7 +11,7 @@ import pytest
 
 from connect.native_sink.connector import Connector, ConnectorConfigError
 from etar.streams import USER_INTERACTIONS
-from tests.unit.connect.events import CONNECTOR, METADATA
+from tests.unit.records.events import CONNECTOR, METADATA
 
 VARIABLES = {"ETAR_WAREHOUSE_DATABASE": "etar"}
 

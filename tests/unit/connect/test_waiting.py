@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from connect.native_sink.patience import StoppedWaitingError, persist
-from connect.native_sink.registry import RegisteredSchema, Registry, RegistryUnavailableError
+from etar.records.registry import RegisteredSchema, Registry, RegistryUnavailableError
 
 
 def registry_answering(handler: Callable[[httpx.Request], httpx.Response]) -> Registry:

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connect.native_sink.decode import Decoder, EventTimeBounds, Record, Row, Unreadable, compile_reader, schema_id
-from connect.native_sink.warehouse import dead_letters_to_arrow, rows_to_arrow
 from etar.dead_letters import DeadLetter, Reason
+from etar.records.decode import Decoder, EventTimeBounds, Record, Row, Unreadable, compile_reader, schema_id
+from etar.records.warehouse import dead_letters_to_arrow, rows_to_arrow
 from etar.settings import PipelineSettings
-from tests.unit.connect.events import (
+from tests.unit.records.events import (
     APPENDED,
     APPENDED_MS,
     LAYOUT,
@@ -33,6 +33,7 @@ PIPELINE = PipelineSettings(start_date=APPENDED, horizon_hours=24, max_ahead_sec
 DECODER = Decoder(LAYOUT, EventTimeBounds.of(PIPELINE))
 READER = compile_reader(SCHEMA_TEXT, LAYOUT)
 READERS = {SCHEMA_ID: READER}
+DAY_MS = 24 * 3600 * 1000
 
 
 def decoded(value: bytes | None) -> Row | DeadLetter:
@@ -119,7 +120,8 @@ BAD: dict[Reason, Callable[[], Row | DeadLetter]] = {
     Reason.TRAILING_BYTES: lambda: decoded(encode(event()) + b"\0"),
     Reason.MISSING_OR_WRONG_FIELD: lambda: decoded(encode(event(event_id="not a uuid"))),
     Reason.OUT_OF_RANGE: lambda: decoded(encode(event(event_time=2**62))),
-    Reason.EVENT_TIME_OUT_OF_BOUNDS: lambda: decoded(encode(event(event_time=0))),
+    Reason.EVENT_TIME_OUT_OF_BOUNDS: lambda: decoded(encode(event(event_time=APPENDED_MS + DAY_MS))),
+    Reason.TOO_LATE: lambda: decoded(encode(event(event_time=0))),
 }
 
 
@@ -155,18 +157,34 @@ def test_a_body_that_the_schema_does_not_allow_is_not_avro(body: bytes, why: str
 
 
 @pytest.mark.parametrize(
-    ("millis_from_oldest", "believed"),
-    [(-1, False), (0, False), (1, True)],
+    ("apart_ms", "reason"),
+    [
+        (-2 * DAY_MS, Reason.TOO_LATE),
+        (-DAY_MS - 1, Reason.TOO_LATE),
+        (-DAY_MS, Reason.TOO_LATE),
+        (-DAY_MS + 1, None),
+        (-1, None),
+        (0, None),
+        (1, None),
+        (299_999, None),
+        (300_000, None),
+        (300_001, Reason.EVENT_TIME_OUT_OF_BOUNDS),
+        (DAY_MS, Reason.EVENT_TIME_OUT_OF_BOUNDS),
+    ],
 )
-def test_the_oldest_believed_event_time_is_just_inside_the_horizon(millis_from_oldest: int, believed: bool) -> None:
-    oldest = APPENDED_MS - 24 * 3600 * 1000
-    assert isinstance(decoded(encode(event(event_time=oldest + millis_from_oldest))), Row) is believed
+def test_event_times_are_believed_from_just_inside_the_horizon_to_the_bound_ahead(
+    apart_ms: int, reason: Reason | None
+) -> None:
+    outcome = decoded(encode(event(event_time=APPENDED_MS + apart_ms)))
+    assert (outcome.reason if isinstance(outcome, DeadLetter) else None) is reason
 
 
-@pytest.mark.parametrize(("millis_from_newest", "believed"), [(-1, True), (0, True), (1, False)])
-def test_the_newest_believed_event_time_is_the_bound_itself(millis_from_newest: int, believed: bool) -> None:
-    newest = APPENDED_MS + 300 * 1000
-    assert isinstance(decoded(encode(event(event_time=newest + millis_from_newest))), Row) is believed
+@pytest.mark.parametrize(("apart_us", "believed"), [(-1, True), (0, True), (999, True), (1000, False)])
+def test_microseconds_are_compared_with_the_bounds_in_whole_milliseconds(apart_us: int, believed: bool) -> None:
+    # The column keeps milliseconds: what is compared is what is stored.
+    micros = {"type": "long", "logicalType": "timestamp-micros"}
+    outcome = with_field("event_time", micros, (APPENDED_MS + 300_000) * 1000 + apart_us)
+    assert isinstance(outcome, Row) is believed
 
 
 @given(
@@ -182,10 +200,16 @@ def test_the_bounds_are_those_of_the_settings(apart_ms: int, horizon_hours: floa
     assert believed == settings.believes(APPENDED + timedelta(milliseconds=apart_ms), APPENDED)
 
 
-def test_an_out_of_bounds_detail_says_both_times_and_the_bounds() -> None:
-    assert letter(encode(event(event_time=APPENDED_MS + 300_001))).detail == (
-        "event_time 2026-11-21T10:36:30.001+00:00 is 300.001 s after the broker took the record; "
-        "believed are less than 86400 s before and at most 300 s after"
+@pytest.mark.parametrize(
+    ("apart_ms", "said"),
+    [
+        (300_001, "event_time 2026-11-21T10:36:30.001+00:00 is 300.001 s after the broker took the record"),
+        (-DAY_MS, "event_time 2026-11-20T10:31:30.000+00:00 is 86400.000 s before the broker took the record"),
+    ],
+)
+def test_an_out_of_bounds_detail_says_both_times_and_the_bounds(apart_ms: int, said: str) -> None:
+    assert letter(encode(event(event_time=APPENDED_MS + apart_ms))).detail == (
+        f"{said}; believed are less than 86400 s before and at most 300 s after"
     )
 
 

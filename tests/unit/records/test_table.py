@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from connect.native_sink.table import Column, OutOfRangeError, TableLayout, UnsupportedTableError
-from tests.unit.connect.events import DESCRIBED, LAYOUT, METADATA
+from etar.records.table import Column, OutOfRangeError, TableLayout, UnsupportedTableError
+from tests.unit.records.events import DESCRIBED, LAYOUT, METADATA
 
 
 def test_computed_and_metadata_columns_are_not_filled_from_the_event() -> None:

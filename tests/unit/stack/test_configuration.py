@@ -39,6 +39,31 @@ def test_addresses_follow_the_ports() -> None:
     assert settings["ETAR_API_URL"] == "http://127.0.0.1:3001"
 
 
+def test_a_link_offset_puts_something_between_the_parts_and_is_kept() -> None:
+    plain = make_settings({}, {}, NOW)
+    linked = make_settings({"ETAR_STACK_LINK_OFFSET": "100"}, plain.values, NOW)
+    assert make_settings({}, linked.values, NOW) == linked
+    for name in ("KAFKA", "POSTGRES"):
+        assert plain.link(name) == plain.port(name) == linked.port(name)
+        assert linked.link(name) == linked.port(name) + 100
+    moved = {name for name, value in linked.values.items() if value != plain.values[name]}
+    assert moved == {
+        "ETAR_STACK_LINK_OFFSET",
+        "ETAR_KAFKA_BOOTSTRAP_SERVERS",
+        "ETAR_REGISTRY_URL",
+        "ETAR_WAREHOUSE_PORT",
+        "ETAR_S3_ENDPOINT_URL",
+        "ETAR_REPORT_STORE_PORT",
+        "ETAR_API_URL",
+    }
+    assert linked["ETAR_KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:9192"
+
+
+def test_a_link_offset_that_is_no_number_is_refused() -> None:
+    with pytest.raises(SettingsError, match="ETAR_STACK_LINK_OFFSET='far'"):
+        make_settings({"ETAR_STACK_LINK_OFFSET": "far"}, {}, NOW)
+
+
 def test_offset_moves_every_port_but_those_given() -> None:
     settings = make_settings({"ETAR_PORT_OFFSET": "1000", "ETAR_PORT_API": "9"}, {"ETAR_PORT_S3": "1"}, NOW)
     expected = {name: port + 1000 for name, port in PORTS.items()} | {"ETAR_PORT_API": 9}

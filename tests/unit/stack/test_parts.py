@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.configuration import SECRETS, make_settings
+from stack.configuration import LINK_OFFSET, SECRETS, make_settings
 from stack.layout import Layout
 from stack.lifecycle import stop_order
 from stack.parts import PARTS, STEPS, Part, Stack, Step, part_named
@@ -61,6 +61,19 @@ def test_no_secret_in_the_supervisors_configuration(stack: Stack) -> None:
 def test_a_part_does_not_know_secrets_it_has_no_use_for(part: str, not_its_business: list[str], stack: Stack) -> None:
     known = "\n".join(part_named(part).environment(stack).values())
     assert not [name for name in not_its_business if stack.settings[name] in known]
+
+
+def test_every_part_reaches_others_through_the_links_and_listens_on_its_own_port(tmp_path: Path) -> None:
+    settings = make_settings({LINK_OFFSET: "100"}, {}, datetime(2026, 11, 21, tzinfo=UTC))
+    linked = Stack(Layout.at(tmp_path), settings)
+    servers = ("KAFKA", "REGISTRY", "WAREHOUSE", "S3", "POSTGRES", "API", "AIRFLOW")
+    for name in ("airflow-scheduler", "sink", "report-api", "dashboard", "demo-producer"):
+        seen = part_named(name).environment(linked)
+        # The page's own address, for browsers, is no link between parts.
+        known = " ".join(value for variable, value in seen.items() if not variable.startswith("AIRFLOW__API__"))
+        assert not [server for server in servers if str(linked.settings.port(server)) in known], name
+    commands = " ".join(" ".join(part.command(linked)) for part in PARTS)
+    assert not [server for server in servers if str(linked.settings.link(server)) in commands]
 
 
 def test_an_unknown_part_lists_the_known_ones() -> None:

@@ -12,9 +12,8 @@ from uuid import UUID, uuid5
 
 import fastavro
 
-from connect.native_sink.connector import MetadataColumns
-from connect.native_sink.decode import Record
-from connect.native_sink.table import TableLayout
+from etar.records.decode import Record
+from etar.records.table import MetadataColumns, TableLayout
 
 REPOSITORY = Path(__file__).parents[3]
 CONNECTOR = REPOSITORY / "connect" / "user_interactions_sink.json"

@@ -1,0 +1,273 @@
+"""The way of a batch of records into the warehouse: decode each, store the rows, file the rest as dead letters."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from time import monotonic
+from typing import Protocol, TypeVar
+
+from etar.dead_letters import DeadLetter, Reason
+from etar.records.decode import (
+    Decoder,
+    EventTimeBounds,
+    Record,
+    RecordReader,
+    Row,
+    Unreadable,
+    compile_reader,
+    schema_id,
+)
+from etar.records.registry import RegisteredSchema, Registry, RegistryUnavailableError
+from etar.records.table import METADATA, MetadataColumns, TableLayout, UnsupportedTableError
+from etar.records.warehouse import (
+    InsertRefusedError,
+    InsertTooLargeError,
+    TableChangedError,
+    Warehouse,
+    WarehouseUnavailableError,
+)
+
+_log = logging.getLogger(__name__)
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+TOLD_APART = 64
+"""Rows of one batch that are always told apart where the table refuses some: so many refused inserts are taken apart.
+
+Each misfit among n good rows takes about log2(n) of them: four in twenty thousand are still told exactly. Twenty
+thousand misfits in a row take a hundred inserts and seconds, not forty thousand, while the records behind them wait.
+"""
+
+REFUSED_TOGETHER = "refused together with "
+"""How the detail of a row begins that was refused with others around it, and may be a good one."""
+
+_MOST_UNKNOWN_IDS = 50
+"""Ids of one batch that the registry may say it does not have. Random bytes hold a new id in every record, and asking
+for each takes minutes; schemas that exist are few."""
+
+_UNKNOWN = Unreadable(Reason.UNKNOWN_SCHEMA_ID, "the registry has no such schema")
+_NOT_ASKED = Unreadable(
+    Reason.UNKNOWN_SCHEMA_ID,
+    f"not asked for, as the registry has no schema for {_MOST_UNKNOWN_IDS} other ids of the same batch",
+)
+
+
+class Persist(Protocol):
+    """How a part that is away is dealt with: ``attempt`` is made at least once, and ``away`` is what it raises then."""
+
+    def __call__(self, part: str, attempt: Callable[[], _Result], away: type[Exception], /) -> _Result: ...
+
+
+def try_once(_part: str, attempt: Callable[[], _Result], _away: type[Exception]) -> _Result:
+    """A :class:`Persist` that leaves the waiting to its caller."""
+    return attempt()
+
+
+@dataclass
+class Decoded:
+    """What a batch of records came to. Each record is in exactly one of the two."""
+
+    rows: list[Row] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+
+
+class Intake:
+    """Takes records of one stream into one table. Keeps writer schemas and the table's layout between batches.
+
+    The layout is read again when a schema is met that is new here, and every ``layout_seconds``, so that a column
+    that was added to the table is filled without a restart.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: str,
+        table: str,
+        bounds: EventTimeBounds,
+        registry: Registry,
+        warehouse: Warehouse,
+        metadata: MetadataColumns = METADATA,
+        persist: Persist = try_once,
+        layout_seconds: float = 30.0,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        """``persist`` decides what happens while registry or warehouse are away; ``now`` is a monotonic clock (s)."""
+        self._database = database
+        self._table = table
+        self._metadata = metadata
+        self._bounds = bounds
+        self._registry = registry
+        self._warehouse = warehouse
+        self._persist = persist
+        self._layout_seconds = layout_seconds
+        self._now = now
+        self._layout: TableLayout | None = None
+        self._layout_read = 0.0
+        self._schemas: dict[int, RegisteredSchema] = {}
+        self._readers: dict[int, RecordReader | Unreadable] = {}
+
+    def layout(self) -> TableLayout:
+        """The table's layout, read on the first call.
+
+        Raises:
+            UnsupportedTableError: the table has a shape that cannot be filled.
+            WarehouseUnavailableError: as ``persist`` lets it through.
+        """
+        if self._layout is None:
+            self._layout = self._describe()
+        return self._layout
+
+    def take_in(self, records: Sequence[Record]) -> Decoded:
+        """Decode and store, and again where the table lost a column in between; raises what these two raise."""
+        while True:
+            try:
+                return self.store(self.decode(records))
+            except TableChangedError as error:
+                _log.warning("the table lost a column, the batch is decoded again: %s", error)
+
+    def decode(self, records: Sequence[Record]) -> Decoded:
+        """Decide about each record; nothing is stored yet.
+
+        Raises:
+            UnsupportedTableError, RegistryUnavailableError, WarehouseUnavailableError: as for :meth:`layout`.
+        """
+        readers = self._readers_of(records)
+        decoder = Decoder(self.layout(), self._bounds)
+        decoded = Decoded()
+        for record in records:
+            outcome = decoder.decode(record, readers)
+            if isinstance(outcome, Row):
+                decoded.rows.append(outcome)
+            else:
+                decoded.letters.append(outcome)
+        return decoded
+
+    def store(self, decoded: Decoded) -> Decoded:
+        """Store the rows, file the letters; on return both are readable.
+
+        Rows that the table refuses become dead letters: each on its own as long as they are few, else together with
+        those around them; then good ones may be among them (their detail begins with :data:`REFUSED_TOGETHER`), and
+        storing those again, at most :data:`TOLD_APART` at once, finds them.
+
+        Returns:
+            What was stored as rows, and what was filed as letters.
+
+        Raises:
+            TableChangedError: the table lost a column; decode the records again, and store those.
+            WarehouseUnavailableError: as ``persist`` lets it through; any part of the batch may be stored.
+            InsertRefusedError: a dead letter was refused. It has no further place to go.
+        """
+        refused = self._insert(decoded.rows, self._insert_rows)
+        letters = decoded.letters + [row.record.dead(Reason.INSERT_REFUSED, error.detail) for row, error in refused]
+        for _, error in self._insert(letters, partial(self._warehouse.insert_dead_letters, self._database)):
+            raise error
+        misfits = {id(row) for row, _ in refused}
+        return Decoded([row for row in decoded.rows if id(row) not in misfits], letters)
+
+    def _insert_rows(self, rows: Sequence[Row]) -> None:
+        layout = self.layout()
+        try:
+            self._warehouse.insert_rows(layout, rows)
+        except TableChangedError as error:
+            self._refresh_layout()
+            if self._layout == layout:
+                # What is left is no table that can be filled; whoever changes it back is waited for.
+                raise WarehouseUnavailableError(str(error)) from error
+            raise
+
+    def _readers_of(self, records: Sequence[Record]) -> Mapping[int, RecordReader | Unreadable]:
+        met = Counter(identifier for record in records if (identifier := schema_id(record)) is not None)
+        unreadable, news = self._ask_for(met)
+        if news or self._now() - self._layout_read >= self._layout_seconds:
+            self._refresh_layout()
+        self._schemas |= news
+        for identifier, schema in self._schemas.items():
+            if identifier not in self._readers:
+                self._readers[identifier] = self._compile(schema)
+        return self._readers | unreadable
+
+    def _ask_for(self, met: Mapping[int, int]) -> tuple[dict[int, Unreadable], dict[int, RegisteredSchema]]:
+        """What the registry says of the ids that are new here; ``met``: how many records name each."""
+        unreadable: dict[int, Unreadable] = {}
+        news: dict[int, RegisteredSchema] = {}
+        # What many records name is asked for first, then what is small: registries count upwards.
+        for identifier in sorted(met.keys() - self._schemas.keys(), key=lambda each: (-met[each], each)):
+            if len(unreadable) >= _MOST_UNKNOWN_IDS:
+                unreadable[identifier] = _NOT_ASKED
+                continue
+            schema = self._persist(
+                "schema registry", partial(self._registry.schema, identifier), RegistryUnavailableError
+            )
+            # An id that is unknown now may be registered later; one that is known never changes.
+            if schema is None:
+                unreadable[identifier] = _UNKNOWN
+            else:
+                news[identifier] = schema
+        return unreadable, news
+
+    def _compile(self, schema: RegisteredSchema) -> RecordReader | Unreadable:
+        if schema.kind != "AVRO":
+            return Unreadable(Reason.UNSUPPORTED_SCHEMA, f"the schema is {schema.kind}, not Avro")
+        return compile_reader(schema.text, self.layout())
+
+    def _refresh_layout(self) -> None:
+        known = self.layout()
+        try:
+            self._layout = self._describe()
+        except UnsupportedTableError as error:
+            # The columns known so far can still be filled; stopping would hold up every event for one new column.
+            _log.error("the table was changed, and is filled as before: %s", error)
+            return
+        if self._layout != known:
+            _log.warning("the table's columns are now %s", ", ".join(column.name for column in self._layout.fields))
+            self._readers.clear()
+
+    def _describe(self) -> TableLayout:
+        self._layout_read = self._now()
+        described = self._persist(
+            "warehouse", partial(self._warehouse.describe, self._database, self._table), WarehouseUnavailableError
+        )
+        return TableLayout.of(described, database=self._database, table=self._table, metadata=self._metadata)
+
+    def _insert(
+        self, items: Sequence[_Item], insert: Callable[[Sequence[_Item]], None]
+    ) -> list[tuple[_Item, InsertRefusedError]]:
+        """Insert ``items``, in halves where the whole is refused; returns what was refused, item by item."""
+        refused: list[tuple[_Item, InsertRefusedError]] = []
+        refusals = 0
+        # Largest first: what is good stands in few inserts, and when the tries run out the pieces left are small.
+        pieces = deque([items] if items else [])
+        while pieces:
+            piece = pieces.popleft()
+            try:
+                self._persist("warehouse", partial(_insert_piece, piece, insert), WarehouseUnavailableError)
+            except InsertTooLargeError:
+                pieces.extend(_halves(piece))
+            except InsertRefusedError as error:
+                if len(piece) == 1:
+                    refused.append((piece[0], error))
+                elif refusals < TOLD_APART:
+                    refusals += 1
+                    pieces.extend(_halves(piece))
+                else:
+                    together = InsertRefusedError(f"{REFUSED_TOGETHER}{len(piece) - 1} others: {error.detail}")
+                    refused.extend((item, together) for item in piece)
+        return refused
+
+
+def _insert_piece(piece: Sequence[_Item], insert: Callable[[Sequence[_Item]], None]) -> None:
+    try:
+        insert(piece)
+    except InsertTooLargeError as error:
+        if len(piece) == 1:
+            raise WarehouseUnavailableError(str(error)) from error
+        raise
+
+
+def _halves(piece: Sequence[_Item]) -> tuple[Sequence[_Item], Sequence[_Item]]:
+    middle = len(piece) // 2
+    return piece[:middle], piece[middle:]

@@ -1,0 +1,180 @@
+"""The way of a batch into real tables: which layout it is decoded for, and what becomes of rows that are refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from etar.dead_letters import DeadLetter, Reason
+from etar.records.intake import REFUSED_TOGETHER, TOLD_APART, Decoded
+from etar.records.warehouse import InsertRefusedError, WarehouseUnavailableError
+from etar.settings import RegistrySettings, WarehouseSettings
+from tests.integration.connect.desk import CountingRegistry, Desk, open_desk
+from tests.unit.records.events import SCHEMA
+
+REFERRER = {"name": "referrer", "type": ["null", "string"], "default": None}
+WITH_REFERRER = {**SCHEMA, "fields": [*SCHEMA["fields"], REFERRER]}
+
+
+@pytest.fixture
+def desk(registry: RegistrySettings, warehouse: WarehouseSettings) -> Iterator[Desk]:
+    with open_desk(registry, warehouse) as desk:
+        yield desk
+
+
+def refused(stored: Decoded) -> dict[int, DeadLetter]:
+    return {letter.offset: letter for letter in stored.letters if letter.reason is Reason.INSERT_REFUSED}
+
+
+def test_a_column_added_to_the_table_is_filled_from_the_first_record_of_a_new_schema(desk: Desk) -> None:
+    desk.intake.take_in(desk.records(desk.register(), 2))
+    desk.alter("ADD COLUMN referrer Nullable(String)")
+    newer = desk.register(json.dumps(WITH_REFERRER))
+
+    desk.intake.take_in(desk.records(newer, 2, first=2, schema=WITH_REFERRER, referrer="r"))
+
+    assert desk.column("referrer") == [None, None, "r", "r"]
+
+
+@pytest.mark.parametrize(("seconds", "stored"), [(0.0, None), (29.9, None), (30.0, "r"), (31.0, "r")])
+def test_a_column_added_later_than_the_schema_is_filled_once_the_layout_is_read_again(
+    desk: Desk, seconds: float, stored: str | None
+) -> None:
+    newer = desk.register(json.dumps(WITH_REFERRER))
+
+    desk.clock[0] = 100.0
+    desk.intake.take_in(desk.records(newer, 1, schema=WITH_REFERRER, referrer="r"))
+    desk.alter("ADD COLUMN referrer Nullable(String)")
+    desk.clock[0] += seconds
+    desk.intake.take_in(desk.records(newer, 1, first=1, schema=WITH_REFERRER, referrer="r"))
+
+    assert desk.column("referrer") == [None, stored]
+
+
+def test_a_table_that_became_unsupported_is_filled_as_before(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    known = desk.register()
+    desk.intake.take_in(desk.records(known, 1))
+    desk.alter("ADD COLUMN price Decimal(18, 2)")
+    desk.clock[0] += 30
+
+    with caplog.at_level(logging.ERROR):
+        desk.intake.take_in(desk.records(known, 1, first=1))
+
+    assert desk.column("_offset") == [0, 1]
+    assert "column 'price' has the type Decimal(18, 2)" in caplog.text
+
+
+def test_a_column_that_is_dropped_between_two_readings_of_the_layout_costs_nothing(desk: Desk) -> None:
+    known = desk.register()
+    desk.intake.take_in(desk.records(known, 2))
+    desk.alter("DROP COLUMN error_code")
+    desk.intake.take_in(desk.records(known, 2, first=2))
+
+    assert desk.column("_offset") == [0, 1, 2, 3]
+    assert not desk.letters()
+
+
+def test_a_table_that_lost_what_every_stream_needs_is_waited_for(desk: Desk) -> None:
+    known = desk.register()
+    desk.intake.take_in(desk.records(known, 1))
+    desk.alter("RENAME COLUMN _timestamp TO _appended")
+
+    with pytest.raises(WarehouseUnavailableError, match="No such column _timestamp"):
+        desk.intake.take_in(desk.records(known, 1, first=1))
+
+    desk.alter("RENAME COLUMN _appended TO _timestamp")
+    desk.intake.take_in(desk.records(known, 1, first=1))
+    assert desk.column("_offset") == [0, 1]
+
+
+def test_few_refused_rows_are_told_from_all_the_others(desk: Desk) -> None:
+    desk.alter("ADD CONSTRAINT affordable CHECK ifNull(amount, 0) < 1000000")
+    known = desk.register()
+    records = desk.records(known, 20_000)
+    places = sorted({0, 19_999} | set(random.Random(5).sample(range(20_000), 2)))
+    for place in places:
+        records[place] = desk.records(known, 1, first=place, amount=5_000_000)[0]
+
+    stored = desk.intake.take_in(records)
+
+    assert sorted(refused(stored)) == sorted(desk.letters()) == places
+    assert all("`affordable`" in letter.detail and "together" not in letter.detail for letter in stored.letters)
+    assert len(desk.column("_offset")) == len(stored.rows) == 20_000 - len(places)
+
+
+def test_a_small_batch_is_told_apart_however_many_are_refused(desk: Desk) -> None:
+    desk.alter("ADD CONSTRAINT affordable CHECK ifNull(amount, 0) < 1000000")
+    known = desk.register()
+    dear = set(random.Random(7).sample(range(TOLD_APART), 40))
+    records = [
+        desk.records(known, 1, first=place, amount=5_000_000 if place in dear else 5)[0] for place in range(TOLD_APART)
+    ]
+
+    desk.intake.take_in(records)
+
+    assert set(desk.letters()) == dear
+    assert set(desk.column("_offset")) == set(range(TOLD_APART)) - dear
+
+
+def test_twenty_thousand_refused_rows_in_a_row_take_few_inserts_and_hide_no_good_one(desk: Desk) -> None:
+    desk.alter("ADD CONSTRAINT affordable CHECK ifNull(amount, 0) < 1000000")
+    known = desk.register()
+    good = [*range(5_000), *range(25_000, 30_000)]
+    records = [
+        *desk.records(known, 5_000),
+        *desk.records(known, 20_000, first=5_000, amount=5_000_000),
+        *desk.records(known, 5_000, first=25_000),
+    ]
+
+    stored = desk.intake.take_in(records)
+
+    assert desk.warehouse.inserts < 150
+    letters = desk.letters()
+    assert letters.keys() == refused(stored).keys() > set(range(5_000, 25_000))
+    assert set(desk.column("_offset")) == set(range(30_000)) - letters.keys()
+    with_others = sorted(letters.keys() & set(good))
+    assert len(with_others) < 2_000, "good rows beside the refused ones"
+    assert all(letters[offset][1].startswith(REFUSED_TOGETHER) for offset in with_others)
+
+    # What the auditor does with them: in batches small enough, each is told from the others.
+    rescued = [row for row in desk.another().decode(records).rows if row.record.offset in with_others]
+    for start in range(0, len(rescued), TOLD_APART):
+        assert not desk.intake.store(Decoded(rescued[start : start + TOLD_APART])).letters
+    assert set(good) <= set(desk.column("_offset"))
+
+
+def test_a_dead_letter_that_is_refused_is_an_error_and_not_forgotten(desk: Desk) -> None:
+    desk.client.command(f"ALTER TABLE dead_letters ADD CONSTRAINT none_of_{desk.table} CHECK _topic != '{desk.table}'")
+    try:
+        with pytest.raises(InsertRefusedError, match=f"none_of_{desk.table}"):
+            desk.intake.take_in([desk.record(0, b"junk")])
+    finally:
+        desk.client.command(f"ALTER TABLE dead_letters DROP CONSTRAINT none_of_{desk.table}")
+
+
+def test_ids_that_nobody_registered_are_not_all_asked_for(desk: Desk) -> None:
+    known = desk.register()
+    chance = random.Random(13)
+    values = [b"\0" + chance.randrange(2**30, 2**31).to_bytes(4, "big") + b"body" for _ in range(2_000)]
+    records = [*(desk.record(offset, value) for offset, value in enumerate(values))]
+    records += desk.records(known, 5, first=2_000)
+
+    desk.intake.take_in(records)
+
+    assert known in desk.registry.asked
+    assert len(desk.registry.asked) < 60
+    assert {reason for reason, _ in desk.letters().values()} == {Reason.UNKNOWN_SCHEMA_ID.value}
+    assert len(desk.letters()) == 2_000
+    assert desk.column("_offset") == [2_000, 2_001, 2_002, 2_003, 2_004]
+
+
+def test_an_id_that_was_unknown_is_asked_for_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = desk.register()
+    with monkeypatch.context() as before_it_was_registered:
+        before_it_was_registered.setattr(CountingRegistry, "schema", lambda _self, _id: None)
+        assert desk.intake.take_in(desk.records(known, 1)).letters
+    assert desk.intake.take_in(desk.records(known, 1)).rows
