@@ -3,7 +3,8 @@
 
 **settle** waits until the sink has stored all that Kafka held when the minute had passed. **extract** copies the
 minute's rows to S3 as Parquet. **analyse** counts them with Spark; an empty minute skips it. **report** posts the
-result to the report API. Any task may be cleared and run again: the same rows make the same report.
+result to the report API. Any task may be cleared and run again: the same rows make the same report. Each writes to the
+ledger how far the minute is. A minute that got no run, or whose run failed, is `etar_reconcile`'s.
 
 To run one minute, name its *end*: `airflow dags test etar_pipeline 2026-11-21T10:32:00` is [10:31, 10:32).
 
@@ -12,11 +13,9 @@ This file is wiring only: what the tasks do is in `etar.pipeline` and `spark_app
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import CronDataIntervalTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, dag, task
-from airflow.sdk.exceptions import AirflowSkipException
 
 from etar.pipeline import steps
 from etar.settings import PipelineSettings, get_settings
@@ -25,24 +24,20 @@ REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "interaction_r
 HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.pipeline.errors.PermanentError"], RetryAction.FAIL)
 
 
-def skip_empty_minute(context: Any) -> None:
-    extracted = context["ti"].xcom_pull(task_ids="extract")
-    if not extracted["rows"]:
-        raise AirflowSkipException(f"minute {extracted['minute']} has no rows: nothing to analyse")
-
-
 @dag(  # type: ignore[untyped-decorator]
     schedule=CronDataIntervalTimetable("* * * * *", timezone="UTC"),
     start_date=get_settings(PipelineSettings).start_date,
-    catchup=True,  # a minute missed in an outage is reported after it
+    # What an outage left out is etar_reconcile's, oldest first: here the newest minute would have to wait behind it.
+    catchup=False,
     max_active_runs=get_settings(PipelineSettings).max_active_runs,
     default_args={
-        # 5, 10, 20, 40, then 60 s apart: a part may be away for seven minutes before a person has to clear a task.
-        "retries": 10,
+        # 5, then 10 s apart, for a minute: after that the minute is etar_reconcile's, and makes room for the newest.
+        "retries": 6,
         "retry_delay": timedelta(seconds=5),
         "retry_exponential_backoff": 2.0,
-        "max_retry_delay": timedelta(minutes=1),
+        "max_retry_delay": timedelta(seconds=10),
         "retry_policy": ExceptionRetryPolicy([HOPELESS]),
+        "on_failure_callback": steps.note_failure,
     },
     doc_md=__doc__,
     tags=["etar"],
@@ -62,7 +57,8 @@ def etar_pipeline() -> None:
             *("--source", "{{ ti.xcom_pull('extract')['source'] }}"),
             *("--result", "{{ ti.xcom_pull('extract')['result'] }}"),
         ],
-        pre_execute=skip_empty_minute,
+        pre_execute=steps.before_analysis,
+        post_execute=steps.after_analysis,
     )
     # Runs after a skipped analysis too, but not after anything failed.
     reported = task(multiple_outputs=False, trigger_rule=TriggerRule.NONE_FAILED)(steps.report)(extracted)

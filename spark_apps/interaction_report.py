@@ -1,6 +1,7 @@
 """The report of one minute, from its extract: ``spark-submit interaction_report.py --minute … --source … --result …``.
 
 Reads the Parquet object that ``etar.pipeline.extract`` wrote and leaves one JSON object, an ``etar.report.Report``.
+The three options may be repeated together, for several minutes one after the other in one Spark.
 Where Spark runs, and how it reaches the object store, is the business of Spark's own configuration.
 """
 
@@ -93,22 +94,30 @@ def write_object(spark: SparkSession, uri: str, content: str) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Exit code 0 when the result object is written, 1 otherwise with the reason in one line on stderr."""
-    parser = argparse.ArgumentParser(description="Count one minute's events.")
-    parser.add_argument("--minute", type=MinuteWindow.parse, required=True, help="e.g. 2026-11-21T10:31Z")
-    parser.add_argument("--source", required=True, help="URI of the minute's Parquet object")
-    parser.add_argument("--result", required=True, help="URI of the JSON object to write")
+    """Exit code 0 when every result object is written, 1 otherwise, with one line on stderr for each that is not."""
+    parser = argparse.ArgumentParser(description="Count the events of minutes, each by itself.")
+    parser.add_argument(
+        "--minute", type=MinuteWindow.parse, action="append", required=True, help="e.g. 2026-11-21T10:31Z"
+    )
+    parser.add_argument("--source", action="append", required=True, help="URI of the minute's Parquet object")
+    parser.add_argument("--result", action="append", required=True, help="URI of the JSON object to write")
     args = parser.parse_args(argv)
-    try:
-        spark = SparkSession.builder.appName("interaction_report").getOrCreate()
-        row = transform(spark.read.parquet(args.source)).collect()[0]
-        report = report_of(row, minute=args.minute, source=args.source)
-        write_object(spark, args.result, report.model_dump_json())
-    except Exception as error:
-        print(f"interaction_report {args.minute}: {_reason(error)}", file=sys.stderr)
-        return 1
-    print(f"interaction_report {args.minute}: {report.total_events} events from {args.source} to {args.result}")
-    return 0
+    if not len(args.minute) == len(args.source) == len(args.result):
+        parser.error("every --minute takes one --source and one --result")
+    failed = False
+    for minute, source, result in zip(args.minute, args.source, args.result, strict=True):
+        try:
+            # Inside, so that a Spark that does not start is said of every minute.
+            spark = SparkSession.builder.appName("interaction_report").getOrCreate()
+            row = transform(spark.read.parquet(source)).collect()[0]
+            report = report_of(row, minute=minute, source=source)
+            write_object(spark, result, report.model_dump_json())
+        except Exception as error:
+            print(f"interaction_report {minute}: {_reason(error)}", file=sys.stderr)
+            failed = True
+        else:
+            print(f"interaction_report {minute}: {report.total_events} events from {source} to {result}")
+    return int(failed)
 
 
 def _reason(error: Exception) -> str:

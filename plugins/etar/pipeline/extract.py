@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import IO, Any, Protocol
 
+from pydantic import BaseModel, ConfigDict
+
+from etar import dead_letters
+from etar.ledger import OffsetSpan
 from etar.minute import MinuteWindow
 from etar.pipeline.errors import PermanentError, TransientError
 from etar.streams import Stream
@@ -30,10 +33,16 @@ SELECT
     device,
     country,
     _partition,
-    _offset
+    _offset,
+    _timestamp
 FROM {table} FINAL
 WHERE {predicate}
 ORDER BY _topic, _partition, _offset"""
+
+_DEAD_LETTERS = f"""\
+SELECT uniqExact(_partition, _offset) FROM {dead_letters.TABLE}
+WHERE _topic = {{topic:String}}
+  AND _timestamp >= {{start:DateTime64(3, 'UTC')}} AND _timestamp < {{end:DateTime64(3, 'UTC')}}"""
 
 _SETTINGS: Mapping[str, str | int] = {
     "output_format_parquet_compression_method": "zstd",
@@ -48,7 +57,7 @@ class TruncatedExtractError(TransientError):
 
 
 class ExpiredMinuteError(PermanentError):
-    """The minute is past the horizon: the table has dropped its rows, or may do so while they are read."""
+    """The minute is past the retention: the table has dropped its rows, or may do so while they are read."""
 
 
 class Warehouse(Protocol):
@@ -56,29 +65,41 @@ class Warehouse(Protocol):
 
     def raw_stream(self, query: str, parameters: dict[str, Any], settings: dict[str, Any], fmt: str) -> IO[bytes]: ...
 
+    def command(self, cmd: str, parameters: dict[str, Any]) -> Any: ...
+
 
 class ObjectStore(Protocol):
     """The part of a boto3 S3 client that extracting uses (by keyword, as boto3 wants it)."""
 
-    def put_object(self, *, Bucket: str, Key: str, Body: IO[bytes], ContentType: str) -> object: ...
+    def put_object(self, *, Bucket: str, Key: str, Body: IO[bytes], ContentType: str) -> Mapping[str, Any]: ...
 
     def delete_object(self, *, Bucket: str, Key: str) -> object: ...
 
 
-@dataclass(frozen=True)
-class Extract:
-    """What one extraction left, and where its analysis goes: the few strings that the next tasks need.
+class Extract(BaseModel):
+    """What one extraction left, and where its analysis goes: small enough to travel between tasks.
 
-    ``source`` is the s3a URI of the Parquet object, ``None`` for a minute without rows; ``rows`` counts its rows.
+    ``source`` is the s3a URI of the Parquet object; it, ``object_key``, ``object_size`` (bytes) and ``object_etag``
+    (without quotes) are None for a minute without rows. ``rows``, ``late_events`` (rows that the broker took at the
+    minute's end plus the grace, or later) and ``offsets`` (by partition) are read from that object; ``dead_letters``
+    counts the bad records that the broker took in the minute.
     """
+
+    model_config = ConfigDict(frozen=True)
 
     minute: str
     rows: int
+    late_events: int
+    dead_letters: int
+    offsets: dict[int, OffsetSpan]
     source: str | None
     result: str
+    object_key: str | None
+    object_size: int | None
+    object_etag: str | None
 
-    def as_xcom(self) -> dict[str, str | int | None]:
-        return asdict(self)
+    def as_xcom(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
 
 
 def extract_minute(
@@ -88,7 +109,8 @@ def extract_minute(
     warehouse: Warehouse,
     store: ObjectStore,
     bucket: str,
-    horizon: timedelta,
+    grace: timedelta,
+    retention: timedelta,
     now: Callable[[], datetime],
 ) -> Extract:
     """Store the minute's rows under ``stream.extract_key(window)``; without rows, see that there is no such object.
@@ -98,13 +120,14 @@ def extract_minute(
     million rows.
 
     Columns: ``event_id``, ``user_id``, ``session_id`` as 16 bytes; ``event_time`` in UTC milliseconds; ``amount`` in
-    minor units; ``_partition`` and ``_offset`` of the record; the others as text.
+    minor units; ``_partition``, ``_offset`` and ``_timestamp`` (UTC milliseconds) of the record; the others as text.
 
     Raises:
-        ExpiredMinuteError: the minute began ``horizon`` ago or earlier.
+        ExpiredMinuteError: the minute began ``retention`` ago or earlier.
         TruncatedExtractError: the answer was cut short.
     """
     key = stream.extract_key(window)
+    etag: str | None = None
     with tempfile.TemporaryFile() as spool:
         answer = warehouse.raw_stream(
             _QUERY.format(table=stream.table, predicate=window.predicate),
@@ -113,25 +136,36 @@ def extract_minute(
             fmt="Parquet",
         )
         _copy(answer, spool, window)
+        size = spool.tell()
+        letters = warehouse.command(
+            _DEAD_LETTERS, parameters={"topic": stream.topic, "start": window.start, "end": window.end}
+        )
         # Asked after the read: had the table dropped parts while they were read, this is the only way to know. A
         # report of the few rows left, or of none, would replace a true one.
-        if window.start + horizon <= now():
+        if window.start + retention <= now():
             raise ExpiredMinuteError(
-                f"minute {window} is more than {horizon} old: its rows have left the table {stream.table}, and its "
+                f"minute {window} is more than {retention} old: its rows have left the table {stream.table}, and its "
                 "report stays as it is"
             )
-        rows = _rows_in(spool, window)
-        if rows:
+        offsets, late = _contents(spool, window, late_from=window.end + grace)
+        if offsets:
             spool.seek(0)
             # Not multipart: killed half-way, a single PUT leaves nothing behind, where parts would stay for ever.
-            store.put_object(Bucket=bucket, Key=key, Body=spool, ContentType="application/vnd.apache.parquet")
+            stored = store.put_object(Bucket=bucket, Key=key, Body=spool, ContentType="application/vnd.apache.parquet")
+            etag = stored["ETag"].strip('"')
         else:
             store.delete_object(Bucket=bucket, Key=key)
     return Extract(
         minute=str(window),
-        rows=rows,
-        source=f"s3a://{bucket}/{key}" if rows else None,
+        rows=sum(span.rows for span in offsets.values()),
+        late_events=late,
+        dead_letters=letters,
+        offsets=offsets,
+        source=f"s3a://{bucket}/{key}" if offsets else None,
         result=f"s3a://{bucket}/{stream.result_key(window)}",
+        object_key=key if offsets else None,
+        object_size=size if offsets else None,
+        object_etag=etag,
     )
 
 
@@ -148,17 +182,35 @@ def _copy(answer: IO[bytes], spool: IO[bytes], window: MinuteWindow) -> None:
         ) from error
 
 
-def _rows_in(spool: IO[bytes], window: MinuteWindow) -> int:
-    """Row count from the Parquet footer, which is written last: a file that has one is whole."""
+def _contents(spool: IO[bytes], window: MinuteWindow, *, late_from: datetime) -> tuple[dict[int, OffsetSpan], int]:
+    """The records in the file by partition, and how many of them were appended at ``late_from`` or later.
+
+    The Parquet footer is written last: a file that has one is whole. Rows are read batch by batch.
+    """
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     size = spool.tell()
     spool.seek(0)
+    spans: dict[int, OffsetSpan] = {}
+    late = 0
     try:
-        return int(pq.read_metadata(spool).num_rows)
+        file = pq.ParquetFile(spool)
+        for batch in file.iter_batches(columns=["_partition", "_offset", "_timestamp"]):
+            late += pc.sum(pc.greater_equal(batch["_timestamp"], pa.scalar(late_from))).as_py() or 0
+            per_partition = (
+                pa.Table.from_batches([batch])
+                .group_by("_partition")
+                .aggregate([("_offset", "min"), ("_offset", "max"), ("_offset", "count")])
+            )
+            for each in per_partition.to_pylist():
+                found = OffsetSpan(first=each["_offset_min"], last=each["_offset_max"], rows=each["_offset_count"])
+                known = spans.get(each["_partition"])
+                spans[each["_partition"]] = known.joined(found) if known else found
     except (pa.ArrowInvalid, OSError) as error:
         raise TruncatedExtractError(
             f"the warehouse's answer for minute {window} is not a whole Parquet file ({size} bytes received; {error}). "
             "Nothing was stored"
         ) from error
+    return dict(sorted(spans.items())), late

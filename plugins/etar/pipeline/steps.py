@@ -1,18 +1,21 @@
 """The tasks of ``etar_pipeline``: where settings and Airflow's connections meet the plain functions.
 
-Each names its minute from the run's data interval and returns keys and counts for XCom. The connections are
-``etar_warehouse`` (clickhouse), ``etar_s3`` (aws) and ``etar_api`` (http; its password is the write token).
-The functions' docstrings are what the Airflow UI shows, as Markdown, of the tasks: one paragraph each.
+Each names its minute from the run's data interval, writes what it does to the ledger, and returns keys and counts for
+XCom. The functions' docstrings are what the Airflow UI shows, as Markdown, of the tasks: one paragraph each.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
-from etar.minute import MinuteWindow
+from etar.ledger import Ledger, Stage
+from etar.minute import MinuteWindow, NotOneMinuteError
+from etar.pipeline import connections
 from etar.settings import KafkaSettings, ObjectStoreSettings, PipelineSettings, get_settings
 from etar.streams import USER_INTERACTIONS
 
@@ -20,13 +23,31 @@ _LOG = logging.getLogger(__name__)
 _STREAM = USER_INTERACTIONS
 
 
-def settle(data_interval_start: datetime | None = None, data_interval_end: datetime | None = None) -> dict[str, int]:
+class DagRun(Protocol):
+    """The part of Airflow's DAG run that the steps use."""
+
+    @property
+    def dag_id(self) -> str: ...
+
+    @property
+    def run_id(self) -> str: ...
+
+    @property
+    def data_interval_start(self) -> datetime | None: ...
+
+    @property
+    def data_interval_end(self) -> datetime | None: ...
+
+
+def settle(dag_run: DagRun) -> dict[str, int]:
     """Wait until the sink has committed every offset that Kafka held at the minute's end plus the grace. Returns the
     offset reached for each partition."""
     from etar.kafka_offsets import TopicOffsets
     from etar.pipeline.settle import wait_until_settled
 
-    window = MinuteWindow.from_data_interval(data_interval_start, data_interval_end)
+    window = _window(dag_run)
+    with _ledger(dag_run) as ledger:
+        ledger.began(window, Stage.SETTLE)
     policy = get_settings(PipelineSettings)
     with TopicOffsets.connect(_STREAM.topic, settings=get_settings(KafkaSettings)) as offsets:
         reached = wait_until_settled(
@@ -38,62 +59,103 @@ def settle(data_interval_start: datetime | None = None, data_interval_end: datet
             now=_now,
             sleep=time.sleep,
         )
+    with _ledger(dag_run) as ledger:
+        ledger.settled(window, reached)
     _LOG.info("%s: settled; the sink has committed %s", window, reached)
     return {str(partition): offset for partition, offset in reached.items()}
 
 
-def extract(data_interval_start: datetime | None = None, data_interval_end: datetime | None = None) -> dict[str, Any]:
-    """Copy the minute's rows from the warehouse into one Parquet object. Returns the minute, its number of rows, the
-    object's URI (none for an empty minute, which gets no object) and the URI for the analysis."""
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-    from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
-
+def extract(dag_run: DagRun) -> dict[str, Any]:
+    """Copy the minute's rows from the warehouse into one Parquet object. Returns the minute, its counts, the object's
+    URI (none for an empty minute, which gets no object) and the URI for the analysis."""
     from etar.pipeline.extract import extract_minute
 
-    window = MinuteWindow.from_data_interval(data_interval_start, data_interval_end)
-    warehouse = ClickHouseHook(clickhouse_conn_id="etar_warehouse").get_client()
-    try:
+    window = _window(dag_run)
+    with _ledger(dag_run) as ledger:
+        ledger.began(window, Stage.EXTRACT)
+    policy = get_settings(PipelineSettings)
+    with connections.warehouse() as warehouse:
         extracted = extract_minute(
             window,
             stream=_STREAM,
             warehouse=warehouse,
-            store=S3Hook("etar_s3").get_conn(),
+            store=connections.object_store(),
             bucket=get_settings(ObjectStoreSettings).bucket,
-            horizon=get_settings(PipelineSettings).horizon,
+            grace=policy.grace,
+            retention=policy.retention,
             now=_now,
         )
-    finally:
-        warehouse.close()
+    with _ledger(dag_run) as ledger:
+        ledger.extracted(window, extracted)
     _LOG.info("%s: %d rows in %s", window, extracted.rows, extracted.source or "no object")
     return extracted.as_xcom()
 
 
-def report(
-    extracted: dict[str, Any],
-    data_interval_start: datetime | None = None,
-    data_interval_end: datetime | None = None,
-) -> dict[str, Any]:
+def before_analysis(context: Any) -> None:
+    """Skip the analysis of an empty minute; else write down that it begins.
+
+    Raises:
+        AirflowSkipException: the minute is empty.
+    """
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    extracted = context["ti"].xcom_pull(task_ids="extract")
+    if not extracted["rows"]:
+        raise AirflowSkipException(f"minute {extracted['minute']} has no rows: nothing to analyse")
+    with _ledger(context["dag_run"]) as ledger:
+        ledger.began(_window(context["dag_run"]), Stage.ANALYSE)
+
+
+def after_analysis(context: Any, _result: Any = None) -> None:
+    """Write down that the analysis is stored."""
+    with _ledger(context["dag_run"]) as ledger:
+        ledger.analysed(_window(context["dag_run"]))
+
+
+def report(extracted: dict[str, Any], dag_run: DagRun) -> dict[str, Any]:
     """Post the analysis, or the zeros of an empty minute, to the report API. Returns the minute and its revision."""
-    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
-    from airflow.providers.http.hooks.http import HttpHook
+    from etar.pipeline.publish import publish, report_of, summary
 
-    from etar.pipeline.publish import BearerToken, publish, report_of, summary
-
-    window = MinuteWindow.from_data_interval(data_interval_start, data_interval_end)
+    window = _window(dag_run)
+    with _ledger(dag_run) as ledger:
+        ledger.began(window, Stage.REPORT)
     made = report_of(
         window,
         rows=extracted["rows"],
         stream=_STREAM,
-        store=S3Hook("etar_s3").get_conn(),
+        store=connections.object_store(),
         bucket=get_settings(ObjectStoreSettings).bucket,
     )
-    api = HttpHook("POST", http_conn_id="etar_api")
-    # Airflow masks a connection's password in logs; the hook itself would send it as basic auth, with a login only.
-    token = BearerToken(api.get_connection(api.http_conn_id).password)
-    api.auth_type = lambda *_: token
-    published = publish(made, http=api)
+    published = publish(made, http=connections.report_api())
+    # After the report: killed in between, the task is tried again and finds its own report there, of the same revision.
+    with _ledger(dag_run) as ledger:
+        ledger.reported(window, published)
     _LOG.info(summary(published))
     return {"minute": str(window), "revision": published.revision}
+
+
+def note_failure(context: Any) -> None:
+    """Write down that a task has failed for good. A run that has no minute has no row either."""
+    try:
+        window = _window(context["dag_run"])
+    except NotOneMinuteError:
+        return
+    if exception := context.get("exception"):
+        error = f"{type(exception).__name__}: {exception}"
+    else:
+        error = "the task's process ended without a word: it was killed, or its machine went away"
+    with _ledger(context["dag_run"]) as ledger:
+        ledger.failed(window, Stage(context["ti"].task_id), error)
+
+
+def _window(dag_run: DagRun) -> MinuteWindow:
+    return MinuteWindow.from_data_interval(dag_run.data_interval_start, dag_run.data_interval_end)
+
+
+@contextmanager
+def _ledger(dag_run: DagRun) -> Iterator[Ledger]:
+    with connections.ledger_connection() as connection:
+        yield Ledger(connection, stream=_STREAM, run_id=f"{dag_run.dag_id}/{dag_run.run_id}")
 
 
 def _now() -> datetime:

@@ -6,17 +6,61 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from etar.clients import object_store_client, warehouse_client
+from etar.clients import object_store_client, report_store_connection, warehouse_client
+from etar.ledger import LedgerEntry, between, revisions
 from etar.minute import MinuteWindow
-from etar.settings import ObjectStoreSettings, PipelineSettings, WarehouseSettings, get_settings
+from etar.settings import (
+    ObjectStoreSettings,
+    PipelineSettings,
+    ReportStoreSettings,
+    WarehouseSettings,
+    get_settings,
+)
+from etar.streams import USER_INTERACTIONS
+from stack.parts import Stack
+from tests.conftest import running_part
 
 _MINUTES = itertools.count()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the DAG, as its tasks see it."""
+
+    window: MinuteWindow
+    run_id: str = "scheduled__of-a-test"
+    dag_id: str = "etar_pipeline"
+
+    @property
+    def data_interval_start(self) -> datetime:
+        return self.window.start
+
+    @property
+    def data_interval_end(self) -> datetime:
+        return self.window.end
+
+
+@dataclass(frozen=True)
+class LedgerReader:
+    """What a reader of the ledger sees."""
+
+    settings: ReportStoreSettings
+
+    def entry(self, window: MinuteWindow) -> LedgerEntry | None:
+        with report_store_connection(self.settings) as connection:
+            found = between(connection, USER_INTERACTIONS, window, window.next)
+        return found[0] if found else None
+
+    def history(self, window: MinuteWindow) -> list[LedgerEntry]:
+        with report_store_connection(self.settings) as connection:
+            return revisions(connection, USER_INTERACTIONS, window)
 
 
 @pytest.fixture
@@ -80,6 +124,51 @@ def warehouse_connection(warehouse: WarehouseSettings, airflow_connection: Calla
             "password": warehouse.password.get_secret_value(),
         },
     )
+
+
+@pytest.fixture
+def ledger_connection(report_store: ReportStoreSettings, airflow_connection: Callable[..., None]) -> None:
+    airflow_connection(
+        "etar_ledger",
+        {
+            "conn_type": "postgres",
+            "host": report_store.host,
+            "port": report_store.port,
+            "schema": report_store.database,
+            "login": report_store.user,
+            "password": report_store.password.get_secret_value(),
+            "extra": {"options": "-c TimeZone=UTC", "connect_timeout": 5},
+        },
+    )
+
+
+@pytest.fixture
+def ledger(report_store: ReportStoreSettings) -> LedgerReader:
+    return LedgerReader(report_store)
+
+
+@pytest.fixture(scope="session")
+def api(report_store: ReportStoreSettings, parts_stack: Stack) -> Iterator[Stack]:
+    """The report API on the session's report store."""
+    with running_part("report-api", parts_stack):
+        yield parts_stack
+
+
+@pytest.fixture
+def connect(api: Stack, airflow_connection: Callable[..., None]) -> Callable[..., None]:
+    """``connect(port=…, password=…)`` defines ``etar_api``, by default as it should be."""
+
+    def define(**changes: object) -> None:
+        right = {
+            "conn_type": "http",
+            "schema": "http",
+            "host": "127.0.0.1",
+            "port": api.settings.port("API"),
+            "password": api.settings["ETAR_API_WRITE_TOKEN"],
+        }
+        airflow_connection("etar_api", right | changes)
+
+    return define
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from etar.clients import warehouse_client
+from etar.ledger import OffsetSpan
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline import steps
 from etar.pipeline.extract import Extract, TruncatedExtractError, Warehouse, extract_minute
@@ -25,8 +26,10 @@ from stack.configuration import prepare_settings
 from stack.layout import Layout
 from stack.parts import Stack
 from tests.conftest import running_part, stack_environment, temporary_folder
+from tests.integration.pipeline.conftest import LedgerReader, Run
 
 NAMESPACE = UUID("00000000-0000-4000-8000-000000000001")
+GRACE = timedelta(seconds=2)
 TICK = timedelta(milliseconds=1)
 COLUMNS = (
     "event_id", "user_id", "session_id", "event_type", "status", "event_time", "product_id", "amount", "error_code",
@@ -37,13 +40,19 @@ pytestmark = pytest.mark.usefixtures("empty_minute")
 
 
 def row(
-    number: int, at: datetime, *, partition: int = 0, product: str | None = None, amount: int | None = None
+    number: int,
+    at: datetime,
+    *,
+    arrived: datetime | None = None,
+    partition: int = 0,
+    product: str | None = None,
+    amount: int | None = None,
 ) -> list[Any]:
-    """The record at offset ``number`` of a partition."""
+    """The record at offset ``number`` of a partition, taken by the broker now unless told."""
     event, user, session = (uuid5(NAMESPACE, f"{kind} {number}") for kind in ("event", "user", "session"))
     return [
         event, user, session, "view", "success", at, product, amount, None, "mobile", "DE",
-        "user_interactions", partition, number, datetime.now(UTC),
+        "user_interactions", partition, number, arrived or datetime.now(UTC),
     ]  # fmt: skip
 
 
@@ -69,7 +78,8 @@ def extract(window: MinuteWindow, warehouse: Warehouse, s3: Any, store: ObjectSt
         warehouse=warehouse,
         store=s3,
         bucket=store.bucket,
-        horizon=timedelta(hours=24),
+        grace=GRACE,
+        retention=timedelta(hours=26),
         now=lambda: datetime.now(UTC),
     )
 
@@ -107,7 +117,11 @@ def test_values_arrive_as_the_docstring_says(
     window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
 ) -> None:
     at = window.start + timedelta(milliseconds=123)
-    insert(client, [row(7, at, partition=3, product="P-1", amount=1999), row(8, at, partition=3)])
+    arrived = window.end + timedelta(milliseconds=7)
+    insert(
+        client,
+        [row(7, at, arrived=arrived, partition=3, product="P-1", amount=1999), row(8, at, partition=3)],
+    )
     extract(window, client, s3, object_store)
     first, second = table(stored(s3, object_store, window)).to_pylist()
     assert first == {
@@ -124,6 +138,7 @@ def test_values_arrive_as_the_docstring_says(
         "country": "DE",
         "_partition": 3,
         "_offset": 7,
+        "_timestamp": arrived,
     }
     assert (second["product_id"], second["amount"]) == (None, None)
 
@@ -176,6 +191,9 @@ class Sabotaged:
     def raw_stream(self, query: str, parameters: dict[str, Any], settings: dict[str, Any], fmt: str) -> IO[bytes]:
         answer: IO[bytes] = self.client.raw_stream(query, parameters=parameters, settings=settings, fmt=fmt)
         return answer
+
+    def command(self, cmd: str, parameters: dict[str, Any]) -> Any:
+        return self.client.command(cmd, parameters=parameters)
 
 
 class FailsHalfWay(Sabotaged):
@@ -250,15 +268,53 @@ def test_a_warehouse_killed_half_way_leaves_no_object_and_the_next_run_is_whole(
             assert table(stored(s3, object_store, window)).num_rows == 1_000_000
 
 
-@pytest.mark.usefixtures("s3_connection", "warehouse_connection", "policy")
-def test_the_task_finds_its_way_through_airflows_connections(
+def test_late_and_bad_records_are_counted_by_their_arrival(
     window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
 ) -> None:
+    deadline = window.end + GRACE
+    arrivals = [window.start, deadline - TICK, deadline, deadline + TICK, datetime.now(UTC)]
+    insert(client, [row(n, window.start, arrived=arrived) for n, arrived in enumerate(arrivals)])
+    bad = [window.start - TICK, window.start, window.end - TICK, window.end]
+    letters = [["user_interactions", 0, 10 + n, at, "not_avro", ""] for n, at in enumerate(bad)]
+    elsewhere = [["another_topic", 0, 11, window.start, "not_avro", ""]]
+    columns = ["_topic", "_partition", "_offset", "_timestamp", "reason", "detail"]
+    for delivered in (letters + elsewhere, letters):  # a record that the sink delivered twice is one bad record
+        client.insert("dead_letters", delivered, column_names=columns)
+
+    extracted = extract(window, client, s3, object_store)
+
+    assert (extracted.rows, extracted.late_events, extracted.dead_letters) == (5, 3, 2)
+    assert extracted.offsets == {0: OffsetSpan(first=0, last=4, rows=5)}
+
+
+def test_size_and_etag_are_those_of_the_stored_object(
+    window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
+) -> None:
+    insert_many(client, window, 50_000)
+    extracted = extract(window, client, s3, object_store)
+    head = s3.head_object(Bucket=object_store.bucket, Key=extracted.object_key)
+    assert (head["ContentLength"], head["ETag"]) == (extracted.object_size, f'"{extracted.object_etag}"')
+
+
+@pytest.mark.usefixtures("s3_connection", "warehouse_connection", "ledger_connection", "policy")
+def test_the_task_finds_its_way_through_airflows_connections(
+    window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings, ledger: LedgerReader
+) -> None:
     insert(client, [row(1, window.start), row(2, window.end)])
-    assert steps.extract(window.start, window.end) == {
-        "minute": str(window),
-        "rows": 1,
-        "source": f"s3a://{object_store.bucket}/{USER_INTERACTIONS.extract_key(window)}",
-        "result": f"s3a://{object_store.bucket}/{USER_INTERACTIONS.result_key(window)}",
-    }
+    extracted = steps.extract(Run(window))
+    key = USER_INTERACTIONS.extract_key(window)
+    assert (extracted["minute"], extracted["rows"], extracted["source"], extracted["result"]) == (
+        str(window),
+        1,
+        f"s3a://{object_store.bucket}/{key}",
+        f"s3a://{object_store.bucket}/{USER_INTERACTIONS.result_key(window)}",
+    )
     assert table(stored(s3, object_store, window))["_offset"].to_pylist() == [1]
+    entry = ledger.entry(window)
+    assert entry is not None
+    assert (entry.state, entry.run_id, entry.received, entry.object_key) == (
+        "extracted",
+        "etar_pipeline/scheduled__of-a-test",
+        1,
+        key,
+    )

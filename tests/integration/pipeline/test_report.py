@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import requests
 
+from etar.clients import report_store_connection
+from etar.ledger import Ledger, Stage, SupersededError
 from etar.minute import MinuteWindow
 from etar.pipeline import steps
+from etar.pipeline.extract import Extract
 from etar.pipeline.publish import ReportRefusedError
 from etar.report import Outcomes, Report
 from etar.settings import ObjectStoreSettings, ReportStoreSettings
 from etar.streams import USER_INTERACTIONS
 from stack.parts import Stack
-from tests.conftest import free_ports, running_part
+from tests.conftest import free_ports
+from tests.integration.pipeline.conftest import LedgerReader, Run
 
-pytestmark = pytest.mark.usefixtures("s3_connection")
-
-
-@pytest.fixture(scope="module")
-def api(report_store: ReportStoreSettings, parts_stack: Stack) -> Iterator[Stack]:
-    with running_part("report-api", parts_stack):
-        yield parts_stack
-
-
-@pytest.fixture
-def connect(api: Stack, airflow_connection: Callable[..., None]) -> Callable[..., None]:
-    """``connect(port=…, password=…)`` defines ``etar_api``, by default as it should be."""
-
-    def define(**changes: object) -> None:
-        right = {
-            "conn_type": "http",
-            "schema": "http",
-            "host": "127.0.0.1",
-            "port": api.settings.port("API"),
-            "password": api.settings["ETAR_API_WRITE_TOKEN"],
-        }
-        airflow_connection("etar_api", right | changes)
-
-    return define
+pytestmark = pytest.mark.usefixtures("s3_connection", "ledger_connection", "report_store")
 
 
 def latest(api: Stack, window: MinuteWindow) -> dict[str, Any]:
@@ -73,25 +55,102 @@ def analysis(window: MinuteWindow, *, events: int) -> Report:
     )
 
 
+@dataclass(frozen=True)
+class Task:
+    task_id: str
+
+
+@dataclass(frozen=True)
+class ReportTo:
+    """A report API that the tasks can reach, and the ledger's row that they find."""
+
+    api: Stack
+    store: ReportStoreSettings
+    window: MinuteWindow
+
+    def note_extract(self, rows: int) -> None:
+        """Write to the ledger what the task ``extract`` would."""
+        extract = Extract(
+            minute=str(self.window),
+            rows=rows,
+            late_events=0,
+            dead_letters=0,
+            offsets={},
+            source=None,
+            result="",
+            object_key=None,
+            object_size=None,
+            object_etag=None,
+        )
+        with report_store_connection(self.store) as connection:
+            ledger = Ledger(connection, stream=USER_INTERACTIONS, run_id="etar_pipeline/of-a-test")
+            ledger.extracted(self.window, extract)
+
+
+@pytest.fixture
+def report_to(
+    api: Stack, connect: Callable[..., None], report_store: ReportStoreSettings, window: MinuteWindow
+) -> ReportTo:
+    connect()
+    return ReportTo(api, report_store, window)
+
+
 def test_three_runs_are_one_revision_and_other_content_is_the_next(
-    window: MinuteWindow, api: Stack, connect: Callable[..., None], s3: Any, object_store: ObjectStoreSettings
+    window: MinuteWindow,
+    report_to: ReportTo,
+    s3: Any,
+    object_store: ObjectStoreSettings,
+    ledger: LedgerReader,
 ) -> None:
-    connect()
-    store_result(s3, object_store, analysis(window, events=4))
-    for _ in range(3):
-        assert steps.report({"rows": 4}, window.start, window.end) == {"minute": str(window), "revision": 1}
-    store_result(s3, object_store, analysis(window, events=5))
-    assert steps.report({"rows": 5}, window.start, window.end) == {"minute": str(window), "revision": 2}
-    published = latest(api, window)
+    for revision, events in ((1, 4), (2, 5)):
+        store_result(s3, object_store, analysis(window, events=events))
+        report_to.note_extract(events)
+        for _ in range(3):
+            assert steps.report({"rows": events}, Run(window)) == {"minute": str(window), "revision": revision}
+    published = latest(report_to.api, window)
     assert (published["total_events"], published["revision"]) == (5, 2)
+    assert [(each.revision, each.unique_events) for each in ledger.history(window)] == [(1, 4), (2, 5)]
+    assert ledger.entry(window) == ledger.history(window)[-1]
 
 
-def test_an_empty_minute_is_published_as_zeros(window: MinuteWindow, api: Stack, connect: Callable[..., None]) -> None:
-    connect()
+def test_an_empty_minute_is_published_as_zeros(window: MinuteWindow, report_to: ReportTo) -> None:
+    report_to.note_extract(0)
     for _ in range(3):
-        assert steps.report({"rows": 0}, window.start, window.end)["revision"] == 1
-    published = latest(api, window)
+        assert steps.report({"rows": 0}, Run(window))["revision"] == 1
+    published = latest(report_to.api, window)
     assert (published["total_events"], published["source_object"]) == (0, None)
+
+
+def test_a_report_of_another_extract_than_the_ledgers_is_not_written_to_it(
+    window: MinuteWindow, report_to: ReportTo, s3: Any, object_store: ObjectStoreSettings, ledger: LedgerReader
+) -> None:
+    """Another run has extracted the minute since; it has not analysed it yet."""
+    store_result(s3, object_store, analysis(window, events=4))
+    report_to.note_extract(5)
+    with pytest.raises(SupersededError, match="revision 1 of minute"):
+        steps.report({"rows": 4}, Run(window))
+    entry = ledger.entry(window)
+    assert entry is not None
+    assert (entry.state, entry.received, entry.revision) == ("extracted", 5, None)
+    assert ledger.history(window) == []
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_task_that_fails_for_good_fails_its_minute(
+    window: MinuteWindow, connect: Callable[..., None], ledger: LedgerReader, killed: bool
+) -> None:
+    """In the task's own process there is an exception; for a killed task, the scheduler has the DAG processor call."""
+    connect(password="not-the-write-token-of-the-api")
+    context: dict[str, Any] = {"dag_run": Run(window), "ti": Task("report")}
+    with pytest.raises(ReportRefusedError) as refused:
+        steps.report({"rows": 0}, Run(window))
+    steps.note_failure(context if killed else context | {"exception": refused.value})
+    entry = ledger.entry(window)
+    assert entry is not None
+    assert entry.state == "failed"
+    assert entry.error is not None
+    assert entry.error.startswith("the task's process ended" if killed else "ReportRefusedError: the report API")
+    assert entry.stages[Stage.REPORT].ended_at is not None
 
 
 def test_a_wrong_token_is_refused_without_saying_it(
@@ -99,7 +158,7 @@ def test_a_wrong_token_is_refused_without_saying_it(
 ) -> None:
     connect(password="not-the-write-token-of-the-api")
     with pytest.raises(ReportRefusedError, match=r"with 40[13]") as refused:
-        steps.report({"rows": 0}, window.start, window.end)
+        steps.report({"rows": 0}, Run(window))
     assert "not-the-write-token" not in f"{refused.value} {capfd.readouterr()}"
 
 
@@ -108,4 +167,4 @@ def test_an_api_that_is_away_is_a_connection_error_to_be_retried(
 ) -> None:
     connect(port=free_ports(1)[0])
     with pytest.raises(requests.ConnectionError):
-        steps.report({"rows": 0}, window.start, window.end)
+        steps.report({"rows": 0}, Run(window))

@@ -6,12 +6,14 @@ import ast
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from etar.ledger import Stage
 from etar.minute import NotOneMinuteError
 from etar.pipeline import steps
 from etar.pipeline.errors import PermanentError
@@ -50,8 +52,8 @@ def test_parsing_loads_nothing_that_only_tasks_need() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_each_run_is_one_minute_and_none_is_left_out(dag: Any) -> None:
-    assert dag.catchup is True
+def test_each_run_is_one_minute_and_the_newest_never_waits_behind_an_outage(dag: Any) -> None:
+    assert dag.catchup is False
     assert dag.start_date == datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
     assert dag.max_active_runs == 3
     assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
@@ -101,40 +103,53 @@ def test_a_report_follows_a_skipped_analysis_but_not_a_failed_one(dag: Any) -> N
 
 
 class Pulled:
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
+    task_id = "analyse"
 
     def xcom_pull(self, *, task_ids: str) -> dict[str, Any]:
         assert task_ids == "extract"
-        return {"minute": "2026-11-21T10:31Z", "rows": self.rows}
+        return {"minute": "2026-11-21T10:31Z", "rows": 0}
 
 
-def test_only_an_empty_minute_skips_spark(dag: Any) -> None:
+def test_an_empty_minute_skips_spark(dag: Any) -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 
-    before_spark = dag.get_task("analyse")._pre_execute_hook
-    before_spark({"ti": Pulled(1)})
     with pytest.raises(AirflowSkipException, match="2026-11-21T10:31Z has no rows"):
-        before_spark({"ti": Pulled(0)})
+        dag.get_task("analyse")._pre_execute_hook({"ti": Pulled()})
+
+
+def test_the_ledger_learns_of_each_analysis_and_of_every_failure(dag: Any) -> None:
+    """What the hooks write: tests/integration/pipeline."""
+    assert dag.get_task("analyse")._pre_execute_hook is steps.before_analysis
+    assert dag.get_task("analyse")._post_execute_hook is steps.after_analysis
+    for task in dag.tasks:
+        assert list(task.on_failure_callback) == [steps.note_failure]
+        assert task.task_id in set(Stage)
+
+
+@dataclass(frozen=True)
+class Run:
+    data_interval_start: datetime | None = None
+    data_interval_end: datetime | None = None
+    dag_id: str = "etar_pipeline"
+    run_id: str = "manual__2026-11-21"
 
 
 @pytest.mark.parametrize(
-    "interval",
+    "run",
     [
-        pytest.param({}, id="none"),
-        pytest.param({"data_interval_start": START, "data_interval_end": START}, id="zero width"),
-        pytest.param(
-            {"data_interval_start": START, "data_interval_end": START + timedelta(seconds=59)}, id="not a minute"
-        ),
+        pytest.param(Run(), id="none"),
+        pytest.param(Run(START, START), id="zero width"),
+        pytest.param(Run(START, START + timedelta(seconds=59)), id="not a minute"),
     ],
 )
-def test_every_step_refuses_an_interval_that_is_not_one_minute(interval: dict[str, datetime]) -> None:
+def test_every_step_refuses_an_interval_that_is_not_one_minute(run: Run) -> None:
     with pytest.raises(NotOneMinuteError, match="airflow dags test"):
-        steps.settle(**interval)
+        steps.settle(run)
     with pytest.raises(NotOneMinuteError, match="airflow dags test"):
-        steps.extract(**interval)
+        steps.extract(run)
     with pytest.raises(NotOneMinuteError, match="airflow dags test"):
-        steps.report({"rows": 0}, **interval)
+        steps.report({"rows": 0}, run)
+    steps.note_failure({"dag_run": run, "ti": Pulled()})  # the task has said it; there is no row to write it to
 
 
 def definition(dag: Any) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
@@ -19,17 +20,23 @@ from etar.streams import USER_INTERACTIONS
 
 WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))
 KEY = "extracts/user_interactions/2026-11-21_10-31.parquet"
-HORIZON = timedelta(hours=24)
+GRACE = timedelta(seconds=2)
+RETENTION = timedelta(hours=26)
 
 
 class CannedWarehouse:
     def __init__(self, answer: IO[bytes]) -> None:
         self.answer = answer
+        self.dead_letters = 0
         self.asked: dict[str, Any] = {}
 
     def raw_stream(self, query: str, parameters: dict[str, Any], settings: dict[str, Any], fmt: str) -> IO[bytes]:
         self.asked = {"query": query, "parameters": parameters, "settings": settings, "fmt": fmt}
         return self.answer
+
+    def command(self, _: str, parameters: dict[str, Any]) -> int:
+        assert parameters == {"topic": "user_interactions", "start": WINDOW.start, "end": WINDOW.end}
+        return self.dead_letters
 
 
 class CutOff(io.RawIOBase):
@@ -45,56 +52,96 @@ class CutOff(io.RawIOBase):
 
 
 class Objects(dict[str, bytes]):
-    def put_object(self, *, Bucket: str, Key: str, Body: IO[bytes], ContentType: str) -> None:
+    def put_object(self, *, Bucket: str, Key: str, Body: IO[bytes], ContentType: str) -> dict[str, str]:
         assert (Bucket, ContentType) == ("etar", "application/vnd.apache.parquet")
         self[Key] = Body.read()
+        return {"ETag": '"the-etag"'}
 
     def delete_object(self, *, Bucket: str, Key: str) -> None:
         assert Bucket == "etar"
         self.pop(Key, None)
 
 
-def parquet(rows: int) -> bytes:
+def parquet(rows: int, *, partitions: int = 1, appended: Sequence[datetime] = ()) -> bytes:
+    """Records of ``partitions`` in turn, at the minute's end unless ``appended`` says when."""
+    columns = {
+        "_partition": pa.array([number % partitions for number in range(rows)], pa.int32()),
+        "_offset": pa.array([100 + number for number in range(rows)], pa.int64()),
+        "_timestamp": pa.array(appended or [WINDOW.end] * rows, pa.timestamp("ms", "UTC")),
+    }
     out = io.BytesIO()
-    pq.write_table(pa.table({"_offset": pa.array(range(rows), pa.int64())}), out)
+    pq.write_table(pa.table(columns), out)
     return out.getvalue()
 
 
-def run(answer: IO[bytes], objects: Objects, *, age: timedelta = timedelta(minutes=2)) -> Extract:
+def run(
+    answer: IO[bytes], objects: Objects, *, age: timedelta = timedelta(minutes=2), dead_letters: int = 0
+) -> Extract:
+    warehouse = CannedWarehouse(answer)
+    warehouse.dead_letters = dead_letters
+    return extract(warehouse, objects, age=age)
+
+
+def extract(warehouse: CannedWarehouse, objects: Objects, *, age: timedelta = timedelta(minutes=2)) -> Extract:
     return extract_minute(
         WINDOW,
         stream=USER_INTERACTIONS,
-        warehouse=CannedWarehouse(answer),
+        warehouse=warehouse,
         store=objects,
         bucket="etar",
-        horizon=HORIZON,
+        grace=GRACE,
+        retention=RETENTION,
         now=lambda: WINDOW.start + age,
     )
 
 
 def test_a_whole_answer_becomes_the_object_byte_for_byte() -> None:
     objects = Objects()
-    extracted = run(io.BytesIO(parquet(3)), objects)
+    extracted = run(io.BytesIO(parquet(3)), objects, dead_letters=7)
     assert objects == {KEY: parquet(3)}
     assert extracted.as_xcom() == {
         "minute": "2026-11-21T10:31Z",
         "rows": 3,
+        "late_events": 0,
+        "dead_letters": 7,
+        "offsets": {"0": {"first": 100, "last": 102, "rows": 3}},
         "source": f"s3a://etar/{KEY}",
         "result": "s3a://etar/results/user_interactions/2026-11-21_10-31.json",
+        "object_key": KEY,
+        "object_size": len(parquet(3)),
+        "object_etag": "the-etag",
     }
+
+
+def test_what_travels_between_tasks_comes_back_as_it_was() -> None:
+    extracted = run(io.BytesIO(parquet(5, partitions=2)), Objects())
+    assert Extract.model_validate_json(json.dumps(extracted.as_xcom())) == extracted
+
+
+@pytest.mark.parametrize("rows", [1, 7, 65_536, 65_537, 200_003])
+def test_each_partition_has_its_first_and_last_offset(rows: int) -> None:
+    extracted = run(io.BytesIO(parquet(rows, partitions=3)), Objects())
+    of_partition = {p: [100 + n for n in range(p, rows, 3)] for p in range(3)}
+    assert extracted.rows == rows
+    assert {p: span.model_dump() for p, span in extracted.offsets.items()} == {
+        p: {"first": offsets[0], "last": offsets[-1], "rows": len(offsets)}
+        for p, offsets in of_partition.items()
+        if offsets
+    }
+
+
+def test_late_is_what_arrived_at_the_end_of_the_grace_or_later() -> None:
+    tick = timedelta(milliseconds=1)
+    deadline = WINDOW.end + GRACE
+    on_time = [WINDOW.start, WINDOW.end - tick, WINDOW.end, deadline - tick]
+    late = [deadline, deadline + tick, deadline + timedelta(hours=20)]
+    appended = [*late[:1], *on_time, *late[1:]]
+    assert run(io.BytesIO(parquet(len(appended), appended=appended)), Objects()).late_events == len(late)
 
 
 def test_the_window_alone_makes_the_predicate() -> None:
     warehouse = CannedWarehouse(io.BytesIO(parquet(1)))
-    extract_minute(
-        WINDOW,
-        stream=USER_INTERACTIONS,
-        warehouse=warehouse,
-        store=Objects(),
-        bucket="etar",
-        horizon=HORIZON,
-        now=lambda: WINDOW.end,
-    )
+    extract(warehouse, Objects())
     assert f"WHERE {WINDOW.predicate}\n" in warehouse.asked["query"]
     assert "FROM user_interactions FINAL" in warehouse.asked["query"]
     assert warehouse.asked["parameters"] == WINDOW.parameters
@@ -105,7 +152,8 @@ def test_an_empty_minute_leaves_no_object_and_takes_a_stale_one_away() -> None:
     objects = Objects({KEY: b"of an earlier run", "other": b"kept"})
     extracted = run(io.BytesIO(parquet(0)), objects)
     assert objects == {"other": b"kept"}
-    assert (extracted.rows, extracted.source) == (0, None)
+    assert (extracted.rows, extracted.late_events, extracted.offsets) == (0, 0, {})
+    assert (extracted.source, extracted.object_key, extracted.object_size, extracted.object_etag) == (None,) * 4
 
 
 @pytest.mark.parametrize(
@@ -136,9 +184,9 @@ def test_a_broken_connection_leaves_no_object() -> None:
 @pytest.mark.parametrize(
     ("age", "expired"),
     [
-        (HORIZON - timedelta(microseconds=1), False),
-        (HORIZON, True),
-        (HORIZON + timedelta(seconds=1), True),
+        (RETENTION - timedelta(microseconds=1), False),
+        (RETENTION, True),
+        (RETENTION + timedelta(seconds=1), True),
     ],
 )
 @pytest.mark.parametrize("rows", [0, 3])

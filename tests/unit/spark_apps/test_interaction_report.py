@@ -208,6 +208,38 @@ def test_a_missing_source_is_one_line_on_stderr_and_no_object(
     assert not (tmp_path / "minute.json").exists()
 
 
+def test_several_minutes_are_each_counted_by_itself_and_a_bad_one_stops_no_other(
+    spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    windows = [WINDOW, WINDOW.next, WINDOW.next.next]
+    frame(spark, [Event(1), Event(2, offset=1)]).write.parquet(str(tmp_path / "0.parquet"))
+    (tmp_path / "1.parquet").write_text("not Parquet")
+    frame(spark, [Event(1, kind="search", status="error")]).write.parquet(str(tmp_path / "2.parquet"))
+    arguments = []
+    for number, window in enumerate(windows):
+        arguments += ["--minute", str(window), "--source", f"file:{tmp_path / f'{number}.parquet'}"]
+        arguments += ["--result", f"file:{tmp_path / f'{number}.json'}"]
+    assert main(arguments) == 1
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("interaction_report")]
+    assert len(said) == 1
+    assert str(windows[1]) in said[0]
+    assert not (tmp_path / "1.json").exists()
+    reports = [Report.model_validate_json((tmp_path / f"{number}.json").read_bytes()) for number in (0, 2)]
+    assert [(report.window, report.total_events, report.total_errors) for report in reports] == [
+        (windows[0], 2, 0),
+        (windows[2], 1, 1),
+    ]
+    assert main([*arguments[:6], *arguments[12:]]) == 0
+
+
+def test_a_minute_without_its_own_source_and_result_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    minutes = ["--minute", str(WINDOW), "--minute", str(WINDOW.next)]
+    with pytest.raises(SystemExit) as ended:
+        main([*minutes, "--source", "s3a://x", "--result", "s3a://y", "--result", "s3a://z"])
+    assert ended.value.code == 2
+    assert "every --minute takes one --source and one --result" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("minute", ["2026-11-21T10:31:30Z", "soon"])
 def test_what_is_not_a_minute_is_a_usage_error(minute: str) -> None:
     with pytest.raises(SystemExit) as ended:

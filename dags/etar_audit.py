@@ -1,0 +1,50 @@
+"""
+### Every record of `user_interactions` is in one place
+
+Trusts no sink. Each minute it compares the offsets that Kafka gave out, up to those that the sink has committed, with
+the table and the dead letters. A record that is in neither is read from Kafka and put where it belongs; a dead letter
+whose record is a good one after all becomes a row; a record in both places stays in the right one. What is exact is
+closed with its counts in `audited_offsets`, by partition and minute of arrival. What was repaired is in
+`audit_repairs`.
+
+A run fails when records are lost for good. Trigger it with `accept_lost` when you have seen that: the loss stays
+written down, and the next runs are green again.
+
+This file is wiring only: what the task does is in `etar.audit`.
+"""
+
+from datetime import timedelta
+
+from airflow.sdk import CronTriggerTimetable, ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
+
+from etar.pipeline import audit_steps
+from etar.settings import PipelineSettings, get_settings
+
+HOPELESS = RetryRule("etar.pipeline.errors.PermanentError", RetryAction.FAIL)
+
+
+@dag(  # type: ignore[untyped-decorator]
+    # At second 20: the minute before is over, and the sink's last batch of it committed.
+    schedule=CronTriggerTimetable("* * * * * 20", timezone="UTC"),
+    start_date=get_settings(PipelineSettings).start_date,
+    catchup=False,  # a run takes whatever is open, not a minute of its own
+    max_active_runs=1,
+    params={
+        "accept_lost": Param(
+            False, type="boolean", description="Records that are lost for good have been seen by a person."
+        )
+    },
+    default_args={
+        "retries": 2,
+        "retry_delay": timedelta(seconds=5),
+        "retry_policy": ExceptionRetryPolicy([HOPELESS]),
+        "execution_timeout": timedelta(minutes=15),
+    },
+    doc_md=__doc__,
+    tags=["etar"],
+)
+def etar_audit() -> None:
+    task(multiple_outputs=False)(audit_steps.audit)()
+
+
+etar_audit()

@@ -1,0 +1,74 @@
+"""
+### Minutes whose report is missing or out of date, reported again
+
+Every minute. **find** compares ledger, reports and table: a minute that no run has taken, that failed, whose run died,
+whose rows have become more since (late events), or where the three disagree. It takes a bounded batch, oldest first,
+with some room kept for the newest; its log says each minute's cause, and without any the rest is skipped.
+**extract**, **analyse** and **report** do what they do in `etar_pipeline`, with one Spark for the whole batch. The same
+rows make the same report; other rows make the minute's next revision.
+
+To have minutes reported again by hand, name them: `{"minutes": ["2026-11-21T10:31Z"]}`.
+
+This file is wiring only: what the tasks do is in `etar.pipeline` and `spark_apps`.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk import (
+    CronTriggerTimetable,
+    ExceptionRetryPolicy,
+    Param,
+    RetryAction,
+    RetryRule,
+    TriggerRule,
+    dag,
+    task,
+)
+
+from etar.pipeline import reconcile_steps
+from etar.settings import PipelineSettings, get_settings
+
+REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "interaction_report.py"
+HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.pipeline.errors.PermanentError"], RetryAction.FAIL)
+NAMED = "Minutes to report again, like 2026-11-21T10:31Z; none: those found to need it"
+
+
+@dag(  # type: ignore[untyped-decorator]
+    # Half a minute after the minute's own run has begun: the two share the machine's cores.
+    schedule=CronTriggerTimetable("* * * * * 35", timezone="UTC"),
+    start_date=get_settings(PipelineSettings).start_date,
+    catchup=False,  # each run looks at every minute there is
+    max_active_runs=1,
+    params={"minutes": Param([], type="array", items={"type": "string"}, description=NAMED)},
+    default_args={
+        # Few: what fails here is found again a minute later, and a run that hangs would keep all others waiting.
+        "retries": 2,
+        "retry_delay": timedelta(seconds=5),
+        "execution_timeout": timedelta(minutes=10),
+        "retry_policy": ExceptionRetryPolicy([HOPELESS]),
+    },
+    doc_md=__doc__,
+    tags=["etar"],
+)
+def etar_reconcile() -> None:
+    found = task.short_circuit(multiple_outputs=False)(reconcile_steps.find)()
+    extracted = task(multiple_outputs=True)(reconcile_steps.extract)(found)
+    analysed = SparkSubmitOperator(
+        task_id="analyse",
+        doc_md="Count the events of the batch's extracts with one Spark, each minute by itself.",
+        conn_id="etar_spark",
+        properties_file="{{ conn.etar_spark.extra_dejson.get('properties-file', '') }}",
+        application=str(REPORT_APP),
+        name="etar {{ ti.xcom_pull('find') | length }} minutes again",
+        application_args=extracted["arguments"],
+        pre_execute=reconcile_steps.before_analysis,
+    )
+    # Also after a failed analysis: the minutes that it did analyse are reported.
+    reported = task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)(reconcile_steps.report)(extracted)
+
+    found >> extracted >> analysed >> reported
+
+
+etar_reconcile()

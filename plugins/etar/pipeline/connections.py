@@ -1,0 +1,53 @@
+"""Airflow's connections as the clients that the plain functions take.
+
+``etar_warehouse`` (clickhouse), ``etar_s3`` (aws), ``etar_api`` (http; its password is the write token) and
+``etar_ledger`` (postgres).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+@contextmanager
+def warehouse() -> Iterator[Any]:
+    """A clickhouse-connect client."""
+    from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
+
+    with closing(ClickHouseHook(clickhouse_conn_id="etar_warehouse").get_client()) as client:
+        yield client
+
+
+def object_store() -> Any:
+    """A boto3 S3 client."""
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+
+    return S3Hook("etar_s3").get_conn()
+
+
+def report_api() -> Any:
+    """An HttpHook that posts as the API's writer."""
+    from airflow.providers.http.hooks.http import HttpHook
+
+    from etar.pipeline.publish import BearerToken
+
+    api = HttpHook("POST", http_conn_id="etar_api")
+    # Airflow masks a connection's password in logs; the hook itself would send it as basic auth, with a login only.
+    token = BearerToken(api.get_connection(api.http_conn_id).password)
+    api.auth_type = lambda *_: token
+    return api
+
+
+@contextmanager
+def ledger_connection() -> Iterator[psycopg.Connection[Any]]:
+    """A psycopg connection to the database of reports and ledger. Take one for each use: PostgreSQL may be started
+    anew while a step waits or works."""
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+    with closing(PostgresHook("etar_ledger").get_conn()) as connection:
+        yield connection

@@ -1,0 +1,260 @@
+"""The tasks of ``etar_reconcile``: the steps of ``etar_pipeline`` for a batch of minutes, one after the other.
+
+A minute that fails is written down and does not stop the others; the run fails at its end, and the next one finds the
+minute again. The functions' docstrings are what the Airflow UI shows, as Markdown, of the tasks: one paragraph each.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from etar.ledger import Ledger, Stage, SupersededError
+from etar.minute import MinuteWindow
+from etar.pipeline import connections
+from etar.pipeline.errors import PermanentError, TransientError
+from etar.pipeline.extract import Extract, extract_minute
+from etar.pipeline.reconcile import Affected, affected, batch, named, span
+from etar.pipeline.reconcile_facts import read_facts
+from etar.report import PublishedReport, Report
+from etar.settings import KafkaSettings, ObjectStoreSettings, PipelineSettings, ReconcileSettings, get_settings
+from etar.streams import USER_INTERACTIONS
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from etar.pipeline.settle import Offsets
+    from etar.pipeline.steps import DagRun
+
+_LOG = logging.getLogger(__name__)
+_STREAM = USER_INTERACTIONS
+
+
+class BatchFailedError(PermanentError):
+    """Minutes of the batch could not be reported. The next run finds them again; repeating this one would not help."""
+
+
+class BatchUnfinishedError(TransientError):
+    """Minutes of the batch could not be reported this time."""
+
+
+@dataclass
+class Failures:
+    """The minutes of a batch that failed, and why."""
+
+    of_minutes: dict[str, str] = field(default_factory=dict)
+    transient: bool = False
+
+    def add(self, window: MinuteWindow, stage: Stage, error: Exception) -> str:
+        """Write the error to the log, and return it as one line."""
+        reason = f"{type(error).__name__}: {error}"
+        _LOG.warning("%s: failed in %s: %s", window, stage, reason)
+        self.of_minutes[str(window)] = f"{stage}: {reason}"
+        self.transient |= not isinstance(error, PermanentError)
+        return reason
+
+    def __str__(self) -> str:
+        return "; ".join(f"{minute}: {reason}" for minute, reason in self.of_minutes.items())
+
+
+def find(params: Mapping[str, Any] | None = None) -> list[dict[str, str]]:
+    """Compare ledger, reports and table, and choose the minutes to report again: those that a person named in the
+    parameter `minutes`, otherwise a bounded batch of those whose report is missing, failed, stale, or not what the
+    table holds. Returns each with its cause; without any, the rest of the run is skipped."""
+    now, pipeline = _now(), get_settings(PipelineSettings)
+    if asked_for := (params or {}).get("minutes"):
+        chosen = named(asked_for, now=now, pipeline=pipeline)
+    else:
+        first, end = span(now, pipeline)
+        policy = get_settings(ReconcileSettings)
+        with connections.ledger_connection() as connection, connections.warehouse() as warehouse:
+            facts = read_facts(first, end, stream=_STREAM, connection=connection, warehouse=warehouse)
+        found = affected(facts, now=now, policy=policy)
+        chosen = batch(found, policy.batch_minutes)
+        _LOG.info(
+            "%d of the %d minutes from %s are affected; %d in this batch", len(found), len(facts), first, len(chosen)
+        )
+    for each in chosen:
+        _LOG.info("%s: %s, %s", each.window, each.cause, each.detail)
+    return [each.as_xcom() for each in chosen]
+
+
+def extract(found: Sequence[Mapping[str, str]], dag_run: DagRun) -> dict[str, Any]:
+    """Copy the rows of each minute that is settled from the warehouse into its Parquet object. Returns the extracts,
+    the minutes that failed, and the arguments of the analysis."""
+    from etar.kafka_offsets import TopicOffsets
+
+    pipeline = get_settings(PipelineSettings)
+    bucket = get_settings(ObjectStoreSettings).bucket
+    store = connections.object_store()
+    with (
+        TopicOffsets.connect(_STREAM.topic, settings=get_settings(KafkaSettings)) as offsets,
+        connections.ledger_connection() as connection,
+        connections.warehouse() as warehouse,
+    ):
+
+        def extract_one(window: MinuteWindow) -> Extract:
+            return extract_minute(
+                window,
+                stream=_STREAM,
+                warehouse=warehouse,
+                store=store,
+                bucket=bucket,
+                grace=pipeline.grace,
+                retention=pipeline.retention,
+                now=_now,
+            )
+
+        extracts, failures = extract_batch(
+            [Affected.from_xcom(each) for each in found],
+            offsets=offsets,
+            group=_STREAM.sink_group,
+            grace=pipeline.grace,
+            ledger=_ledger(connection, dag_run),
+            extract=extract_one,
+        )
+    if failures.of_minutes and not extracts:
+        raise BatchUnfinishedError(f"no minute of the batch could be extracted: {failures}")
+    return {
+        "extracts": [each.as_xcom() for each in extracts],
+        "failures": failures.of_minutes,
+        "arguments": analysis_arguments(extracts),
+    }
+
+
+def before_analysis(context: Any) -> None:
+    """Write down that the analysis begins; skip it if no minute of the batch has rows."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    extracts = _filled(context["ti"].xcom_pull(task_ids="extract")["extracts"])
+    if not extracts:
+        raise AirflowSkipException("no minute of the batch has rows: nothing to analyse")
+    with connections.ledger_connection() as connection:
+        ledger = _ledger(connection, context["dag_run"])
+        for each in extracts:
+            ledger.began(MinuteWindow.parse(each.minute), Stage.ANALYSE)
+
+
+def report(extracted: Mapping[str, Any] | None, dag_run: DagRun) -> list[dict[str, Any]]:
+    """Post the analysis of each minute, or the zeros of an empty one, to the report API, and fail if any minute of the
+    batch has failed on the way. Returns the minutes and their revisions."""
+    from etar.pipeline.publish import publish, report_of
+
+    if extracted is None:
+        raise BatchFailedError("nothing was extracted; the log of the task `extract` says why")
+    bucket = get_settings(ObjectStoreSettings).bucket
+    store, api = connections.object_store(), connections.report_api()
+    with connections.ledger_connection() as connection:
+        published, failures = report_batch(
+            [Extract.model_validate(each) for each in extracted["extracts"]],
+            ledger=_ledger(connection, dag_run),
+            report_of=lambda window, rows: report_of(window, rows=rows, stream=_STREAM, store=store, bucket=bucket),
+            publish=lambda made: publish(made, http=api),
+        )
+    if failures.transient:
+        raise BatchUnfinishedError(str(failures))
+    failures.of_minutes |= extracted["failures"]
+    if failures.of_minutes:
+        raise BatchFailedError(f"{failures}. The next run finds these minutes again")
+    return [{"minute": str(each.window), "revision": each.revision} for each in published]
+
+
+def extract_batch(
+    found: Iterable[Affected],
+    *,
+    offsets: Offsets,
+    group: str,
+    grace: timedelta,
+    ledger: Ledger,
+    extract: Callable[[MinuteWindow], Extract],
+) -> tuple[list[Extract], Failures]:
+    """Extract the minutes that the sink's ``group`` has committed past; the others are left for a later run.
+
+    Raises:
+        psycopg.Error: the ledger cannot be written. What was extracted stays, and may be extracted again.
+    """
+    from etar.kafka_offsets import behind
+
+    extracts: list[Extract] = []
+    failures = Failures()
+    committed = offsets.committed(group)
+    for each in found:
+        window = each.window
+        held = offsets.held_at(window.end + grace)
+        if missing := behind(held, committed):
+            _LOG.info("%s: left for a later run: the sink is %d records behind it", window, sum(missing.values()))
+            continue
+        ledger.began(window, Stage.SETTLE)
+        ledger.settled(window, held)
+        ledger.began(window, Stage.EXTRACT)
+        try:
+            extracted = extract(window)
+        except Exception as error:
+            ledger.failed(window, Stage.EXTRACT, failures.add(window, Stage.EXTRACT, error))
+        else:
+            ledger.extracted(window, extracted)
+            extracts.append(extracted)
+            _LOG.info("%s: %s, %d rows in %s", window, each.cause, extracted.rows, extracted.source or "no object")
+    return extracts, failures
+
+
+def report_batch(
+    extracts: Iterable[Extract],
+    *,
+    ledger: Ledger,
+    report_of: Callable[[MinuteWindow, int], Report],
+    publish: Callable[[Report], PublishedReport],
+) -> tuple[list[PublishedReport], Failures]:
+    """Publish each minute whose analysis is one of its extract.
+
+    Raises:
+        psycopg.Error: the ledger cannot be written. What was published stays, and may be published again.
+    """
+    from etar.pipeline.publish import summary
+
+    reported: list[PublishedReport] = []
+    failures = Failures()
+    for each in extracts:
+        window, stage = MinuteWindow.parse(each.minute), Stage.ANALYSE
+        try:
+            made = report_of(window, each.rows)
+            if each.rows:
+                # Only now is it known which of the batch's analyses succeeded.
+                ledger.analysed(window)
+            stage = Stage.REPORT
+            ledger.began(window, stage)
+            published = publish(made)
+            ledger.reported(window, published)
+        except SupersededError as error:
+            _LOG.info("%s: left to the run that has taken it over: %s", window, error)
+        except Exception as error:
+            ledger.failed(window, stage, failures.add(window, stage, error))
+        else:
+            reported.append(published)
+            _LOG.info(summary(published))
+    return reported, failures
+
+
+def analysis_arguments(extracts: Iterable[Extract]) -> list[str]:
+    """Arguments of ``spark_apps/interaction_report.py`` for the extracts that hold rows."""
+    return [
+        argument
+        for each in extracts
+        if each.source
+        for argument in ("--minute", each.minute, "--source", each.source, "--result", each.result)
+    ]
+
+
+def _filled(extracts: Iterable[Mapping[str, Any]]) -> list[Extract]:
+    return [extract for extract in map(Extract.model_validate, extracts) if extract.rows]
+
+
+def _ledger(connection: psycopg.Connection[Any], dag_run: DagRun) -> Ledger:
+    return Ledger(connection, stream=_STREAM, run_id=f"{dag_run.dag_id}/{dag_run.run_id}")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

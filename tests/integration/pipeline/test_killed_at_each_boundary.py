@@ -1,0 +1,439 @@
+"""kill -9 before, in and after every outside write of every step, on the real parts: what a reader sees then, and what
+is there once the minute has been run to its end.
+
+The step runs in a forked process that sends itself SIGKILL at the boundary.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from typing import IO, Any
+from uuid import UUID, uuid5
+
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+import requests
+from airflow.providers.http.hooks.http import HttpHook
+from clickhouse_connect.driver.client import Client
+
+from etar.clients import object_store_client
+from etar.ledger import Ledger, LedgerEntry, State
+from etar.minute import MinuteWindow
+from etar.pipeline import connections, steps
+from etar.report import Outcomes, Report
+from etar.settings import ObjectStoreSettings
+from etar.streams import USER_INTERACTIONS
+from stack.parts import Stack
+from tests.integration.pipeline.conftest import LedgerReader, Run
+
+NAMESPACE = UUID("00000000-0000-4000-8000-000000000002")
+TICK = timedelta(milliseconds=1)
+ROWS = 2_000  # more than one block of an upload, so that it can be killed half-way
+COLUMNS = (
+    "event_id", "user_id", "session_id", "event_type", "status", "event_time", "device", "country",
+    "_topic", "_partition", "_offset", "_timestamp",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of the minute: the event at an offset of partition 0 or 1, and when the broker took it."""
+
+    offset: int
+    event: int
+    arrived: datetime
+
+    @property
+    def partition(self) -> int:
+        return self.offset % 2
+
+
+def oracle(records: tuple[Record, ...], deadline: datetime) -> dict[str, Any]:
+    """What the ledger must say of a minute, from its records alone."""
+    places = {p: [record.offset for record in records if record.partition == p] for p in (0, 1)}
+    events = {record.event for record in records}
+    return {
+        "received": len(records),
+        "unique_events": len(events),
+        "duplicates": len(records) - len(events),
+        "late_events": sum(record.arrived >= deadline for record in records),
+        "dead_letters": 3,
+        "offsets": {p: {"first": min(o), "last": max(o), "rows": len(o)} for p, o in places.items()},
+    }
+
+
+@cache
+def store_client(settings: ObjectStoreSettings, _process: int) -> Any:
+    """One client a process: Airflow's hook takes a second to make one, and a forked process may not share sockets."""
+    return object_store_client(settings)
+
+
+@dataclass
+class Minute:
+    """A minute on the real parts, its steps, and what readers see of it."""
+
+    window: MinuteWindow
+    client: Client
+    objects: ObjectStoreSettings
+    ledger: LedgerReader
+    api: Stack
+    records: tuple[Record, ...] = ()
+    xcom: dict[str, Any] = field(default_factory=dict)
+    run: Run = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.run = Run(self.window)
+
+    @property
+    def s3(self) -> Any:
+        return store_client(self.objects, os.getpid())
+
+    @property
+    def bucket(self) -> str:
+        return self.objects.bucket
+
+    # -- what happens to it
+
+    def arrive(self, records: Iterable[Record]) -> None:
+        def row(record: Record) -> list[Any]:
+            event, user = (uuid5(NAMESPACE, f"{kind} {record.event}") for kind in ("event", "user"))
+            return [
+                event, user, user, "view", "success", self.window.start + TICK, "mobile", "DE",
+                USER_INTERACTIONS.topic, record.partition, record.offset, record.arrived,
+            ]  # fmt: skip
+
+        new = tuple(records)
+        self.client.insert(USER_INTERACTIONS.table, [row(record) for record in new], column_names=COLUMNS)
+        self.records += new
+
+    def settle(self) -> None:
+        steps.settle(self.run)
+
+    def extract(self) -> dict[str, Any]:
+        return steps.extract(self.run)
+
+    def analyse(self) -> None:
+        """As the task does, but for Spark: the result is written in one PUT, as the real program's is."""
+        context = {"ti": self, "dag_run": self.run}
+        steps.before_analysis(context)
+        store = connections.object_store()
+        body = store.get_object(Bucket=self.bucket, Key=USER_INTERACTIONS.extract_key(self.window))["Body"]
+        rows = pq.read_table(io.BytesIO(body.read()), columns=["event_id", "user_id"])
+        events = len(rows["event_id"].unique())
+        report = Report(
+            minute=self.window.start,
+            total_events=events,
+            total_errors=0,
+            event_types={"view": Outcomes(success=events)},
+            unique_users=len(rows["user_id"].unique()),
+            rows_read=rows.num_rows,
+            source_object=self.xcom["source"],
+        )
+        content = io.BytesIO(report.model_dump_json().encode())
+        store.put_object(Bucket=self.bucket, Key=USER_INTERACTIONS.result_key(self.window), Body=content)
+        steps.after_analysis(context)
+
+    def xcom_pull(self, *, task_ids: str) -> dict[str, Any]:
+        assert task_ids == "extract"
+        return self.xcom
+
+    def report(self) -> None:
+        steps.report(self.xcom, self.run)
+
+    def run_from(self, first: str) -> None:
+        """The steps from ``first`` on, each as often as Airflow may run it."""
+        names = ["settle", "extract", "analyse", "report"]
+        for name in names[names.index(first) :]:
+            if name == "extract":
+                self.xcom = self.extract()
+            elif name != "analyse" or self.xcom["rows"]:
+                getattr(self, name)()
+
+    # -- what readers see
+
+    def stored(self) -> bytes | None:
+        try:
+            answer = self.s3.get_object(Bucket=self.bucket, Key=USER_INTERACTIONS.extract_key(self.window))
+        except self.s3.exceptions.NoSuchKey:
+            return None
+        return bytes(answer["Body"].read())
+
+    def published(self) -> dict[str, Any] | None:
+        answer = requests.get(
+            f"{self.api.settings['ETAR_API_URL']}/report",
+            params={"minute": str(self.window)},
+            headers={"Authorization": f"Bearer {self.api.settings['ETAR_API_READ_TOKEN']}"},
+            timeout=10,
+        )
+        if answer.status_code == 404:
+            return None
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def entry(self) -> LedgerEntry | None:
+        return self.ledger.entry(self.window)
+
+
+@pytest.fixture
+def minute(
+    empty_minute: MinuteWindow,
+    client: Client,
+    object_store: ObjectStoreSettings,
+    ledger: LedgerReader,
+    api: Stack,
+) -> Minute:
+    """A minute with duplicates, a late event and three bad records; beside them are others that are not its own."""
+    made = Minute(empty_minute, client, object_store, ledger, api)
+    window = made.window
+    on_time = [Record(n, event=min(n, ROWS - 10), arrived=window.start + n * TICK) for n in range(ROWS - 1)]
+    made.arrive([*on_time, Record(ROWS - 1, event=ROWS, arrived=window.end + timedelta(seconds=2))])
+    arrivals = [window.start - TICK, window.start, window.start + TICK, window.end - TICK, window.end]
+    letters = [[USER_INTERACTIONS.topic, 0, 5000 + n, at, "not_avro", ""] for n, at in enumerate(arrivals)]
+    columns = ["_topic", "_partition", "_offset", "_timestamp", "reason", "detail"]
+    client.insert("dead_letters", letters, column_names=columns)
+    return made
+
+
+pytestmark = pytest.mark.usefixtures("kafka", "warehouse_connection", "ledger_connection", "policy")
+
+
+@pytest.fixture(autouse=True)
+def connected(connect: Callable[..., None], object_store: ObjectStoreSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect()
+    monkeypatch.setattr(connections, "object_store", lambda: store_client(object_store, os.getpid()))
+
+
+# -- boundaries
+
+
+def die(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before(owner: Any, name: str) -> Callable[[], None]:
+    return lambda: setattr(owner, name, die)
+
+
+def after(owner: Any, name: str) -> Callable[[], None]:
+    whole = getattr(owner, name)
+
+    def done_then_die(*args: Any, **kwargs: Any) -> None:
+        whole(*args, **kwargs)
+        die()
+
+    return lambda: setattr(owner, name, done_then_die)
+
+
+class Store:
+    """The real S3 client, whose ``name`` is killed before, in the middle of, or after its work."""
+
+    def __init__(self, client: Any, name: str, when: str) -> None:
+        self._client, self._name, self._when = client, name, when
+
+    def __getattr__(self, name: str) -> Any:
+        whole = getattr(self._client, name)
+        if name != self._name:
+            return whole
+
+        def killed(**kwargs: Any) -> None:
+            if self._when == "before":
+                die()
+            if self._when == "in":
+                kwargs["Body"] = HalfABody(kwargs["Body"])
+            whole(**kwargs)
+            die()
+
+        return killed
+
+
+class HalfABody:
+    """A body whose reader is killed half-way through the last of its readings (the first makes the checksum)."""
+
+    def __init__(self, body: IO[bytes]) -> None:
+        self._body = body
+        size = body.seek(0, io.SEEK_END)
+        body.seek(0)
+        self._left = size + size // 2
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._body.read(size)
+        self._left -= len(chunk)
+        if self._left < 0:
+            die()
+        return chunk
+
+    def seek(self, *where: int) -> int:
+        return self._body.seek(*where)
+
+    def tell(self) -> int:
+        return self._body.tell()
+
+
+def store(name: str, when: str) -> Callable[[], None]:
+    def sabotage() -> None:
+        made = connections.object_store
+        connections.object_store = lambda: Store(made(), name, when)
+
+    return sabotage
+
+
+def statement(fragment: str, when: str) -> Callable[[], None]:
+    """Before or after the ledger's statement that has ``fragment``, and so inside its transaction."""
+    whole = psycopg.Connection.execute
+
+    def execute(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(query, bytes) or fragment.encode() not in query:
+            return whole(self, query, *args, **kwargs)
+        if when == "before":
+            die()
+        whole(self, query, *args, **kwargs)
+        return die()
+
+    return lambda: setattr(psycopg.Connection, "execute", execute)
+
+
+BOUNDARIES: dict[str, tuple[str, Callable[[], None]]] = {
+    "before the minute is opened": ("settle", before(Ledger, "began")),
+    "after the minute is opened": ("settle", after(Ledger, "began")),
+    "before settled": ("settle", before(Ledger, "settled")),
+    "after settled": ("settle", after(Ledger, "settled")),
+    "before the extract begins": ("extract", before(Ledger, "began")),
+    "after the extract begins": ("extract", after(Ledger, "began")),
+    "before the object": ("extract", store("put_object", "before")),
+    "in the object": ("extract", store("put_object", "in")),
+    "after the object": ("extract", store("put_object", "after")),
+    "before extracted": ("extract", before(Ledger, "extracted")),
+    "after extracted": ("extract", after(Ledger, "extracted")),
+    "before the analysis begins": ("analyse", before(Ledger, "began")),
+    "after the analysis begins": ("analyse", after(Ledger, "began")),
+    "before the result": ("analyse", store("put_object", "before")),
+    "after the result": ("analyse", store("put_object", "after")),
+    "before analysed": ("analyse", before(Ledger, "analysed")),
+    "after analysed": ("analyse", after(Ledger, "analysed")),
+    "before the report begins": ("report", before(Ledger, "began")),
+    "after the report begins": ("report", after(Ledger, "began")),
+    "before the post": ("report", before(HttpHook, "run")),
+    "in the post, whose answer nobody waits for": ("report", after(requests.adapters.HTTPAdapter, "send")),
+    "after the post": ("report", after(HttpHook, "run")),
+    "before reported": ("report", before(Ledger, "reported")),
+    "in reported, before the row": ("report", statement("SET\n        state = 'reported'", "before")),
+    "in reported, after the row": ("report", statement("SET\n        state = 'reported'", "after")),
+    "in reported, after the revision": ("report", statement("INSERT INTO minute_revisions (stream,", "after")),
+    "in reported, before the commit": ("report", statement("FROM reports", "after")),
+    "after reported": ("report", after(Ledger, "reported")),
+}
+
+
+def killed(minute: Minute, step: str, sabotage: Callable[[], None]) -> None:
+    """Run the step in a process of its own until the boundary kills it."""
+
+    def run() -> None:
+        sabotage()
+        getattr(minute, step)()
+
+    process = multiprocessing.get_context("fork").Process(target=run)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL, f"{step} did not come to its boundary: it ended with {process.exitcode}"
+
+
+def run_until(minute: Minute, step: str) -> None:
+    """The steps before ``step``."""
+    for name in ("settle", "extract", "analyse", "report"):
+        if name == step:
+            return
+        if name == "extract":
+            minute.xcom = minute.extract()
+        else:
+            getattr(minute, name)()
+
+
+def assert_a_report_is_behind_the_ledger(minute: Minute) -> None:
+    """The ledger never calls a minute reported that readers find no such report of."""
+    entry, published = minute.entry(), minute.published()
+    if entry is not None and entry.state is State.REPORTED:
+        assert published is not None
+        assert (entry.revision, entry.received, entry.unique_events) == (
+            published["revision"],
+            published["rows_read"],
+            published["total_events"],
+        )
+
+
+def assert_exact(minute: Minute, *versions: tuple[Record, ...]) -> None:
+    """The account is the oracle's, with one revision for each of ``versions`` of the minute's records."""
+    entry, history, published = minute.entry(), minute.ledger.history(minute.window), minute.published()
+    assert entry is not None
+    assert published is not None
+    assert entry.state is State.REPORTED
+    assert entry.revision == published["revision"] == len(versions)
+    assert history[-1] == entry
+    for found, records in zip(history, versions, strict=True):
+        expected = oracle(records, minute.window.end + timedelta(seconds=2))
+        assert found.model_dump(include=set(expected)) == expected
+    assert (published["rows_read"], published["total_events"]) == (entry.received, entry.unique_events)
+    assert pq.read_metadata(io.BytesIO(minute.stored() or b"")).num_rows == entry.received
+    head = minute.s3.head_object(Bucket=minute.bucket, Key=entry.object_key)
+    assert (head["ContentLength"], head["ETag"]) == (entry.object_size, f'"{entry.object_etag}"')
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_a_first_report_killed_and_tried_again(minute: Minute, boundary: str) -> None:
+    step, sabotage = BOUNDARIES[boundary]
+    run_until(minute, step)
+    killed(minute, step, sabotage)
+    seen = minute.stored(), minute.published()
+    assert_a_report_is_behind_the_ledger(minute)
+    minute.run_from(step)
+    assert seen[0] in (None, minute.stored())
+    assert seen[1] in (None, minute.published())
+    assert_exact(minute, minute.records)
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_a_second_revision_killed_and_run_by_another_run(minute: Minute, boundary: str) -> None:
+    """Late events have come; the run that takes them dies for good, and etar_reconcile takes the minute instead."""
+    minute.run_from("settle")
+    old = minute.stored(), minute.published()
+    first = minute.records
+    minute.arrive(Record(ROWS + n, event=n % 4 + ROWS, arrived=minute.window.end + timedelta(hours=n)) for n in (1, 2))
+
+    step, sabotage = BOUNDARIES[boundary]
+    run_until(minute, step)
+    killed(minute, step, sabotage)
+    seen = minute.stored(), minute.published()
+    assert_a_report_is_behind_the_ledger(minute)
+    minute.run = Run(minute.window, run_id="of-another", dag_id="etar_reconcile")
+    minute.run_from("settle")
+    assert seen[0] in (old[0], minute.stored())
+    assert seen[1] in (old[1], minute.published())
+    assert_exact(minute, first, minute.records)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_minute_that_has_lost_its_rows_killed_around_the_removal_of_its_object(minute: Minute, when: str) -> None:
+    minute.run_from("settle")
+    old = minute.stored(), minute.published()
+    partition = f"{minute.window.start:%Y-%m-%d %H:%M:%S}"
+    minute.client.command(f"ALTER TABLE {USER_INTERACTIONS.table} DROP PARTITION '{partition}'")
+
+    run_until(minute, "extract")
+    killed(minute, "extract", store("delete_object", when))
+    assert minute.stored() == (old[0] if when == "before" else None)
+    assert minute.published() == old[1]
+    assert_a_report_is_behind_the_ledger(minute)
+    minute.run_from("extract")
+    entry, published = minute.entry(), minute.published()
+    assert entry is not None
+    assert published is not None
+    assert minute.stored() is None
+    assert (entry.state, entry.received, entry.object_key, entry.offsets) == (State.REPORTED, 0, None, {})
+    assert (published["total_events"], published["revision"], entry.revision) == (0, 2, 2)

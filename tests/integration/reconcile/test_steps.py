@@ -1,0 +1,174 @@
+"""The tasks' own functions, through Airflow's connections, from what a person or nobody asked for to the report."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from etar.ledger import State
+from etar.minute import MINUTE, MinuteWindow
+from etar.pipeline import reconcile_steps as steps
+from etar.pipeline.extract import Extract
+from etar.pipeline.reconcile_steps import BatchFailedError, BatchUnfinishedError
+from etar.settings import ObjectStoreSettings, ReportStoreSettings, WarehouseSettings, get_settings
+from tests.conftest import free_ports
+from tests.integration.dashboard.serving import WRITE_TOKEN
+from tests.integration.reconcile.world import World
+
+
+@dataclass(frozen=True)
+class Run:
+    dag_id: str = "etar_reconcile"
+    run_id: str = "scheduled__2026-11-21"
+    data_interval_start: None = None
+    data_interval_end: None = None
+
+
+RUN = Run()
+
+
+@pytest.fixture
+def first(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MinuteWindow]:
+    """The first minute of a deployment four minutes old; the steps work on the test's stream."""
+    first = MinuteWindow.containing(world.now - 4 * MINUTE)
+    warehouse, store = get_settings(WarehouseSettings), get_settings(ReportStoreSettings)
+    objects = get_settings(ObjectStoreSettings)
+    connections: dict[str, dict[str, object]] = {
+        "etar_warehouse": {
+            "conn_type": "clickhouse",
+            "host": warehouse.host,
+            "port": warehouse.port,
+            "schema": warehouse.database,
+            "login": warehouse.user,
+            "password": warehouse.password.get_secret_value(),
+        },
+        "etar_s3": {
+            "conn_type": "aws",
+            "login": objects.access_key_id,
+            "password": objects.secret_access_key.get_secret_value(),
+            "extra": {"endpoint_url": objects.endpoint_url, "region_name": objects.region},
+        },
+        "etar_ledger": {
+            "conn_type": "postgres",
+            "host": store.host,
+            "port": store.port,
+            "schema": store.database,
+            "login": store.user,
+            "password": store.password.get_secret_value(),
+            "extra": {"options": "-c TimeZone=UTC"},
+        },
+        "etar_api": {
+            "conn_type": "http",
+            "schema": "http",
+            "host": "127.0.0.1",
+            "port": int(world.api.url.rsplit(":", 1)[1]),
+            "password": WRITE_TOKEN,
+        },
+    }
+    for name, fields in connections.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
+    monkeypatch.setenv("AIRFLOW_HOME", os.environ.get("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow"))))
+    monkeypatch.setenv("ETAR_PIPELINE_START_DATE", first.start.isoformat())
+    monkeypatch.setattr(steps, "_STREAM", world.stream)
+    monkeypatch.setattr(steps, "_now", lambda: world.now)
+    get_settings.cache_clear()
+    yield first
+    get_settings.cache_clear()
+
+
+def analyse(world: World, extracted: dict[str, Any]) -> None:
+    world.analyse([Extract.model_validate(each) for each in extracted["extracts"]])
+
+
+def test_from_finding_to_the_report(world: World, first: MinuteWindow) -> None:
+    world.arrive([world.row(first), world.row(first)])
+    found = steps.find({"minutes": []})
+    assert found[0] == {"minute": str(first), "cause": "missing", "detail": "no run has taken it"}
+    extracted = steps.extract(found, RUN)
+    json.dumps(extracted)  # as XCom does
+    key = world.stream.extract_key(first)
+    result = f"s3a://{world.stores.bucket}/{world.stream.result_key(first)}"
+    assert extracted["arguments"] == [
+        *("--minute", str(first), "--source", f"s3a://{world.stores.bucket}/{key}", "--result", result)
+    ], "minutes without rows have nothing to analyse"
+    analyse(world, extracted)
+    reported = steps.report(extracted, RUN)
+    assert reported == [{"minute": each["minute"], "revision": 1} for each in found]
+    entry = world.entries(first)[first]
+    assert (entry.state, entry.run_id) == (State.REPORTED, "etar_reconcile/scheduled__2026-11-21")
+    assert world.served(first)["total_events"] == 2
+    assert steps.find({"minutes": []}) == []
+
+
+def test_named_minutes_are_taken_though_nothing_is_wrong_with_them(world: World, first: MinuteWindow) -> None:
+    for _ in range(3):
+        found = steps.find({"minutes": [str(first.previous)]})
+        assert [each["cause"] for each in found] == ["named"]
+        assert steps.report(steps.extract(found, RUN), RUN) == [{"minute": str(first.previous), "revision": 1}]
+
+
+def test_the_ledger_says_when_the_analysis_began(world: World, first: MinuteWindow) -> None:
+    @dataclass
+    class Task:
+        extracted: dict[str, Any]
+
+        def xcom_pull(self, *, task_ids: str) -> dict[str, Any]:
+            assert task_ids == "extract"
+            return self.extracted
+
+    world.arrive([world.row(first)])
+    extracted = steps.extract(steps.find({"minutes": [str(first), str(first.next)]}), RUN)
+    before = datetime.now(UTC)
+    steps.before_analysis({"ti": Task(extracted), "dag_run": RUN})
+    entries = world.entries(first)
+    assert before <= entries[first].stages["analyse"].started_at <= datetime.now(UTC)  # type: ignore[index]
+    assert "analyse" not in entries[first.next].stages
+
+
+def test_a_batch_with_a_failed_minute_fails_after_the_others_are_reported(world: World, first: MinuteWindow) -> None:
+    world.arrive([world.row(first)])
+    extracted = steps.extract(steps.find({"minutes": [str(first)]}), RUN)
+    analyse(world, extracted)
+    extracted["failures"] = {str(first.next): "extract: RuntimeError: broken"}
+    with pytest.raises(BatchFailedError, match=rf"{first.next}: extract: RuntimeError: broken"):
+        steps.report(extracted, RUN)
+    assert world.served(first)["total_events"] == 1
+
+
+def test_an_api_that_is_away_is_worth_another_try(
+    world: World, first: MinuteWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extracted = steps.extract(steps.find({"minutes": [str(first)]}), RUN)
+    away = {"conn_type": "http", "schema": "http", "host": "127.0.0.1", "port": free_ports(1)[0], "password": "x"}
+    with monkeypatch.context() as gone:
+        gone.setenv("AIRFLOW_CONN_ETAR_API", json.dumps(away))
+        with pytest.raises(BatchUnfinishedError, match=f"{first}: report: ConnectionError"):
+            steps.report(extracted, RUN)
+    assert world.entries(first)[first].state is State.FAILED
+    assert steps.report(extracted, RUN) == [{"minute": str(first), "revision": 1}]
+    assert world.entries(first)[first].state is State.REPORTED
+
+
+def test_a_store_that_is_away_is_worth_another_try(
+    world: World, first: MinuteWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.arrive([world.row(first)])
+    found = steps.find({"minutes": [str(first)]})
+    nowhere = {
+        "endpoint_url": f"http://127.0.0.1:{free_ports(1)[0]}",
+        "config_kwargs": {"retries": {"max_attempts": 0}},
+    }
+    away = {"conn_type": "aws", "login": "x", "password": "x", "extra": nowhere}
+    with monkeypatch.context() as gone:
+        gone.setenv("AIRFLOW_CONN_ETAR_S3", json.dumps(away))
+        with pytest.raises(BatchUnfinishedError, match=f"no minute of the batch could be extracted: {first}"):
+            steps.extract(found, RUN)
+    assert world.entries(first)[first].state is State.FAILED

@@ -1,0 +1,103 @@
+"""Policy: what the auditing DAG promises (one run at a time, each minute, loud about losses, in few lines)."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from etar.audit import AuditBusyError, LostRecordsError, NotRepairedError, RewoundTopicError
+from etar.settings import get_settings
+
+DAG_FILE = Path(__file__).resolve().parents[3] / "dags" / "etar_audit.py"
+
+
+@pytest.fixture(scope="module")
+def dag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """``etar_audit`` with the start date 2026-11-21T10:00Z."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
+        environment.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+        environment.setenv("ETAR_PIPELINE_START_DATE", "2026-11-21T10:00:00Z")
+        get_settings.cache_clear()
+        from airflow.dag_processing.dagbag import DagBag
+
+        bag = DagBag(DAG_FILE, collect_dags=True)
+        assert bag.import_errors == {}
+        yield bag.dags["etar_audit"]
+        get_settings.cache_clear()
+
+
+def test_it_is_wiring_of_less_than_eighty_lines() -> None:
+    assert len(DAG_FILE.read_text().splitlines()) < 80
+
+
+def test_it_imports_airflow_providers_and_names_of_etar_only() -> None:
+    imported = {
+        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.walk(ast.parse(DAG_FILE.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    beyond = {
+        str(name) for name in imported if not str(name).startswith(("airflow.sdk", "airflow.providers.", "etar."))
+    }
+    assert beyond <= set(sys.stdlib_module_names), beyond
+
+
+def test_parsing_loads_nothing_that_only_the_task_needs() -> None:
+    heavy = ("confluent_kafka", "clickhouse_connect", "pyarrow", "psycopg", "fastavro", "chdb")
+    program = f"import sys, etar.pipeline.audit_steps; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_it_runs_at_second_20_of_each_minute_and_never_beside_itself(dag: Any) -> None:
+    from airflow.sdk import timezone
+    from airflow.serialization.encoders import coerce_to_core_timetable
+    from airflow.timetables.base import DataInterval, TimeRestriction
+
+    assert (dag.catchup, dag.max_active_runs) == (False, 1)
+    last = timezone.parse("2026-11-21T10:31:20Z")
+    info = coerce_to_core_timetable(dag.timetable).next_dagrun_info(
+        last_automated_data_interval=DataInterval(last, last), restriction=TimeRestriction(last, None, catchup=True)
+    )
+    assert info.logical_date == datetime(2026, 11, 21, 10, 32, 20, tzinfo=UTC)
+
+
+def test_it_is_one_task_that_ends_soon_whatever_happens(dag: Any) -> None:
+    (task,) = dag.tasks
+    assert task.task_id == "audit"
+    assert task.retries == 2
+    assert task.retry_delay <= timedelta(seconds=10)
+    assert task.execution_timeout == timedelta(minutes=15)
+
+
+def test_a_loss_is_accepted_only_when_a_person_says_so(dag: Any) -> None:
+    assert dag.params["accept_lost"] is False
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (LostRecordsError("gone"), "fail"),
+        (RewoundTopicError("made anew"), "fail"),
+        (NotRepairedError("not yet"), "default"),
+        (AuditBusyError("another"), "default"),
+        (ConnectionError("away"), "default"),
+    ],
+)
+def test_what_cannot_help_is_not_retried(dag: Any, error: Exception, action: str) -> None:
+    (task,) = dag.tasks
+    assert task.retry_policy.evaluate(error, 1, 2).action.value == action
+
+
+def test_it_is_documented_and_not_indented_into_a_code_block(dag: Any) -> None:
+    for text in (dag.doc_md, dag.tasks[0].doc_md):
+        assert text
+        assert "\n\n    " not in text

@@ -1,0 +1,248 @@
+"""Which minutes are reported again, which are left alone, and which of them come first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from etar.ledger import LedgerEntry, State
+from etar.minute import MINUTE, MinuteWindow, NotOneMinuteError
+from etar.pipeline.reconcile import (
+    Affected,
+    Cause,
+    MinuteFacts,
+    ReportCounts,
+    UnreportableMinuteError,
+    affected,
+    batch,
+    named,
+    span,
+)
+from etar.settings import PipelineSettings, ReconcileSettings
+
+NOW = datetime(2026, 11, 21, 10, 35, 35, tzinfo=UTC)
+WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))
+TICK = timedelta(microseconds=1)
+POLICY = ReconcileSettings(batch_minutes=15, allowance_seconds=90, stale_seconds=300)
+
+
+def pipeline(start_date: datetime) -> PipelineSettings:
+    return PipelineSettings(start_date=start_date, retention_hours=26)
+
+
+def entry(state: State = State.REPORTED, **changes: Any) -> LedgerEntry:
+    """The row of a minute of ten records, two of them the same event, at revision 1."""
+    counts = {"received": 10, "unique_events": 9, "duplicates": 1, "late_events": 0, "dead_letters": 3, "revision": 1}
+    row = dict.fromkeys(LedgerEntry.model_fields) | counts
+    row |= {"stream": "user_interactions", "minute": WINDOW.start, "state": state, "stages": {}, "updated_at": NOW}
+    row |= {"run_id": "etar_pipeline/run", "error": "gone" if state is State.FAILED else None}
+    return LedgerEntry.model_validate(row | changes)
+
+
+RIGHT = MinuteFacts(WINDOW, entry(), ReportCounts(revision=1, rows_read=10, total_events=9), rows=10, dead_letters=3)
+
+
+def only(facts: MinuteFacts, *, now: datetime = NOW) -> Affected | None:
+    found = affected([facts], now=now, policy=POLICY)
+    return found[0] if found else None
+
+
+def cause(facts: MinuteFacts, *, now: datetime = NOW) -> Cause | None:
+    found = only(facts, now=now)
+    return found.cause if found else None
+
+
+def test_a_minute_on_which_all_agree_is_left_alone() -> None:
+    assert only(RIGHT) is None
+
+
+def test_an_empty_minute_with_its_zero_report_is_left_alone() -> None:
+    empty = entry(received=0, unique_events=0, duplicates=0, dead_letters=0)
+    assert only(MinuteFacts(WINDOW, empty, ReportCounts(1, 0, 0), rows=0, dead_letters=0)) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected", "says"),
+    [
+        (replace(RIGHT, rows=11), Cause.LATE, "1 rows more than the 10"),
+        (replace(RIGHT, rows=9), Cause.DISAGREES, "the table has 9 rows"),
+        (replace(RIGHT, dead_letters=2), Cause.DISAGREES, "2 dead letters, the ledger says 3"),
+        (replace(RIGHT, report=None), Cause.MISSING, "revision 1, but there is no report"),
+        (replace(RIGHT, report=ReportCounts(2, 10, 9)), Cause.DISAGREES, "revision 2 with 9 events from 10 rows"),
+        (replace(RIGHT, report=ReportCounts(1, 12, 9)), Cause.DISAGREES, "from 12 rows"),
+        (replace(RIGHT, report=ReportCounts(1, 10, 8)), Cause.DISAGREES, "8 events"),
+        (replace(RIGHT, entry=entry(State.FAILED)), Cause.FAILED, "etar_pipeline/run: gone"),
+    ],
+)
+def test_each_cause_is_found_and_said(facts: MinuteFacts, expected: Cause, says: str) -> None:
+    found = only(facts)
+    assert found is not None
+    assert (found.window, found.cause, found.tried) == (WINDOW, expected, NOW)
+    assert says in found.detail
+
+
+@pytest.mark.parametrize(
+    ("after_the_end", "expected"),
+    [
+        (timedelta(0), None),
+        (POLICY.allowance - TICK, None),
+        (POLICY.allowance, Cause.MISSING),
+        (POLICY.allowance + TICK, Cause.MISSING),
+        (timedelta(hours=20), Cause.MISSING),
+    ],
+)
+def test_a_minute_without_a_row_is_missing_once_its_own_run_had_its_time(
+    after_the_end: timedelta, expected: Cause | None
+) -> None:
+    unknown = MinuteFacts(WINDOW, None, None, rows=10, dead_letters=0)
+    assert cause(unknown, now=WINDOW.end + after_the_end) == expected
+
+
+@pytest.mark.parametrize("state", [State.OPEN, State.SETTLED, State.EXTRACTED, State.ANALYSED])
+@pytest.mark.parametrize(
+    ("silent_for", "expected"),
+    [(timedelta(0), None), (POLICY.stale - TICK, None), (POLICY.stale, Cause.STALE), (POLICY.stale * 2, Cause.STALE)],
+)
+def test_a_run_at_work_has_the_minute_until_it_is_silent_for_long(
+    state: State, silent_for: timedelta, expected: Cause | None
+) -> None:
+    at_work = replace(RIGHT, entry=entry(state, updated_at=NOW - silent_for), rows=11, report=None)
+    assert cause(at_work) == expected
+
+
+def test_late_rows_of_a_reported_minute_wait_for_nothing() -> None:
+    assert cause(replace(RIGHT, rows=11), now=WINDOW.end + timedelta(seconds=5)) is Cause.LATE
+
+
+def test_the_oldest_comes_first() -> None:
+    windows = [MinuteWindow(WINDOW.start - number * MINUTE) for number in (0, 3, 1, 2)]
+    found = affected([MinuteFacts(window, None, None, 0, 0) for window in windows], now=NOW, policy=POLICY)
+    assert [each.window for each in found] == sorted(windows)
+
+
+@pytest.mark.parametrize(
+    ("start_date", "first"),
+    [
+        ("10:30:00", "10:30"),
+        ("10:30:00.000001", "10:31"),
+        ("10:29:59.999999", "10:30"),
+        ("10:34:59", "10:35"),
+        ("10:36:00", "10:35"),
+    ],
+)
+def test_the_span_begins_with_the_first_whole_minute_of_the_deployment(start_date: str, first: str) -> None:
+    settings = pipeline(datetime.fromisoformat(f"2026-11-21T{start_date}+00:00"))
+    assert [str(window) for window in span(NOW, settings)] == [f"2026-11-21T{first}Z", "2026-11-21T10:35Z"]
+
+
+@pytest.mark.parametrize(
+    ("now", "first", "end"),
+    [
+        ("2026-11-21T10:35:00", "2026-11-20T08:40Z", "2026-11-21T10:35Z"),
+        ("2026-11-21T10:35:00.000001", "2026-11-20T08:41Z", "2026-11-21T10:35Z"),
+        ("2026-11-21T10:34:59.999999", "2026-11-20T08:40Z", "2026-11-21T10:34Z"),
+    ],
+)
+def test_the_span_ends_with_the_last_minute_that_is_over_and_keeps_clear_of_what_expires(
+    now: str, first: str, end: str
+) -> None:
+    """The retention of 26 h reaches back to 08:35 the day before; five minutes of it are too close to the end."""
+    settings = pipeline(datetime(2026, 1, 1, tzinfo=UTC))
+    assert [str(window) for window in span(datetime.fromisoformat(f"{now}+00:00"), settings)] == [first, end]
+
+
+def minutes(numbers: Iterable[int], *, tried: datetime | None = None) -> list[Affected]:
+    return [Affected(MinuteWindow(WINDOW.start + number * MINUTE), Cause.MISSING, "", tried) for number in numbers]
+
+
+def chosen(found: list[Affected], limit: int) -> list[int]:
+    return [(each.window.start - WINDOW.start) // MINUTE for each in batch(found, limit)]
+
+
+def test_all_are_taken_when_there_is_room() -> None:
+    assert chosen(minutes([2, 0, 1]), limit=3) == [0, 1, 2]
+    assert chosen([], limit=3) == []
+
+
+def test_a_batch_is_bounded_and_takes_the_oldest_and_a_third_of_the_newest() -> None:
+    assert chosen(minutes(range(60)), limit=15) == [*range(10), *range(55, 60)]
+
+
+def test_a_batch_of_one_is_the_oldest() -> None:
+    assert chosen(minutes(range(60)), limit=1) == [0]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 15])
+def test_a_backlog_is_worked_off_in_its_order_however_many_are_new(limit: int) -> None:
+    """Every batch takes the oldest minutes that are left, also when each run finds as many new ones as it can take."""
+    backlog, newest, taken = minutes(range(30)), 1000, []
+    for _ in range(30):
+        arriving = minutes(range(newest, newest + limit), tried=NOW)
+        newest += limit
+        done = batch([*backlog, *arriving], limit)
+        taken += [each for each in done if each in backlog]
+        backlog = [each for each in backlog if each not in done]
+    assert backlog == []
+    assert taken == minutes(range(30))
+
+
+def test_the_newest_minute_is_in_every_batch_of_three_or_more() -> None:
+    assert 999 in chosen([*minutes(range(60)), *minutes([999], tried=NOW)], limit=3)
+
+
+def test_minutes_that_fail_each_time_hold_up_no_other() -> None:
+    """More of them than a batch has room, and older than all others: each still has its turn, and so has the rest."""
+    poison, rest, now = minutes(range(30), tried=NOW), minutes(range(100, 130), tried=NOW + TICK), NOW
+    tries = dict.fromkeys((each.window for each in poison), 0)
+    for _ in range(20):
+        now += MINUTE
+        for each in batch([*poison, *rest], 15):
+            if each in rest:
+                rest.remove(each)
+            else:
+                tries[each.window] += 1
+                poison[poison.index(each)] = replace(each, tried=now)
+    assert rest == []
+    assert min(tries.values()) >= 3
+
+
+def test_named_minutes_are_each_taken_once_and_in_order() -> None:
+    found = named(
+        ["2026-11-21T10:33Z", "2026-11-21T10:31Z", "2026-11-21T11:33:00+01:00"], now=NOW, pipeline=pipeline(NOW)
+    )
+    assert [(str(each.window), each.cause) for each in found] == [
+        ("2026-11-21T10:31Z", Cause.NAMED),
+        ("2026-11-21T10:33Z", Cause.NAMED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("minute", "refused"),
+    [
+        ("2026-11-20T08:40Z", True),
+        ("2026-11-20T08:41Z", False),
+        ("2026-11-21T10:34Z", False),
+        ("2026-11-21T10:35Z", True),
+        ("2026-11-21T10:36Z", True),
+    ],
+)
+def test_a_named_minute_must_be_over_and_kept(minute: str, refused: bool) -> None:
+    if refused:
+        with pytest.raises(UnreportableMinuteError, match=rf"cannot report {minute}.* from 2026-11-20T08:41Z"):
+            named(["2026-11-21T10:31Z", minute], now=NOW, pipeline=pipeline(NOW))
+    else:
+        assert len(named([minute], now=NOW, pipeline=pipeline(NOW))) == 1
+
+
+def test_what_is_not_written_like_a_minute_is_refused() -> None:
+    with pytest.raises(NotOneMinuteError, match="soon"):
+        named(["soon"], now=NOW, pipeline=pipeline(NOW))
+
+
+def test_a_minute_travels_between_tasks_and_back() -> None:
+    there = Affected(WINDOW, Cause.LATE, "2 rows more")
+    assert Affected.from_xcom(there.as_xcom()) == there
