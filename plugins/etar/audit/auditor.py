@@ -1,0 +1,457 @@
+"""One pass of the audit: what arrived is compared with what is held, put right where it is not, and closed."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from etar.audit.holdings import Counts, Holdings, Letter
+from etar.audit.kafka_records import KafkaRecords
+from etar.audit.marks import Closed, Marks
+from etar.audit.pieces import Mark, Piece, Run, cut, together
+from etar.audit.placement import Inventory, Placement, Repair, place
+from etar.dead_letters import Reason
+from etar.dead_letters.journal import Journal
+from etar.dead_letters.letters import LetterId
+from etar.kafka_offsets import TopicOffsets
+from etar.minute import MinuteWindow
+from etar.pipeline.errors import PermanentError, TransientError
+from etar.records.decode import Row
+from etar.records.intake import REFUSED_TOGETHER, TOLD_APART, Decoded, Intake
+from etar.records.registry import Registry
+from etar.records.table import EVENT_TIME
+from etar.settings import PipelineSettings
+from etar.streams import Stream
+
+_log = logging.getLogger(__name__)
+
+_LETTERS_LOOK_BACK = timedelta(hours=24)
+"""How long a letter under an unknown schema is decoded again for: by then its minute has left the table, or nearly."""
+
+_SCHEMA_IDS_PER_PASS = 50
+_LETTERS_PER_PASS = 20_000
+_REMOVAL_SECONDS = 30.0
+"""How long a pass waits for rows to be gone; if that is not enough, the next pass finds the minute still open."""
+
+_RUNS_SHOWN = 20
+
+ACCEPT_LOST = """etar exec airflow dags trigger etar_audit --conf '{"accept_lost": true}'"""
+"""How a person says that a loss was seen."""
+
+
+class LostRecordsError(PermanentError):
+    """Records are in no place, and Kafka does not hold them any more."""
+
+
+class RewoundTopicError(PermanentError):
+    """Kafka's offsets are below what was closed: the topic is not the one that was audited."""
+
+
+class NotRepairedError(TransientError):
+    """Records are still not where they belong; the next pass tries again."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What one pass takes on at most. A pass takes at least one minute of each partition, whatever its size."""
+
+    minutes: int = 60
+    piece_offsets: int = 50_000
+    """Compared, read and repaired at once: some tens of megabytes."""
+
+    offsets_at_once: int = 500_000
+    """Counted by one query."""
+
+    refused_letters: int = 1_000
+    """Dead letters that the table refused and that are tried again; each may cost two inserts."""
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """What one pass found and did. ``repairs``: records by :class:`Repair`; ``open``: partitions with a minute that is
+    over, committed, and not closed yet."""
+
+    minutes: int
+    records: int
+    rows: int
+    dead_letters: int
+    no_record: int
+    repairs: Mapping[Repair, int]
+    open: int
+
+    @property
+    def repaired(self) -> int:
+        return sum(self.repairs.values())
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        done = ", ".join(f"{count} {repair}" for repair, count in sorted(self.repairs.items())) or "nothing to repair"
+        left = f"; {self.open} partitions are not done yet" if self.open else ""
+        return (
+            f"closed {self.minutes} minutes: {self.records} records = {self.rows} rows + {self.dead_letters} dead "
+            f"letters + {self.no_record} without a record; {done}{left}"
+        )
+
+
+@dataclass
+class _Tally:
+    repairs: Counter[Repair] = field(default_factory=Counter)
+    closed: list[Closed] = field(default_factory=list)
+    refused_left: int = 0
+    may_remove_rows: bool = True
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Of a piece's repair: its offsets that are in no place, and why. ``untold``: letters that may still be good rows;
+    ``changed``: what was counted before the repair holds no more."""
+
+    expired: int = 0
+    lost: int = 0
+    no_record: int = 0
+    untold: bool = False
+    changed: bool = False
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What came of reading records again: the offsets at which Kafka had one, how many were rows of minutes that have
+    left the table, and whether letters that may be good rows were put off."""
+
+    offsets: set[int]
+    expired: int
+    untold: bool
+
+
+class Auditor:
+    """Audits one stream. Not thread-safe; two at once are kept apart by the lock of :class:`Marks`."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        offsets: TopicOffsets,
+        records: KafkaRecords,
+        holdings: Holdings,
+        intake: Intake,
+        registry: Registry,
+        marks: Marks,
+        journal: Journal,
+        policy: PipelineSettings,
+        bounds: Bounds,
+    ) -> None:
+        self._stream = stream
+        self._offsets = offsets
+        self._records = records
+        self._holdings = holdings
+        self._intake = intake
+        self._registry = registry
+        self._marks = marks
+        self._journal = journal
+        self._policy = policy
+        self._bounds = bounds
+
+    def run(self, now: datetime, *, wait_seconds: float) -> AuditResult:
+        """One pass over what has arrived, is over at ``now``, and is committed by the sink.
+
+        Safe to be killed anywhere and to be run again: whatever was done is found done.
+
+        Raises:
+            AuditBusyError: another audit took longer than ``wait_seconds``.
+            LostRecordsError, RewoundTopicError, NotRepairedError: after everything else was done.
+            WarehouseUnavailableError, RegistryUnavailableError, KafkaUnavailableError, psycopg.Error: a part is away.
+        """
+        with self._marks.held(wait_seconds):
+            # While an earlier pass's removal is under way, the same rows would be asked to go again and again.
+            tally = _Tally(refused_left=self._bounds.refused_letters, may_remove_rows=self._holdings.removed())
+            left_open = self._close_minutes(now, tally)
+            self._decode_again(now, tally)
+            lost = self._marks.lost()
+        result = AuditResult(
+            minutes=len({each.minute for each in tally.closed}),
+            records=sum(each.end - each.first for each in tally.closed),
+            rows=sum(each.rows for each in tally.closed),
+            dead_letters=sum(each.dead_letters for each in tally.closed),
+            no_record=sum(each.no_record for each in tally.closed),
+            repairs=dict(tally.repairs),
+            open=len(left_open),
+        )
+        _log.info("%s: %s", self._stream.name, result)
+        if lost:
+            raise self._lost_error(lost)
+        if left_open and tally.refused_left:  # else it is the bound on retries that left them open
+            raise NotRepairedError(
+                f"{self._stream.name}: partitions {', '.join(map(str, left_open))} are not where they should be after "
+                "a repair; the next pass tries again"
+            )
+        return result
+
+    def _close_minutes(self, now: datetime, tally: _Tally) -> list[int]:
+        """Close minute by minute, the oldest first; returns partitions that could not be closed although committed."""
+        partitions = self._offsets.partitions()
+        committed = self._offsets.committed(self._stream.sink_group)
+        marks = self._start(partitions)
+        left_open: list[int] = []
+        seen: set[MinuteWindow] = set()
+        while marks:
+            window = min(mark.next for mark in marks.values())
+            if window.end + self._policy.grace > now or len(seen | {window}) > self._bounds.minutes:
+                break
+            seen.add(window)
+            ends = self._offsets.held_at(window.end)
+            due = {partition: mark for partition, mark in marks.items() if mark.next == window}
+            for partition, mark in due.items():
+                end = max(ends[partition], mark.offset)
+                if committed[partition] < end:
+                    del marks[partition]  # the sink has not come this far
+                    continue
+                marks[partition] = Mark(window.next, end)
+            ready = {p: (due[p].offset, marks[p].offset) for p in due if p in marks}
+            closed = self._close(window, ready, now, tally)
+            self._marks.close(closed)
+            tally.closed.extend(closed)
+            for partition in ready.keys() - {each.partition for each in closed}:
+                del marks[partition]
+                left_open.append(partition)
+        return left_open
+
+    def _start(self, partitions: Sequence[int]) -> dict[int, Mark]:
+        """Where each partition goes on; one that was never audited starts with the first minute of any that has a
+        record, from what Kafka held at the pipeline's start date."""
+        marks = self._marks.latest(partitions)
+        ends = self._offsets.end()
+        for partition, mark in marks.items():
+            if ends[partition] < mark.offset:
+                raise RewoundTopicError(
+                    f"partition {partition} of {self._stream.topic!r} was audited up to offset {mark.offset}, and "
+                    f"Kafka's end is {ends[partition]}: the topic was made anew, or Kafka lost what it had taken. If "
+                    "it was made anew, so must the table and the dead letters be, and "
+                    f"DELETE FROM audited_offsets WHERE stream = '{self._stream.name}' lets the audit begin again"
+                )
+        new = [partition for partition in partitions if partition not in marks]
+        if not new:
+            return marks
+        held = self._offsets.held_at(MinuteWindow.containing(self._policy.start_date).start)
+        minutes = [mark.next for mark in marks.values()]
+        for partition in new:
+            if held[partition] < ends[partition] and (record := self._records.first(partition, held[partition])):
+                minutes.append(MinuteWindow.containing(_instant(record.appended_ms)))
+        return marks | {partition: Mark(min(minutes), held[partition]) for partition in new if minutes}
+
+    def _close(
+        self, window: MinuteWindow, ready: Mapping[int, tuple[int, int]], now: datetime, tally: _Tally
+    ) -> list[Closed]:
+        """Compare and repair one arrival minute; those partitions of ``ready`` that are accounted for."""
+        pieces = [
+            piece
+            for partition, (first, end) in ready.items()
+            for piece in cut(partition, window, first, end, size=self._bounds.piece_offsets)
+        ]
+        sums: dict[int, Counter[str]] = {partition: Counter() for partition in ready}
+        for group in together(pieces, most=self._bounds.offsets_at_once):
+            before = self._holdings.counts(group)
+            outcomes = {piece: self._repair(piece, before[piece], now, tally) for piece in group}
+            changed = [piece for piece, outcome in outcomes.items() if outcome.changed]
+            if tally.repairs[Repair.ROW_REMOVED]:
+                self._holdings.removed(_REMOVAL_SECONDS)
+            after = before | (self._holdings.counts(changed) if changed else {})
+            for piece, outcome in outcomes.items():
+                sums[piece.partition].update(_accounted(after[piece], outcome))
+        return [
+            Closed(
+                partition,
+                window,
+                first,
+                end,
+                rows=sums[partition]["rows"],
+                dead_letters=sums[partition]["dead_letters"],
+                no_record=sums[partition]["no_record"],
+                lost=sums[partition]["lost"],
+            )
+            for partition, (first, end) in ready.items()
+            if sums[partition].total() == end - first
+        ]
+
+    def _repair(self, piece: Piece, counts: Counts, now: datetime, tally: _Tally) -> _Outcome:
+        if counts == Counts(rows=piece.size, letters=0, both=0):
+            return _Outcome()
+        letters = {letter.offset: letter for letter in self._holdings.letters(piece)} if counts.letters else {}
+        complete = counts.rows + counts.letters - counts.both == piece.size
+        rows = frozenset[int]() if complete and not counts.both else self._holdings.row_offsets(piece)
+        inventory = Inventory(
+            partition=piece.partition,
+            missing=frozenset() if complete else frozenset(range(piece.first, piece.end)) - rows - letters.keys(),
+            letters={offset: letter.reason for offset, letter in letters.items()},
+            both=rows & letters.keys(),
+        )
+        repairs = tally.repairs.total()
+        reading = self._put_right(inventory, letters, now, tally)
+        unread = inventory.missing - reading.offsets
+        # Asked after the reading: what retention took meanwhile is not an offset without a record.
+        low = self._offsets.low()[piece.partition] if unread else 0
+        lost = {offset for offset in unread if offset < low}
+        self._note(piece.partition, Repair.LOST, dict.fromkeys(lost, ""), tally)
+        return _Outcome(
+            expired=reading.expired,
+            lost=len(lost),
+            no_record=len(unread) - len(lost),
+            untold=reading.untold,
+            changed=tally.repairs.total() > repairs,
+        )
+
+    def _put_right(
+        self,
+        inventory: Inventory,
+        letters: Mapping[int, Letter],
+        now: datetime,
+        tally: _Tally,
+        *,
+        closed_since: datetime | None = None,
+    ) -> _Reading:
+        """Read the records in question and bring each where it belongs.
+
+        Args:
+            letters: those of the inventory.
+            closed_since: for offsets that may be closed already, the first arrival minute whose counts are kept true.
+        """
+        read: set[int] = set()
+        expired = 0
+        untold = False
+        for batch in self._records.read(inventory.partition, inventory.to_read):
+            decoded = self._intake.decode(batch)
+            todo = place(inventory, decoded, expired=self._expired(now))
+            if todo.letters:
+                with self._journal.held(_say_waiting):
+                    # Asked under the lock: from here on no person replays or discards one of them.
+                    decided = self._journal.states([LetterId(inventory.partition, offset) for offset in todo.letters])
+                    known = replace(inventory, decided=frozenset(letter.offset for letter in decided))
+                    todo = place(known, decoded, expired=self._expired(now))
+                    untold |= self._apply(known, todo, letters, tally, closed_since)
+            else:
+                self._apply(inventory, todo, letters, tally, closed_since)
+            read.update(record.offset for record in batch)
+            expired += len(todo.expired)
+        return _Reading(read, expired, untold)
+
+    def _apply(
+        self,
+        inventory: Inventory,
+        todo: Placement,
+        letters: Mapping[int, Letter],
+        tally: _Tally,
+        closed_since: datetime | None,
+    ) -> bool:
+        """Do what is to be done, noted before it can no longer be found; returns whether letters were put off."""
+        partition = inventory.partition
+        refused = [row for row in todo.rescue if letters[row.record.offset].reason == Reason.INSERT_REFUSED.value]
+        refused.sort(key=lambda row: not letters[row.record.offset].untold)
+        retried, put_off = refused[: tally.refused_left], refused[tally.refused_left :]
+        tally.refused_left -= len(retried)
+        told = {id(row) for row in refused}
+        removing = todo.remove_rows if tally.may_remove_rows else []
+
+        self._note(partition, Repair.STORED, {row.record.offset: "" for row in todo.store}, tally)
+        self._note(partition, Repair.FILED, {letter.offset: letter.reason.value for letter in todo.file}, tally)
+        self._note(partition, Repair.EXPIRED, dict.fromkeys(todo.expired, ""), tally)
+        self._note(partition, Repair.REFILED, {o.offset: inventory.letters[o.offset] for o in todo.refile}, tally)
+        self._note(partition, Repair.ROW_REMOVED, {o: inventory.letters[o] for o in removing}, tally)
+
+        rescue = [row for row in todo.rescue if id(row) not in told]
+        stored = self._intake.store(Decoded(todo.store + rescue, todo.file + todo.refile))
+        rows = stored.rows
+        for start in range(0, len(retried), TOLD_APART):
+            rows = rows + self._intake.store(Decoded(retried[start : start + TOLD_APART], [])).rows
+        taken = {row.record.offset for row in rows}
+        rescued = {row.record.offset for row in todo.rescue} & taken
+        refused_now = [row.record.offset for row in todo.store if row.record.offset not in taken]
+        self._note(partition, Repair.FILED, dict.fromkeys(refused_now, Reason.INSERT_REFUSED.value), tally)
+
+        gone = {Repair.RESCUED: rescued, Repair.LETTER_REMOVED: set(todo.remove_letters)}
+        left = self._left_in_closed(partition, set().union(*gone.values()), closed_since) if closed_since else {}
+        for repair, offsets in gone.items():
+            if offsets:
+                reasons = {offset: inventory.letters[offset] for offset in offsets}
+                self._marks.note_gone_letters(partition, repair, reasons, recounted=left)
+                tally.repairs[repair] += len(offsets)
+        self._holdings.remove_letters(partition, set().union(*gone.values()))
+        self._holdings.remove_rows(partition, removing)
+        return any(letters[row.record.offset].untold for row in put_off) or any(
+            letter.detail.startswith(REFUSED_TOGETHER) for letter in stored.letters
+        )
+
+    def _note(self, partition: int, repair: Repair, offsets: Mapping[int, str], tally: _Tally) -> None:
+        if offsets:
+            self._marks.note(partition, repair, offsets)
+            tally.repairs[repair] += len(offsets)
+
+    def _left_in_closed(self, partition: int, gone: set[int], since: datetime) -> dict[MinuteWindow, int]:
+        """Dead letters that closed minutes keep when these are gone."""
+        return {
+            piece.arrived: len({letter.offset for letter in self._holdings.letters(piece)} - gone)
+            for piece in self._marks.closed_around(partition, gone, since=since)
+        }
+
+    def _decode_again(self, now: datetime, tally: _Tally) -> None:
+        """Letters under a schema that was unknown, and has been registered since: rescued in whichever minute."""
+        since = MinuteWindow.containing(now - _LETTERS_LOOK_BACK).start
+        draw = int(now.timestamp())
+        ids = self._holdings.unknown_schema_ids(since, most=_SCHEMA_IDS_PER_PASS, draw=draw)
+        known = [identifier for identifier in ids if self._registry.schema(identifier) is not None]
+        if not known:
+            return
+        found: dict[int, dict[int, Letter]] = {}
+        for letter in self._holdings.letters_of_schemas(since, known, most=_LETTERS_PER_PASS, draw=draw):
+            found.setdefault(letter.partition, {})[letter.offset] = letter
+        for partition, letters in found.items():
+            inventory = Inventory(
+                partition,
+                letters={offset: letter.reason for offset, letter in letters.items()},
+                both=self._holdings.rows_among(partition, letters),
+            )
+            self._put_right(inventory, letters, now, tally, closed_since=since)
+
+    def _expired(self, now: datetime) -> Callable[[Row], bool]:
+        """Whether the table has dropped, or is about to drop, the minute of a row."""
+        columns = self._intake.layout().fields
+        at = [column.name for column in columns].index(EVENT_TIME)
+        per_second = 10 ** (columns[at].precision or 3)
+        oldest = MinuteWindow.containing(now - self._policy.retention).next
+        oldest_ticks = int(oldest.start.timestamp()) * per_second
+        return lambda row: row.values[at] < oldest_ticks
+
+    def _lost_error(self, lost: Mapping[int, Sequence[Run]]) -> LostRecordsError:
+        count = sum(run.end - run.first for those in lost.values() for run in those)
+        where = "; ".join(
+            f"partition {partition}: {', '.join(map(str, those[:_RUNS_SHOWN]))}"
+            + (f" and {len(those) - _RUNS_SHOWN} more" if len(those) > _RUNS_SHOWN else "")
+            for partition, those in lost.items()
+        )
+        return LostRecordsError(
+            f"{count} records of {self._stream.topic!r} are lost: neither the table nor the dead letters have them, "
+            f"and Kafka no longer does ({where}). If etar stood still for longer than Kafka keeps records, they may "
+            "have been rows that left the table in time; that cannot be known. Every audit fails until you take note "
+            f"of it: {ACCEPT_LOST}"
+        )
+
+
+def _accounted(counts: Counts, outcome: _Outcome) -> dict[str, int]:
+    """What a piece comes to; nothing while a record is in two places, or may not have found its place."""
+    if counts.both or outcome.untold:
+        return {}
+    return {
+        "rows": counts.rows + outcome.expired,
+        "dead_letters": counts.letters,
+        "no_record": outcome.no_record,
+        "lost": outcome.lost,
+    }
+
+
+def _instant(appended_ms: int) -> datetime:
+    return datetime.fromtimestamp(appended_ms / 1000, UTC)
+
+
+def _say_waiting() -> None:
+    _log.info("waiting for somebody who is changing dead letters")

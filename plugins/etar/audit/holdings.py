@@ -1,0 +1,232 @@
+"""What table and dead letters hold of a topic's offsets, and what the auditor takes out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from etar import dead_letters
+from etar.audit.pieces import Piece, Run
+from etar.clients import warehouse_client
+from etar.dead_letters import Reason
+from etar.records.intake import REFUSED_TOGETHER
+from etar.records.warehouse import WarehouseUnavailableError
+from etar.settings import WarehouseSettings
+from etar.streams import Stream
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+_TIMEOUT_SECONDS = 120
+_POLL_SECONDS = 0.2
+_OFFSETS_PER_STATEMENT = 5_000
+
+
+class Counts(NamedTuple):
+    """Distinct offsets of a piece in the table, among the dead letters, and in both."""
+
+    rows: int
+    letters: int
+    both: int
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A dead letter without its bytes. ``untold``: refused together with others, so it may be a good row."""
+
+    partition: int
+    offset: int
+    reason: str
+    untold: bool
+
+
+class Holdings:
+    """Connects on first use. A context manager. Every method raises:
+
+    WarehouseUnavailableError: no answer, or not a whole one.
+    """
+
+    def __init__(self, settings: WarehouseSettings, stream: Stream) -> None:
+        self._settings = settings
+        self._stream = stream
+        self._client: Client | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def counts(self, pieces: Sequence[Piece]) -> dict[Piece, Counts]:
+        """Of every piece, in one query: with a part or more for each minute of a day, a query costs the table as much
+        as its answer (0.3 s with 6,000 parts), however few offsets it asks for."""
+        first_offsets: dict[int, list[int]] = {}
+        for piece in pieces:
+            first_offsets.setdefault(piece.partition, []).append(piece.first)
+        belongs_to = ", ".join(
+            f"_partition = {partition}, roundDown(_offset, {sorted(offsets)})"
+            for partition, offsets in first_offsets.items()
+        )
+        found = self._query(
+            f"SELECT _partition, multiIf({belongs_to}, -1) AS piece, "
+            "countIf(in_table), countIf(in_letters), countIf(in_table AND in_letters) FROM ("
+            "SELECT _partition, _offset, max(place = 1) AS in_table, max(place = 2) AS in_letters FROM ("
+            f"SELECT _partition, _offset, 1 AS place FROM {self._stream.table} WHERE {_in(pieces)} UNION ALL "
+            f"SELECT _partition, _offset, 2 AS place FROM {dead_letters.TABLE} WHERE {_in(pieces)}) "
+            "GROUP BY _partition, _offset) GROUP BY _partition, piece"
+        )
+        by_start = {(partition, start): Counts(*counted) for partition, start, *counted in found}
+        return {piece: by_start.get((piece.partition, piece.first), Counts(0, 0, 0)) for piece in pieces}
+
+    def row_offsets(self, piece: Piece) -> frozenset[int]:
+        """Offsets of the piece that are in the table."""
+        return frozenset(
+            offset
+            for (offset,) in self._query(f"SELECT DISTINCT _offset FROM {self._stream.table} WHERE {_in([piece])}")
+        )
+
+    def rows_among(self, partition: int, offsets: Iterable[int]) -> frozenset[int]:
+        """Those of ``offsets`` that are in the table."""
+        return frozenset(
+            offset
+            for chunk in _chunks(offsets)
+            for (offset,) in self._query(
+                f"SELECT DISTINCT _offset FROM {self._stream.table} WHERE {_at(partition, chunk)}"
+            )
+        )
+
+    def letters(self, piece: Piece) -> list[Letter]:
+        """The dead letters of a piece."""
+        return self._letters(_in([piece]))
+
+    def unknown_schema_ids(self, since: datetime, *, most: int, draw: int) -> list[int]:
+        """Schema ids of letters appended ``since`` that the registry did not know. Of more than ``most``, another
+        choice for each ``draw``."""
+        found = self._query(
+            f"SELECT {_SCHEMA_ID} AS id FROM {dead_letters.TABLE} WHERE {_UNKNOWN_SCHEMA} "
+            f"GROUP BY id ORDER BY cityHash64(id, {draw}) LIMIT {most}",
+            since=since,
+        )
+        return [identifier for (identifier,) in found]
+
+    def letters_of_schemas(self, since: datetime, ids: Sequence[int], *, most: int, draw: int) -> list[Letter]:
+        """Letters appended ``since`` under schemas that the registry did not know. Of more than ``most``, another
+        choice for each ``draw``."""
+        return self._letters(
+            f"{_UNKNOWN_SCHEMA} AND {_SCHEMA_ID} IN ({_list(ids)})",
+            f"ORDER BY cityHash64(_partition, _offset, {draw}) LIMIT {most}",
+            since=since,
+        )
+
+    def remove_letters(self, partition: int, offsets: Iterable[int]) -> None:
+        """On return they are gone, for readers and on disk."""
+        for chunk in _chunks(offsets):
+            self._command(f"DELETE FROM {dead_letters.TABLE} WHERE {_at(partition, chunk)}")
+
+    def remove_rows(self, partition: int, offsets: Iterable[int]) -> None:
+        """On return this has been asked for, and survives a restart of the warehouse; :meth:`removed` says when it is
+        done. The engine goes through every part of the table for it, which takes seconds to minutes."""
+        for chunk in _chunks(offsets):
+            self._command(
+                f"DELETE FROM {self._stream.table} WHERE {_at(partition, chunk)} SETTINGS lightweight_deletes_sync = 0"
+            )
+
+    def removed(self, wait_seconds: float = 0.0) -> bool:
+        """Whether all rows that were to be removed are, by now or after at most ``wait_seconds``."""
+        deadline = monotonic() + wait_seconds
+        while True:
+            ((unfinished,),) = self._query(
+                "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND table = {table:String} "
+                "AND NOT is_done",
+                table=self._stream.table,
+            )
+            if not unfinished or monotonic() >= deadline:
+                return not unfinished
+            sleep(_POLL_SECONDS)
+
+    def _letters(self, where: str, order: str = "", **parameters: Any) -> list[Letter]:
+        found = self._query(
+            f"SELECT _partition, _offset, reason, startsWith(detail, '{REFUSED_TOGETHER}') "
+            f"FROM {dead_letters.TABLE} FINAL WHERE {where} {order}",
+            **parameters,
+        )
+        return [
+            Letter(partition, offset, reason, reason == Reason.INSERT_REFUSED.value and bool(together))
+            for partition, offset, reason, together in found
+        ]
+
+    def _query(self, query: str, **parameters: Any) -> Sequence[Sequence[Any]]:
+        from clickhouse_connect.driver.exceptions import ClickHouseError
+
+        try:
+            bound = {"topic": self._stream.topic, **parameters}
+            rows: Sequence[Sequence[Any]] = self._connected().query(query, parameters=bound).result_rows
+        except (ClickHouseError, OSError) as error:
+            raise self._unavailable(error) from error
+        return rows
+
+    def _command(self, statement: str) -> None:
+        from clickhouse_connect.driver.exceptions import ClickHouseError
+
+        try:
+            self._connected().command(statement, parameters={"topic": self._stream.topic})
+        except (ClickHouseError, OSError) as error:
+            raise self._unavailable(error) from error
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            self._client = warehouse_client(
+                self._settings,
+                autogenerate_session_id=False,
+                connect_timeout=5,
+                send_receive_timeout=_TIMEOUT_SECONDS,
+                client_name="etar-audit",
+            )
+        return self._client
+
+    def _unavailable(self, error: Exception) -> WarehouseUnavailableError:
+        return WarehouseUnavailableError(
+            f"{error} (warehouse at {self._settings.host}:{self._settings.port}; "
+            "is it running, and are the ETAR_WAREHOUSE_… settings right?)"
+        )
+
+
+_SCHEMA_ID = "reinterpretAsUInt32(reverse(substring(value, 2, 4)))"
+_UNKNOWN_SCHEMA = (
+    f"_topic = {{topic:String}} AND _timestamp >= {{since:DateTime('UTC')}} "
+    f"AND reason = '{Reason.UNKNOWN_SCHEMA_ID.value}'"
+)
+
+
+def _in(pieces: Sequence[Piece]) -> str:
+    """Predicate of all the pieces' offsets; neighbouring pieces are one range of it."""
+    spans: dict[int, list[Run]] = {}
+    for piece in sorted(pieces, key=lambda each: (each.partition, each.first)):
+        found = spans.setdefault(piece.partition, [])
+        if found and found[-1].end == piece.first:
+            found[-1] = Run(found[-1].first, piece.end)
+        else:
+            found.append(Run(piece.first, piece.end))
+    ranges = " OR ".join(
+        f"(_partition = {partition} AND _offset >= {span.first} AND _offset < {span.end})"
+        for partition, found in spans.items()
+        for span in found
+    )
+    return f"_topic = {{topic:String}} AND ({ranges})"
+
+
+def _at(partition: int, offsets: Sequence[int]) -> str:
+    return f"_topic = {{topic:String}} AND _partition = {partition} AND _offset IN ({_list(offsets)})"
+
+
+def _chunks(offsets: Iterable[int]) -> list[list[int]]:
+    ordered = sorted(offsets)
+    return [ordered[at : at + _OFFSETS_PER_STATEMENT] for at in range(0, len(ordered), _OFFSETS_PER_STATEMENT)]
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,193 @@
+"""The auditor's own books in PostgreSQL: its marks, what it repaired, and the lock that keeps audits apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from etar.audit.pieces import Mark, Piece, Run, runs
+from etar.audit.placement import Repair
+from etar.minute import MinuteWindow
+from etar.pipeline.errors import TransientError
+from etar.streams import Stream
+
+if TYPE_CHECKING:
+    import psycopg
+
+_AUTHOR = "etar audit"
+
+
+class AuditBusyError(TransientError):
+    """Another audit of the stream is at work."""
+
+
+@dataclass(frozen=True)
+class Closed:
+    """One partition and arrival minute, every offset of ``[first, end)`` accounted for."""
+
+    partition: int
+    minute: MinuteWindow
+    first: int
+    end: int
+    rows: int
+    dead_letters: int
+    no_record: int
+    lost: int
+
+
+class Marks:
+    """Of one stream. Every change is committed before its method returns, over the connection that holds the lock: a
+    connection that is lost takes the lock with it, and nothing more can be written by whoever believed to hold it."""
+
+    def __init__(self, connection: psycopg.Connection[Any], stream: Stream) -> None:
+        connection.autocommit = True
+        self._connection = connection
+        self._stream = stream
+
+    @contextmanager
+    def held(self, wait_seconds: float) -> Iterator[None]:
+        """While inside, no other audit of the stream runs; waits for one that does.
+
+        Raises:
+            AuditBusyError: it took longer than ``wait_seconds``.
+        """
+        import psycopg
+
+        lock = f"etar audit of {self._stream.name}"
+        try:
+            with self._connection.transaction():
+                self._connection.execute(f"SET LOCAL lock_timeout = {int(wait_seconds * 1000)}")
+                self._connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (lock,))
+        except psycopg.errors.LockNotAvailable as error:
+            raise AuditBusyError(
+                f"another audit of {self._stream.name} has been at work for {wait_seconds:g} s; see its run of "
+                "etar_audit in Airflow, or wait for it"
+            ) from error
+        try:
+            yield
+        finally:
+            with suppress(psycopg.Error):  # a connection that is lost has lost the lock, too
+                self._connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (lock,))
+
+    def latest(self, partitions: Sequence[int]) -> dict[int, Mark]:
+        """The mark of each partition that has one."""
+        rows = self._connection.execute(
+            'SELECT asked."partition", last.minute, last.end_offset FROM unnest(%s::integer[]) AS asked("partition"), '
+            "LATERAL (SELECT minute, end_offset FROM audited_offsets WHERE stream = %s "
+            'AND audited_offsets."partition" = asked."partition" ORDER BY minute DESC LIMIT 1) AS last',
+            (list(partitions), self._stream.name),
+        ).fetchall()
+        return {partition: Mark(MinuteWindow(minute).next, end) for partition, minute, end in rows}
+
+    def close(self, closed: Iterable[Closed]) -> None:
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.executemany(
+                'INSERT INTO audited_offsets (stream, "partition", minute, first_offset, end_offset, "rows", '
+                "dead_letters, no_record, lost) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                [
+                    (
+                        self._stream.name,
+                        each.partition,
+                        each.minute.start,
+                        each.first,
+                        each.end,
+                        each.rows,
+                        each.dead_letters,
+                        each.no_record,
+                        each.lost,
+                    )
+                    for each in closed
+                ],
+            )
+
+    def note(self, partition: int, repair: Repair, offsets: Mapping[int, str]) -> None:
+        """Write down a repair of these offsets; ``offsets``: the letter's reason for each, or an empty text."""
+        with self._connection.transaction():
+            self._note(partition, repair, offsets)
+
+    def note_gone_letters(
+        self, partition: int, repair: Repair, letters: Mapping[int, str], *, recounted: Mapping[MinuteWindow, int]
+    ) -> None:
+        """Write down that these letters go, as their records are rows: here, and once in each letter's own history.
+
+        Args:
+            letters: the reason under which each was filed.
+            recounted: dead letters that are left in minutes which are closed already.
+        """
+        from psycopg.types.json import Jsonb
+
+        with self._connection.transaction():
+            self._note(partition, repair, letters)
+            self._connection.execute(
+                'INSERT INTO dead_letter_changes (topic, "partition", "offset", action, changed_by, command, detail) '
+                "SELECT %(topic)s, %(partition)s, letter.at, 'rescued', %(author)s, %(author)s, "
+                "jsonb_build_object('reason', letter.reason) "
+                "FROM jsonb_to_recordset(%(letters)s) AS letter(at bigint, reason text) "
+                "WHERE NOT EXISTS (SELECT FROM dead_letter_changes AS earlier WHERE earlier.topic = %(topic)s "
+                'AND earlier."partition" = %(partition)s AND earlier."offset" = letter.at '
+                "AND earlier.action = 'rescued')",
+                {
+                    "topic": self._stream.topic,
+                    "partition": partition,
+                    "author": _AUTHOR,
+                    "letters": Jsonb([{"at": offset, "reason": reason} for offset, reason in letters.items()]),
+                },
+            )
+            for minute, left in recounted.items():
+                self._connection.execute(
+                    'UPDATE audited_offsets SET "rows" = "rows" + dead_letters - %(left)s, dead_letters = %(left)s '
+                    'WHERE stream = %(stream)s AND "partition" = %(partition)s AND minute = %(minute)s',
+                    {"left": left, "stream": self._stream.name, "partition": partition, "minute": minute.start},
+                )
+
+    def closed_around(self, partition: int, offsets: Iterable[int], *, since: datetime) -> list[Piece]:
+        """The minutes that are closed, arrived ``since``, and hold any of ``offsets``."""
+        rows = self._connection.execute(
+            "SELECT minute, first_offset, end_offset FROM audited_offsets "
+            'WHERE stream = %s AND "partition" = %s AND minute >= %s AND EXISTS (SELECT FROM unnest(%s::bigint[]) '
+            "AS asked(at) WHERE at >= first_offset AND at < end_offset) ORDER BY minute",
+            (self._stream.name, partition, since, list(offsets)),
+        ).fetchall()
+        return [Piece(partition, MinuteWindow(minute), first, end) for minute, first, end in rows]
+
+    def lost(self) -> dict[int, list[Run]]:
+        """Lost records that no person has taken note of, by partition."""
+        rows = self._connection.execute(
+            'SELECT repair."partition", repair.first_offset, repair.end_offset FROM audit_repairs AS repair '
+            'JOIN audited_offsets AS closed ON closed.stream = repair.stream AND closed."partition" = '
+            'repair."partition" AND repair.first_offset >= closed.first_offset '
+            "AND repair.first_offset < closed.end_offset "
+            "WHERE closed.stream = %s AND closed.lost > 0 AND closed.lost_accepted_at IS NULL AND repair.repair = %s "
+            'ORDER BY repair."partition", repair.first_offset',
+            (self._stream.name, Repair.LOST.value),
+        ).fetchall()
+        found: dict[int, list[Run]] = {}
+        for partition, first, end in rows:
+            found.setdefault(partition, []).append(Run(first, end))
+        return found
+
+    def accept_lost(self) -> None:
+        """A person has taken note of the losses known so far."""
+        self._connection.execute(
+            "UPDATE audited_offsets SET lost_accepted_at = now() "
+            "WHERE stream = %s AND lost > 0 AND lost_accepted_at IS NULL",
+            (self._stream.name,),
+        )
+
+    def _note(self, partition: int, repair: Repair, offsets: Mapping[int, str]) -> None:
+        by_reason: dict[str, list[int]] = {}
+        for offset, reason in offsets.items():
+            by_reason.setdefault(reason, []).append(offset)
+        with self._connection.cursor() as cursor:
+            cursor.executemany(
+                'INSERT INTO audit_repairs (stream, "partition", first_offset, end_offset, repair, reason) '
+                "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                [
+                    (self._stream.name, partition, run.first, run.end, repair.value, reason)
+                    for reason, those in by_reason.items()
+                    for run in runs(those)
+                ],
+            )

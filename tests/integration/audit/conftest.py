@@ -1,0 +1,285 @@
+"""A stream of its own for each test: a topic whose append times the test chooses, a table, and sinks that misbehave."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from clickhouse_connect.driver.client import Client
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from etar.audit import AuditResult, run_audit
+from etar.audit.auditor import Bounds
+from etar.audit.kafka_records import KafkaRecords
+from etar.clients import report_store_connection
+from etar.dead_letters import Reason
+from etar.kafka_offsets import TopicOffsets
+from etar.minute import MinuteWindow
+from etar.records.decode import EventTimeBounds, Record, Row
+from etar.records.intake import Decoded, Intake
+from etar.records.registry import Registry
+from etar.records.warehouse import Warehouse
+from etar.settings import (
+    KafkaSettings,
+    PipelineSettings,
+    RegistrySettings,
+    ReportStoreSettings,
+    WarehouseSettings,
+    get_settings,
+)
+from etar.streams import Stream
+from tests.integration.connect.conftest import client_of
+from tests.unit.records.events import SCHEMA_TEXT, encode, event
+
+PARTITIONS = 3
+
+Place = tuple[int, int]
+"""(partition, offset)."""
+
+
+def milliseconds(instant: datetime) -> int:
+    return int(instant.timestamp() * 1000)
+
+
+@dataclass
+class World:
+    """One stream on the session's real parts. ``minute``: an arrival minute that is over."""
+
+    stream: Stream
+    kafka: KafkaSettings
+    registry: RegistrySettings
+    warehouse: WarehouseSettings
+    store: ReportStoreSettings
+    schema_id: int
+    minute: MinuteWindow
+    warehouse_client: Client
+    committed: Counter[int] = field(default_factory=Counter)
+
+    def good(self, count: int, *, first: int = 0, **changes: Any) -> list[bytes]:
+        """Encoded good events of :attr:`minute`."""
+        made = {"event_time": milliseconds(self.minute.start), **changes}
+        return [encode(event(number, **made), schema_id=self.schema_id) for number in range(first, first + count)]
+
+    def send(self, values: Sequence[bytes | None], *, at: datetime | None = None, partition: int | None = None) -> None:
+        """Values as they are, appended (as the topic is told) at ``at``, else within :attr:`minute`."""
+        producer = Producer({"bootstrap.servers": self.kafka.bootstrap_servers, "acks": "all", "linger.ms": 5})
+        when = milliseconds(at or self.minute.start + timedelta(seconds=30))
+        for number, value in enumerate(values):
+            to = number % PARTITIONS if partition is None else partition
+            producer.produce(self.stream.topic, value=value, key=b"k" * 16, partition=to, timestamp=when)
+            if number % 10_000 == 0:
+                producer.flush(30)
+        assert producer.flush(60) == 0
+
+    def offsets(self) -> dict[int, int]:
+        with TopicOffsets.connect(self.stream.topic, settings=self.kafka) as offsets:
+            return offsets.end()
+
+    def forget(self, below: dict[int, int]) -> None:
+        """Let Kafka's retention take what is below these offsets."""
+        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
+        places = [TopicPartition(self.stream.topic, partition, offset) for partition, offset in below.items()]
+        for deleted in admin.delete_records(places).values():
+            deleted.result(30)
+
+    def records(self) -> list[Record]:
+        """Everything that the sink has not committed."""
+        with KafkaRecords(self.stream.topic, self.kafka) as records:
+            return [
+                record
+                for partition, end in self.offsets().items()
+                for batch in records.read(partition, range(self.committed[partition], end))
+                for record in batch
+            ]
+
+    def commit(self) -> None:
+        """Tell Kafka that the sink is done with all that there is."""
+        ends = self.offsets()
+        consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap_servers, "group.id": self.stream.sink_group})
+        places = [TopicPartition(self.stream.topic, partition, end) for partition, end in ends.items()]
+        consumer.commit(offsets=places, asynchronous=False)
+        consumer.close()
+        self.committed.update({p: end - self.committed[p] for p, end in ends.items()})
+
+    @contextmanager
+    def intake(self) -> Iterator[Intake]:
+        with (
+            closing(Warehouse(self.warehouse)) as rows,
+            closing(Registry.connect(self.registry)) as registry,
+        ):
+            yield Intake(
+                database=self.warehouse.database,
+                table=self.stream.table,
+                bounds=EventTimeBounds.of(get_settings(PipelineSettings)),
+                registry=registry,
+                warehouse=rows,
+            )
+
+    def sink(self, spoil: Callable[[Decoded], Decoded] = lambda decoded: decoded, *, batch: int = 10_000) -> None:
+        """Take everything in, except for what ``spoil`` makes of a batch, and commit it all."""
+        records = self.records()
+        with self.intake() as intake:
+            for start in range(0, len(records), batch):
+                intake.store(spoil(intake.decode(records[start : start + batch])))
+        self.commit()
+
+    def audit(self, *, minutes: float = 2, bounds: Bounds | None = None, **arguments: Any) -> AuditResult:
+        """As someone would who comes ``minutes`` after the end of :attr:`minute`."""
+        then = self.minute.end + timedelta(minutes=minutes)
+        return run_audit(self.stream, bounds=bounds, now=lambda: then, **arguments)
+
+    def query(self, query: str) -> list[tuple[Any, ...]]:
+        parameters = {"topic": self.stream.topic}
+        return [tuple(row) for row in self.warehouse_client.query(query, parameters=parameters).result_rows]
+
+    def rows(self) -> list[Place]:
+        """Every row, with repetitions that the table itself does not resolve."""
+        return sorted(self.query(f"SELECT _partition, _offset FROM {self.stream.table} FINAL"))
+
+    def letters(self) -> dict[Place, str]:
+        query = "SELECT _partition, _offset, reason FROM dead_letters FINAL WHERE _topic = {topic:String}"
+        return {(partition, offset): reason for partition, offset, reason in self.query(query)}
+
+    def expected(self) -> tuple[list[Place], dict[Place, str]]:
+        """Rows and letters as they should be, from Kafka's records alone."""
+        before, self.committed = self.committed, Counter()
+        records = self.records()
+        self.committed = before
+        with self.intake() as intake:
+            decoded = intake.decode(records)
+        rows = sorted((row.record.partition, row.record.offset) for row in decoded.rows)
+        return rows, {(letter.partition, letter.offset): letter.reason.value for letter in decoded.letters}
+
+    def exact(self) -> bool:
+        return (self.rows(), self.letters()) == self.expected()
+
+    def sql(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with closing(report_store_connection(self.store)) as connection, connection:
+            cursor = connection.execute(query.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def closed(self) -> list[tuple[Any, ...]]:
+        """``(partition, minute, first, end, rows, dead letters, without a record, lost)``, in order."""
+        rows = self.sql(
+            'SELECT "partition", minute, first_offset, end_offset, "rows", dead_letters, no_record, lost '
+            'FROM audited_offsets WHERE stream = %s ORDER BY "partition", minute',
+            self.stream.name,
+        )
+        return [(row[0], str(MinuteWindow(row[1])), *row[2:]) for row in rows]
+
+    def repairs(self) -> Counter[str]:
+        """Records repaired, by what was done."""
+        query = "SELECT repair, sum(end_offset - first_offset)::int FROM audit_repairs WHERE stream = %s GROUP BY 1"
+        return Counter(dict(self.sql(query, self.stream.name)))
+
+
+@pytest.fixture
+def new_world(
+    kafka: KafkaSettings,
+    registry: RegistrySettings,
+    warehouse: WarehouseSettings,
+    report_store: ReportStoreSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., World]]:
+    """Makes streams; their topics and tables are gone afterwards."""
+    monkeypatch.setenv("ETAR_PIPELINE_START_DATE", "2026-01-01T00:00Z")
+    get_settings.cache_clear()
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    client = client_of(warehouse)
+    made: list[Stream] = []
+
+    def make(**topic_settings: str) -> World:
+        stream = Stream(f"audit_{uuid4().hex[:12]}")
+        config = {"message.timestamp.type": "CreateTime", **topic_settings}
+        admin.create_topics([NewTopic(stream.topic, PARTITIONS, 1, config=config)])[stream.topic].result(30)
+        made.append(stream)
+        client.command(f"CREATE TABLE {stream.table} AS user_interactions")
+        body = {"schema": SCHEMA_TEXT}
+        url = f"{registry.url}/subjects/{stream.topic}-value/versions"
+        schema_id = int(httpx.post(url, json=body, timeout=30).raise_for_status().json()["id"])
+        minute = MinuteWindow.containing(datetime.now(UTC) - timedelta(minutes=5))
+        return World(stream, kafka, registry, warehouse, report_store, schema_id, minute, client)
+
+    yield make
+    admin.delete_topics([stream.topic for stream in made])
+    for stream in made:
+        client.command(f"DROP TABLE {stream.table}")
+    client.close()
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def world(new_world: Callable[..., World]) -> World:
+    return new_world()
+
+
+def malformed(world: World) -> list[bytes | None]:
+    """One record of each kind that can be no row, several of them null or empty."""
+    good = world.good(1)[0]
+    at = milliseconds(world.minute.start)
+    return [
+        None,
+        b"",
+        None,
+        b'{"json": true}',
+        good[:-3],
+        good + b"!",
+        encode(event(event_time=at), schema_id=2_000_000_000),
+        encode(event(event_time=at, user_id="nobody"), schema_id=world.schema_id),
+        encode(event(event_time=2**60), schema_id=world.schema_id),
+        encode(event(event_time=at - 25 * 3_600_000), schema_id=world.schema_id),
+        encode(event(event_time=at + 3_600_000), schema_id=world.schema_id),
+    ]
+
+
+@dataclass
+class Misbehaviour:
+    """Spoils batches at random: each fault by its own chance for a record, or for a batch as a whole."""
+
+    chance: random.Random
+    did: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, decoded: Decoded) -> Decoded:
+        if self._happens("whole batch misfiled", 0.15):
+            # As Kafka Connect does with one bad row in a batch, or with an outage.
+            reason = self.chance.choice([Reason.NOT_AVRO, Reason.UNKNOWN_SCHEMA_ID, Reason.INSERT_REFUSED])
+            letters = [row.record.dead(reason, "refused: one bad row in the batch") for row in decoded.rows]
+            return Decoded([], decoded.letters + letters)
+        if self._happens("whole batch dropped", 0.15):
+            return Decoded()
+        spoiled = Decoded()
+        for row in decoded.rows:
+            if self._happens("row dropped", 0.05):
+                continue
+            if self._happens("row and letter", 0.03):
+                spoiled.letters.append(row.record.dead(Reason.TRUNCATED, "made up"))
+            spoiled.rows.append(row)
+            if self._happens("duplicate", 0.05):
+                spoiled.rows.append(row)
+        for letter in decoded.letters:
+            if letter.value in (None, b"") and self._happens("null or empty value skipped", 0.7):
+                continue
+            if self._happens("letter dropped", 0.1):
+                continue
+            record = Record(
+                letter.topic, letter.partition, letter.offset, milliseconds(letter.appended), letter.key, letter.value
+            )
+            filed = record.dead(Reason.OUT_OF_RANGE, "?") if self._happens("wrong reason", 0.2) else letter
+            spoiled.letters.append(filed)
+            if decoded.rows and self._happens("row of a bad record", 0.1):
+                spoiled.rows.append(Row(record, decoded.rows[0].values))
+        return spoiled
+
+    def _happens(self, fault: str, probability: float) -> bool:
+        happened = self.chance.random() < probability
+        self.did[fault] += happened
+        return happened

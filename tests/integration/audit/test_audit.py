@@ -1,0 +1,321 @@
+"""The auditor against real parts: whatever a sink did, the account ends exact, and what is closed stays closed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from confluent_kafka import Producer
+
+from etar.audit import AuditBusyError, LostRecordsError, NotRepairedError, RewoundTopicError, run_audit
+from etar.audit.auditor import Bounds
+from etar.audit.holdings import Holdings
+from etar.audit.marks import Marks
+from etar.audit.placement import Repair
+from etar.clients import report_store_connection
+from etar.dead_letters import Reason
+from etar.dead_letters.journal import Author, Journal
+from etar.dead_letters.letters import LetterId
+from etar.minute import MINUTE, MinuteWindow
+from etar.records.intake import Decoded
+from tests.integration.audit.conftest import PARTITIONS, Misbehaviour, World, malformed, milliseconds
+from tests.unit.records.events import SCHEMA_TEXT, encode, event
+
+SECOND = timedelta(seconds=1)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def as_letters(decoded: Decoded, reason: Reason, detail: str = "misfiled") -> Decoded:
+    return Decoded([], decoded.letters + [row.record.dead(reason, detail) for row in decoded.rows])
+
+
+def test_a_good_sink_is_left_alone_and_its_minute_closed(world: World) -> None:
+    world.send([*world.good(300), *malformed(world)])
+    world.sink()
+    before = (world.rows(), world.letters())
+
+    result = world.audit()
+
+    assert world.exact()
+    assert (world.rows(), world.letters()) == before
+    assert result.repaired == 0
+    assert (result.records, result.rows, result.dead_letters) == (311, 300, 11)
+    assert not world.repairs()
+
+
+@pytest.mark.parametrize(("seed", "bounds"), [(4, Bounds()), (6, Bounds(piece_offsets=300, offsets_at_once=700))])
+def test_whatever_a_sink_does_at_random_the_account_ends_exact(world: World, seed: int, bounds: Bounds) -> None:
+    chance = random.Random(seed)
+    values = [*world.good(3_000), *(malformed(world) * 15)]
+    chance.shuffle(values)
+    world.send(values)
+    misbehaviour = Misbehaviour(chance)
+    world.sink(misbehaviour, batch=97)
+    assert all(misbehaviour.did.values()), misbehaviour.did
+    assert not world.exact(), "the control: without the audit the account is off"
+
+    result = world.audit(bounds=bounds)
+
+    assert world.exact()
+    assert (result.records, result.rows, result.dead_letters) == (len(values), 3_000, 165)
+    assert sum(row[3] - row[2] for row in world.closed() if row[1] == str(world.minute)) == len(values)
+    done = {Repair.STORED, Repair.FILED, Repair.RESCUED, Repair.REFILED, Repair.LETTER_REMOVED, Repair.ROW_REMOVED}
+    assert world.repairs().keys() == done == result.repairs.keys()
+    again = world.audit()
+    assert (again.minutes, again.repaired) == (0, 0)
+
+
+def test_minutes_of_arrival_are_closed_half_open_and_one_after_the_other(world: World) -> None:
+    start, end = world.minute.start, world.minute.end
+    for at in (start - MILLISECOND, start, start + 30 * SECOND, end - MILLISECOND, end, end + 2 * MINUTE):
+        world.send(world.good(1), at=at, partition=1)
+    world.sink()
+
+    world.audit(minutes=3.5)
+
+    minutes = [str(MinuteWindow(start + number * MINUTE)) for number in range(-1, 4)]
+    ranges = [(0, 1), (1, 4), (4, 5), (5, 5), (5, 6)]
+    assert world.closed() == [
+        *[(0, minute, 0, 0, 0, 0, 0, 0) for minute in minutes],
+        *[(1, minute, *span, span[1] - span[0], 0, 0, 0) for minute, span in zip(minutes, ranges, strict=True)],
+        *[(2, minute, 0, 0, 0, 0, 0, 0) for minute in minutes],
+    ]
+
+
+def test_a_minute_is_left_alone_until_it_is_over_and_the_sink_past_it(world: World) -> None:
+    world.send(world.good(3), at=world.minute.start)
+    world.sink()
+    grace = 2 / 60
+    assert world.audit(minutes=grace - 0.001).minutes == 0
+    world.send(world.good(1, first=3), at=world.minute.end - MILLISECOND, partition=1)
+    assert world.audit(minutes=grace).minutes == 1
+    assert {row[0] for row in world.closed()} == {0, 2}
+    world.sink()
+    assert world.audit(minutes=grace).records == 2
+    assert {row[0] for row in world.closed()} == {0, 1, 2}
+
+
+def test_an_empty_topic_has_nothing_to_close(world: World) -> None:
+    assert world.audit().minutes == 0
+    assert not world.closed()
+
+
+def test_one_pass_takes_on_so_many_minutes_and_the_next_goes_on(world: World) -> None:
+    for number in range(5):
+        world.send(world.good(1, first=number), at=world.minute.start + number * MINUTE, partition=0)
+    world.sink()
+    passes = [world.audit(minutes=10, bounds=Bounds(minutes=2)).minutes for _ in range(3)]
+    assert passes == [2, 2, 2]
+    assert [(row[2], row[3]) for row in world.closed() if row[0] == 0] == [
+        (0, 1),
+        (1, 2),
+        (2, 3),
+        (3, 4),
+        (4, 5),
+        (5, 5),
+    ]
+
+
+def test_rows_and_letters_that_left_after_the_closing_are_not_taken_for_lost(world: World) -> None:
+    world.send([*world.good(30), *malformed(world)])
+    world.sink()
+    world.audit()
+    closed = world.closed()
+    world.warehouse_client.command(f"TRUNCATE TABLE {world.stream.table}")
+    world.forget(world.offsets())
+
+    assert world.audit(minutes=3).repaired == 0
+    assert set(closed) < set(world.closed())
+    assert not world.rows()
+
+
+def test_a_record_of_a_minute_that_has_left_the_table_is_counted_and_not_stored(world: World) -> None:
+    """The first minute that is kept, the one before it (at its start and at its end), and one long before."""
+    kept = MinuteWindow.containing(datetime.now(UTC) - timedelta(hours=26)).next.next
+    world.minute = MinuteWindow(kept.start - 60 * MINUTE)
+    world.send(world.good(3))
+    world.minute = kept
+    for number, at in enumerate([kept.previous.start, kept.start - MILLISECOND, kept.start, kept.end - MILLISECOND], 1):
+        world.send(world.good(3, first=number * 3, event_time=milliseconds(at)))
+    world.sink(lambda _: Decoded())
+
+    now = kept.start + timedelta(hours=26) - MILLISECOND
+    result = run_audit(world.stream, bounds=Bounds(minutes=100), now=lambda: now)
+
+    assert result.repairs == {Repair.STORED: 6, Repair.EXPIRED: 9}
+    assert (result.records, result.rows) == (15, 15)
+    assert len(world.rows()) == 6
+
+
+def test_lost_records_are_named_until_a_person_has_taken_note(world: World) -> None:
+    world.send(world.good(3), at=world.minute.previous.start)
+    world.sink()
+    world.audit(minutes=-0.5)
+    world.send(world.good(27, first=3))
+    world.sink(lambda decoded: Decoded([row for row in decoded.rows if row.record.offset not in {2, 3, 5}]))
+    world.forget({1: 5})
+    told = r"2 records .* are lost: .*\(partition 1: 2-3\)"
+
+    with pytest.raises(LostRecordsError, match=told):
+        world.audit()
+    # Everything else was done.
+    assert world.repairs() == {"lost": 2, "stored": 7}
+    at_minute = [row[4:] for row in world.closed() if row[1] == str(world.minute)]
+    assert at_minute == [(9, 0, 0, 0), (7, 0, 0, 2), (9, 0, 0, 0)]
+    with pytest.raises(LostRecordsError, match=told):
+        world.audit()
+    assert world.audit(accept_lost=True).repaired == 0
+    assert world.audit(minutes=3).repaired == 0
+    assert sum(row[7] for row in world.closed()) == 2
+
+
+def test_offsets_without_a_record_are_told_from_missing_ones(world: World) -> None:
+    configuration = {"bootstrap.servers": world.kafka.bootstrap_servers, "transactional.id": world.stream.topic}
+    producer = Producer(configuration)
+    producer.init_transactions(30)
+    when = milliseconds(world.minute.start)
+    for number, finish in enumerate([producer.commit_transaction, producer.abort_transaction] * 2):
+        producer.begin_transaction()
+        for value in world.good(3, first=number * 3):
+            producer.produce(world.stream.topic, value=value, partition=0, timestamp=when)
+        producer.flush(30)
+        finish(30)
+    world.sink(lambda decoded: Decoded(decoded.rows[::2]))
+
+    # Markers carry the broker's own time: these offsets arrive over several minutes, up to now.
+    result = world.audit(minutes=10)
+
+    # Two committed transactions of three records; four markers, and six records that were taken back.
+    assert world.rows() == [(0, 0), (0, 1), (0, 2), (0, 8), (0, 9), (0, 10)]
+    assert (result.records, result.rows, result.no_record) == (16, 6, 10)
+    assert world.audit(minutes=11).repaired == 0
+
+
+def test_letters_under_a_schema_that_was_registered_since_are_rescued_below_the_mark(world: World) -> None:
+    def register(doc: str) -> int:
+        schema = SCHEMA_TEXT.replace("{", f'{{"doc": "{world.stream.name} {doc}",', 1)
+        url = f"{world.registry.url}/subjects/{world.stream.name}-{doc}-value/versions"
+        return int(httpx.post(url, json={"schema": schema}, timeout=30).raise_for_status().json()["id"])
+
+    coming = register("now") + 1
+    at = milliseconds(world.minute.start)
+    world.send([encode(event(number, event_time=at), schema_id=coming) for number in range(30)] + world.good(30))
+    world.sink()
+    assert world.audit().dead_letters == 30
+    assert world.audit().repaired == 0
+    assert set(world.letters().values()) == {"unknown_schema_id"}
+
+    assert register("later") == coming
+    result = world.audit()
+
+    assert result.repairs == {Repair.RESCUED: 30}
+    assert not world.letters()
+    assert world.exact()
+    assert [row[4:] for row in world.closed() if row[1] == str(world.minute)] == [(20, 0, 0, 0)] * PARTITIONS
+    history = world.sql(
+        "SELECT action, changed_by, detail FROM dead_letter_changes WHERE topic = %s", world.stream.topic
+    )
+    assert history == [("rescued", "etar audit", {"reason": "unknown_schema_id"})] * 30
+
+
+def test_rows_refused_together_are_told_apart_in_bounded_steps(world: World) -> None:
+    world.warehouse_client.command(
+        f"ALTER TABLE {world.stream.table} ADD CONSTRAINT affordable CHECK ifNull(amount, 0) < 1000"
+    )
+    values = world.good(130, amount=1) + world.good(20, first=130, amount=5_000)
+    random.Random(2).shuffle(values)
+    world.send(values, partition=0)
+    world.sink(
+        lambda decoded: as_letters(decoded, Reason.INSERT_REFUSED, "refused together with 149 others: affordable")
+    )
+    bounds = Bounds(refused_letters=60)
+
+    assert world.audit(bounds=bounds).open == 1
+    assert world.audit(bounds=bounds).open == 1
+    assert world.audit(bounds=bounds).open == 0
+    assert len(world.rows()) == 130
+    assert set(world.letters().values()) == {"insert_refused"}
+    assert [row[4:] for row in world.closed() if row[:2] == (0, str(world.minute))] == [(130, 20, 0, 0)]
+
+
+def test_a_letter_that_a_person_has_dealt_with_is_left_as_it_is(world: World) -> None:
+    world.send(world.good(3), partition=0)
+    world.sink(lambda decoded: as_letters(decoded, Reason.NOT_AVRO))
+    with closing(report_store_connection(world.store)) as connection:
+        Journal(connection, world.stream.topic).discarded([LetterId(0, 1)], Author("test", "test"), "not wanted")
+
+    world.audit()
+
+    assert world.rows() == [(0, 0), (0, 2)]
+    assert world.letters() == {(0, 1): "not_avro"}
+
+
+def test_a_second_audit_waits_for_the_first_or_says_so(world: World) -> None:
+    world.send(world.good(200))
+    world.sink(lambda decoded: Decoded(decoded.rows[::2]))
+    with (
+        closing(report_store_connection(world.store)) as connection,
+        Marks(connection, world.stream).held(1),
+        pytest.raises(AuditBusyError, match=r"at work for 0\.2 s"),
+    ):
+        world.audit(wait_seconds=0.2)
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda _: world.audit(), range(3)))
+    assert sorted(result.records for result in results) == [0, 0, 200]
+    assert sorted(result.repaired for result in results) == [0, 0, 100]
+    assert world.exact()
+
+
+def test_a_topic_that_was_made_anew_is_not_audited_as_the_old_one(world: World) -> None:
+    world.send(world.good(30))
+    world.sink()
+    world.audit()
+    world.sql(
+        'UPDATE audited_offsets SET end_offset = 20, "rows" = 10 WHERE stream = %s AND "partition" = 2 AND minute = %s',
+        *(world.stream.name, world.minute.next.start),
+    )
+    with pytest.raises(RewoundTopicError, match=r"partition 2 .* up to offset 20, and Kafka's end is 10"):
+        world.audit(minutes=5)
+
+
+def test_twenty_thousand_poison_records_at_once(world: World) -> None:
+    poison = [b"junk %d" % number for number in range(20_000)]
+    world.send([*world.good(1_000), *poison])
+    world.sink(lambda decoded: Decoded(decoded.rows, decoded.letters[::3]))
+    result = world.audit()
+    assert (result.rows, result.dead_letters) == (1_000, 20_000)
+    assert world.exact()
+    assert world.audit(minutes=3).repaired == 0
+
+
+def test_rows_still_being_removed_leave_the_minute_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def row_of_the_junk(decoded: Decoded) -> Decoded:
+        (letter,), (row, *_) = decoded.letters, decoded.rows
+        place = row.record._replace(partition=letter.partition, offset=letter.offset)
+        return Decoded([*decoded.rows, row._replace(record=place)], decoded.letters)
+
+    world.send([*world.good(30), b"junk"])
+    world.sink(row_of_the_junk)
+    with monkeypatch.context() as patch:
+        patch.setattr(Holdings, "remove_rows", lambda *_: None)
+        with pytest.raises(NotRepairedError, match="partitions 0 are not where they should be"):
+            world.audit()
+    assert not [row for row in world.closed() if row[:2] == (0, str(world.minute))]
+    world.audit()
+    assert world.exact()
+
+
+@pytest.mark.parametrize("reason", [Reason.NOT_AVRO, Reason.UNKNOWN_SCHEMA_ID])
+def test_a_whole_batch_misfiled_over_several_minutes(new_world: Callable[..., World], reason: Reason) -> None:
+    world = new_world()
+    for number in range(3):
+        world.send(world.good(50, first=number * 50), at=world.minute.start + number * MINUTE)
+    world.sink(lambda decoded: as_letters(decoded, reason))
+    assert world.audit(minutes=5).repairs == {Repair.RESCUED: 150}
+    assert world.exact()
+    assert not world.letters()
