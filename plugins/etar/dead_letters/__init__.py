@@ -24,7 +24,8 @@ class Reason(StrEnum):
     the schema does not allow: text that is not UTF-8, an enum symbol or union branch that does not exist."""
 
     UNKNOWN_SCHEMA_ID = "unknown_schema_id"
-    """The registry answered that it has no schema of this id. (A registry that does not answer is waited for.)"""
+    """The registry answered that it has no schema of this id, or so many ids of one batch had none that it was not
+    asked for this one. (A registry that does not answer is waited for.)"""
 
     UNSUPPORTED_SCHEMA = "unsupported_schema"
     """The registry has the schema, but it is not an Avro record that can be read here."""
@@ -42,10 +43,14 @@ class Reason(StrEnum):
     """A number or an instant is of the right type, but beyond what its column can hold."""
 
     EVENT_TIME_OUT_OF_BOUNDS = "event_time_out_of_bounds"
-    """The event time is further from the broker's append time than etar believes (``PipelineSettings.believes``)."""
+    """The event time is further ahead of the broker's append time than ``PipelineSettings.max_ahead``."""
+
+    TOO_LATE = "too_late"
+    """The event time is ``PipelineSettings.horizon`` or more before the broker's append time."""
 
     INSERT_REFUSED = "insert_refused"
-    """The warehouse refused this row, on its own, for its data; the detail holds the engine's message."""
+    """The warehouse refused this row for its data, or too many around it to try each alone; the detail says which, and
+    holds the engine's message."""
 
 
 @dataclass(frozen=True, slots=True)

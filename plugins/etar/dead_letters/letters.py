@@ -1,0 +1,208 @@
+"""The dead letters of one topic, as the warehouse keeps them: found by what they are, read page by page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from etar import dead_letters
+from etar.clients import warehouse_client
+from etar.dead_letters import DeadLetter, Reason
+from etar.settings import WarehouseSettings
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+
+_ID = re.compile(r"(?P<partition>\d{1,9}):(?P<offset>\d{1,18})")
+_PAGE = 5_000
+
+
+class UnknownLetterError(LookupError):
+    """A name that is not a dead letter's."""
+
+
+class LetterId(NamedTuple):
+    """Where the record stands in its topic."""
+
+    partition: int
+    offset: int
+
+    @classmethod
+    def parse(cls, text: str) -> LetterId:
+        """From ``3:1042``: partition 3, offset 1042."""
+        match = _ID.fullmatch(text)
+        if match is None:
+            raise UnknownLetterError(f"{text!r} names no dead letter; write PARTITION:OFFSET, like 3:1042")
+        return cls(int(match["partition"]), int(match["offset"]))
+
+    @classmethod
+    def of(cls, letter: DeadLetter) -> LetterId:
+        return cls(letter.partition, letter.offset)
+
+    def __str__(self) -> str:
+        return f"{self.partition}:{self.offset}"
+
+
+class State(StrEnum):
+    """What became of a letter."""
+
+    OPEN = "open"
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which letters are meant. Empty filters let everything through.
+
+    ``first`` and ``end`` bound the append time, half-open.
+    """
+
+    ids: tuple[LetterId, ...] = ()
+    reasons: frozenset[Reason] = frozenset()
+    first: datetime | None = None
+    end: datetime | None = None
+    states: frozenset[State] = frozenset()
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing narrows it down but the state."""
+        return not (self.ids or self.reasons or self.first or self.end)
+
+
+class Summary(NamedTuple):
+    """A letter without its bytes. ``size``: of the value, in bytes; None for a record without one."""
+
+    id: LetterId
+    appended: datetime
+    reason: Reason
+    detail: str
+    size: int | None
+
+
+class Letters:
+    """Reads the dead letters of one topic. A context manager; connects on first use.
+
+    Every method raises:
+        WarehouseUnavailableError: no answer.
+    """
+
+    def __init__(self, settings: WarehouseSettings, topic: str) -> None:
+        self._settings = settings
+        self._topic = topic
+        self._client: Client | None = None
+
+    def pages(self, selection: Selection) -> Iterator[list[Summary]]:
+        """The letters of ``selection`` (states aside), by append time, a page at a time."""
+        conditions, bound = self._conditions(selection)
+        after = ""
+        while True:
+            rows = self._query(
+                "SELECT _partition, _offset, toUnixTimestamp64Milli(_timestamp), reason, detail, length(value) "
+                f"FROM {dead_letters.TABLE} FINAL WHERE {' AND '.join(conditions)}{after} "
+                f"ORDER BY _timestamp, _partition, _offset LIMIT {_PAGE}",
+                bound,
+            )
+            page = [_summary(row) for row in rows]
+            if page:
+                yield page
+            if len(page) < _PAGE:
+                return
+            last = page[-1]
+            bound |= {
+                "partition": last.id.partition,
+                "offset": last.id.offset,
+                "appended": _milliseconds(last.appended),
+            }
+            instant = "fromUnixTimestamp64Milli({appended:Int64}, 'UTC')"
+            after = (
+                f" AND _timestamp >= {instant} AND (_timestamp, _partition, _offset) > "
+                f"({instant}, {{partition:Int32}}, {{offset:Int64}})"
+            )
+
+    def read(self, ids: Sequence[LetterId]) -> list[DeadLetter]:
+        """These letters with their bytes, in this order. One that is no longer there is left out."""
+        if not ids:
+            return []
+        rows = self._query(
+            "SELECT _partition, _offset, toUnixTimestamp64Milli(_timestamp), reason, detail, key, value "
+            f"FROM {dead_letters.TABLE} FINAL WHERE _topic = {{topic:String}} AND {_among(ids)}",
+            {"topic": self._topic},
+            column_formats={"key": "bytes", "value": "bytes"},
+        )
+        found = {
+            LetterId(partition, offset): DeadLetter(
+                topic=self._topic,
+                partition=partition,
+                offset=offset,
+                appended=_instant(appended),
+                reason=Reason(reason),
+                detail=detail,
+                key=key,
+                value=value,
+            )
+            for partition, offset, appended, reason, detail, key, value in rows
+        }
+        return [found[letter] for letter in ids if letter in found]
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _conditions(self, selection: Selection) -> tuple[list[str], dict[str, Any]]:
+        conditions = ["_topic = {topic:String}"]
+        bound: dict[str, Any] = {"topic": self._topic}
+        if selection.ids:
+            conditions.append(_among(selection.ids))
+        if selection.reasons:
+            conditions.append("reason IN {reasons:Array(String)}")
+            bound["reasons"] = sorted(selection.reasons)
+        for name, operator, instant in (("first", ">=", selection.first), ("end", "<", selection.end)):
+            if instant is not None:
+                conditions.append(f"_timestamp {operator} fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')")
+                bound[name] = _microseconds(instant)
+        return conditions, bound
+
+    def _query(self, query: str, bound: dict[str, Any], **options: Any) -> Sequence[Sequence[Any]]:
+        from clickhouse_connect.driver.exceptions import ClickHouseError
+
+        from etar.records.warehouse import WarehouseUnavailableError
+
+        settings = self._settings
+        try:
+            if self._client is None:
+                self._client = warehouse_client(settings, autogenerate_session_id=False)
+            rows: Sequence[Sequence[Any]] = self._client.query(query, parameters=bound, **options).result_rows
+        except (ClickHouseError, OSError) as error:
+            raise WarehouseUnavailableError(
+                f"the warehouse at {settings.host}:{settings.port} does not answer: {error}"
+            ) from error
+        return rows
+
+
+def _among(ids: Sequence[LetterId]) -> str:
+    # Numbers, in the query's own text: bound parameters travel in the URL, which has no room for a thousand.
+    return f"(_partition, _offset) IN ({', '.join(f'({partition}, {offset})' for partition, offset in ids)})"
+
+
+def _summary(row: Sequence[Any]) -> Summary:
+    partition, offset, appended, reason, detail, size = row
+    return Summary(LetterId(partition, offset), _instant(appended), Reason(reason), detail, size)
+
+
+def _instant(milliseconds: int) -> datetime:
+    seconds, rest = divmod(milliseconds, 1000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
+
+
+def _microseconds(instant: datetime) -> int:
+    return int(instant.timestamp()) * 1_000_000 + instant.microsecond
+
+
+def _milliseconds(instant: datetime) -> int:
+    return _microseconds(instant) // 1000

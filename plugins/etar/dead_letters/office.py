@@ -1,0 +1,444 @@
+"""Everything that can be done about the dead letters of a stream: look, fix, replay, discard. The command is thin.
+
+Nothing here changes anything unless it is told to ``apply``.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from etar.clients import report_store_connection
+from etar.dead_letters import DeadLetter, Reason
+from etar.dead_letters.document import (
+    Document,
+    NotEncodableError,
+    RecordSchema,
+    UnusableSchemaError,
+    WriterSchema,
+    read_document,
+    to_json,
+)
+from etar.dead_letters.front_door import FrontDoor, Headers
+from etar.dead_letters.journal import Author, Change, Journal
+from etar.dead_letters.letters import LetterId, Letters, Selection, State, Summary, UnknownLetterError
+from etar.dead_letters.repair import NotRepairableError, Repair
+from etar.dead_letters.replay import Replayer, Sending, Sent
+from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
+from etar.records.decode import EventTimeBounds, Record
+from etar.records.intake import Intake
+from etar.records.registry import Registry
+from etar.records.warehouse import Warehouse
+from etar.settings import (
+    DeadLetterSettings,
+    KafkaSettings,
+    PipelineSettings,
+    RegistrySettings,
+    ReportStoreSettings,
+    WarehouseSettings,
+    get_settings,
+)
+from etar.streams import Stream
+
+_BATCH_LETTERS = 500
+_BATCH_BYTES = 16 * 1024 * 1024
+_LEFT_ALONE = "left alone by the hook"
+_MILLISECOND = timedelta(milliseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class UnknownSchemaError(LookupError):
+    """There is no schema to write records with."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was, or would be, done about one letter. ``done`` is False where it was refused; ``what`` says why."""
+
+    letter: LetterId
+    done: bool
+    what: str
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """All there is to know about one letter. ``headers``: None where Kafka no longer holds the record."""
+
+    letter: DeadLetter
+    state: State
+    document: Document
+    headers: Headers | None
+    changes: Sequence[Change]
+    fixed: bytes | None
+
+
+class Office:
+    """The dead letters of one stream. Made by :func:`open_office`.
+
+    Every method raises, as the parts it needs are away:
+        WarehouseUnavailableError, RegistryUnavailableError, KafkaUnavailableError, psycopg.OperationalError
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        letters: Letters,
+        journal: Journal,
+        registry: Registry,
+        intake: Intake,
+        door: FrontDoor,
+        author: Author,
+        patience: timedelta,
+        say: Callable[[str], None],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._stream = stream
+        self._letters = letters
+        self._journal = journal
+        self._registry = registry
+        self._intake = intake
+        self._door = door
+        self._author = author
+        self._replayer = Replayer(journal, door, author, patience=patience)
+        self._say = say
+        self._now = now
+        self._schemas: dict[int, RecordSchema | None] = {}
+
+    def find(self, selection: Selection) -> Iterator[tuple[Summary, State]]:
+        """The letters of a selection with their states, by append time, read as they are asked for.
+
+        Raises:
+            UnknownLetterError: an id in the selection is not a dead letter's.
+        """
+        wanted = set(selection.ids)
+        for page in self._letters.pages(selection):
+            states = self._journal.states([summary.id for summary in page])
+            for summary in page:
+                wanted.discard(summary.id)
+                state = states.get(summary.id, State.OPEN)
+                if not selection.states or state in selection.states:
+                    yield summary, state
+        if wanted:
+            names = ", ".join(map(str, sorted(wanted)))
+            raise UnknownLetterError(f"no dead letter of {self._stream.topic}: {names}")
+
+    def count(self, selection: Selection) -> Counter[tuple[Reason, State]]:
+        """How many letters there are of each reason and state."""
+        return Counter((summary.reason, state) for summary, state in self.find(selection))
+
+    def show(self, letter_id: LetterId) -> Dossier:
+        """Everything about one letter.
+
+        Raises:
+            UnknownLetterError: there is no such letter.
+        """
+        found = self._letters.read([letter_id])
+        if not found:
+            raise UnknownLetterError(f"no dead letter of {self._stream.topic}: {letter_id}")
+        try:
+            headers = self._door.headers_of(letter_id)
+        except (KafkaUnavailableError, UnknownTopicError):
+            headers = None
+        return Dossier(
+            letter=found[0],
+            state=self._journal.states([letter_id]).get(letter_id, State.OPEN),
+            document=self._document(found[0]),
+            headers=headers,
+            changes=self._journal.history(letter_id),
+            fixed=self._journal.fixes([letter_id]).get(letter_id),
+        )
+
+    def export(self, selection: Selection, file: Path) -> int:
+        """Write the letters of a selection to ``file``, one JSON object a line; returns how many.
+
+        The file is there whole or not at all.
+        """
+        draft = file.with_name(f".{file.name}.draft")
+        count = 0
+        try:
+            with draft.open("w", encoding="utf-8") as out:
+                for letters, states in self._batches(selection):
+                    for letter in letters:
+                        out.write(to_json(self._exported(letter, states[LetterId.of(letter)])) + "\n")
+                        count += 1
+                out.flush()
+                os.fsync(out.fileno())
+            draft.replace(file)
+        finally:
+            draft.unlink(missing_ok=True)
+        return count
+
+    def fix(self, selection: Selection, repair: Repair, *, schema_id: int | None, apply: bool) -> Iterator[Outcome]:
+        """Repair letters, and keep the repaired records for a replay."""
+        with self._changing(apply):
+            writer = self._writer(schema_id)
+            for letters, states in self._batches(selection):
+                repaired, refused = self._repaired(letters, repair, writer)
+                refused |= self._still_bad(letters, repaired)
+                refused |= {letter: why for letter in repaired if (why := _not_fixable(states[letter]))}
+                values = {letter: value for letter, value in repaired.items() if letter not in refused}
+                if apply:
+                    self._journal.fixed(values, self._author, {"schema_id": writer.schema_id})
+                for letter in map(LetterId.of, letters):
+                    if letter in refused:
+                        yield Outcome(letter, False, refused[letter])
+                    elif letter in values:
+                        yield Outcome(letter, True, "fixed" if apply else "would be fixed")
+                    else:
+                        yield Outcome(letter, True, _LEFT_ALONE)
+
+    def replay(
+        self,
+        selection: Selection,
+        *,
+        repair: Repair | None = None,
+        schema_id: int | None = None,
+        again: bool = False,
+        force: bool = False,
+        apply: bool,
+    ) -> Iterator[Outcome]:
+        """Send the records of letters through the front door again: as ``repair`` makes them, else as they were fixed
+        before, else as they are.
+
+        Before that, replays of an earlier command that was interrupted are brought to their end.
+
+        Args:
+            again: also letters that were replayed before.
+            force: also records that would only become dead letters again.
+
+        Raises:
+            ReplayInDoubtError, UnknownTopicError: see :class:`etar.dead_letters.replay.Replayer`.
+        """
+        with self._changing(apply):
+            if apply:
+                yield from (_outcome(sent) for sent in self._replayer.settle())
+            elif in_doubt := self._journal.replays_in_doubt():
+                self._say(
+                    f"{len(in_doubt)} replays of an interrupted command are in doubt; they are looked for in Kafka, "
+                    "and sent again if they are not there, before anything else is replayed"
+                )
+            writer = self._writer(schema_id) if repair else None
+            for letters, states in self._batches(selection):
+                yield from self._replay(letters, states, repair, writer, again=again, force=force, apply=apply)
+
+    def discard(self, selection: Selection, reason: str, *, undo: bool, apply: bool) -> Iterator[Outcome]:
+        """Give letters up for good; with ``undo``, open discarded ones again."""
+        with self._changing(apply):
+            expected = State.DISCARDED if undo else State.OPEN
+            change = self._journal.restored if undo else self._journal.discarded
+            verb = "restored" if undo else "discarded"
+            for summaries, states in self._summaries(selection):
+                fitting = [summary.id for summary in summaries if states[summary.id] is expected]
+                if apply:
+                    change(fitting, self._author, reason)
+                for summary in summaries:
+                    state = states[summary.id]
+                    if state is expected:
+                        yield Outcome(summary.id, True, verb if apply else f"would be {verb}")
+                    else:
+                        yield Outcome(summary.id, False, f"is {state}, not {expected}")
+
+    def _replay(
+        self,
+        letters: Sequence[DeadLetter],
+        states: dict[LetterId, State],
+        repair: Repair | None,
+        writer: RecordSchema | None,
+        *,
+        again: bool,
+        force: bool,
+        apply: bool,
+    ) -> Iterator[Outcome]:
+        values: dict[LetterId, bytes | None] = {LetterId.of(letter): letter.value for letter in letters}
+        values |= self._journal.fixes(list(values))
+        refused: dict[LetterId, str] = {}
+        if repair and writer:
+            repaired, refused = self._repaired(letters, repair, writer)
+            yield from (
+                Outcome(letter, True, _LEFT_ALONE) for letter in values.keys() - repaired.keys() - refused.keys()
+            )
+            values = dict(repaired)
+        if not force:
+            refused |= self._still_bad(letters, values)
+        refused |= {letter: why for letter in values if (why := _not_replayable(states[letter], again=again))}
+        sendings = [
+            Sending(LetterId.of(letter), letter.key, values[LetterId.of(letter)])
+            for letter in letters
+            if LetterId.of(letter) in values.keys() - refused.keys()
+        ]
+        yield from (Outcome(letter, False, why) for letter, why in refused.items())
+        if apply:
+            yield from map(_outcome, self._replayer.send(sendings))
+        else:
+            yield from (Outcome(sending.of, True, "would be replayed") for sending in sendings)
+
+    def _repaired(
+        self, letters: Sequence[DeadLetter], repair: Repair, writer: RecordSchema
+    ) -> tuple[dict[LetterId, bytes], dict[LetterId, str]]:
+        """Values as ``repair`` makes them, and why it cannot; letters that it leaves alone are in neither."""
+        values, refused = {}, {}
+        for letter in letters:
+            try:
+                fields = repair(dict(self._document(letter).fields), letter)
+                if fields is not None:
+                    values[LetterId.of(letter)] = writer.encode(fields)
+            except (NotRepairableError, NotEncodableError) as error:
+                refused[LetterId.of(letter)] = str(error)
+        return values, refused
+
+    def _still_bad(
+        self, letters: Sequence[DeadLetter], values: dict[LetterId, bytes] | dict[LetterId, bytes | None]
+    ) -> dict[LetterId, str]:
+        """Why those of ``values`` that would be dead letters again, appended now, would be."""
+        now = (self._now() - _EPOCH) // _MILLISECOND
+        records = [
+            Record(letter.topic, letter.partition, letter.offset, now, letter.key, values[LetterId.of(letter)])
+            for letter in letters
+            if LetterId.of(letter) in values
+        ]
+        bad = self._intake.decode(records).letters
+        return {
+            LetterId.of(letter): f"would be a dead letter again: {letter.reason}: {letter.detail}" for letter in bad
+        }
+
+    def _document(self, letter: DeadLetter) -> Document:
+        value = letter.value or b""
+        if len(value) < 5 or value[0]:
+            return read_document(letter.value, None, None)
+        schema = self._schema(int.from_bytes(value[1:5], "big"))
+        return read_document(value, schema, None if schema else self._latest())
+
+    def _schema(self, schema_id: int) -> RecordSchema | None:
+        if schema_id not in self._schemas:
+            registered = self._registry.schema(schema_id)
+            try:
+                usable = registered is not None and registered.kind == "AVRO"
+                schema = RecordSchema(WriterSchema(schema_id, registered.text)) if registered and usable else None
+            except UnusableSchemaError:
+                schema = None
+            self._schemas[schema_id] = schema
+        return self._schemas[schema_id]
+
+    def _latest(self) -> RecordSchema | None:
+        latest = self._registry.latest(f"{self._stream.topic}-value")
+        return self._schema(latest[0]) if latest else None
+
+    def _writer(self, schema_id: int | None) -> RecordSchema:
+        writer = self._latest() if schema_id is None else self._schema(schema_id)
+        if writer is None:
+            what = f"subject {self._stream.topic}-value" if schema_id is None else f"schema id {schema_id}"
+            raise UnknownSchemaError(f"the registry has no Avro record of {what}; give another --schema-id")
+        return writer
+
+    @contextmanager
+    def _changing(self, apply: bool) -> Iterator[None]:
+        with ExitStack() as stack:
+            if apply:
+                wait = "another command changes these dead letters right now; waiting for its end"
+                stack.enter_context(self._journal.held(lambda: self._say(wait)))
+            yield
+
+    def _batches(self, selection: Selection) -> Iterator[tuple[list[DeadLetter], dict[LetterId, State]]]:
+        """Letters with their bytes, a bounded amount at a time."""
+        for summaries, states in self._summaries(selection):
+            letters = self._letters.read([summary.id for summary in summaries])
+            yield letters, states
+
+    def _summaries(self, selection: Selection) -> Iterator[tuple[list[Summary], dict[LetterId, State]]]:
+        # Bounded by the moment it begins: what a replay makes of these letters is not among them.
+        end = min(selection.end or self._now(), self._now())
+        batch: list[Summary] = []
+        states: dict[LetterId, State] = {}
+        size = 0
+        for summary, state in self.find(replace(selection, end=end)):
+            if batch and (len(batch) == _BATCH_LETTERS or size + (summary.size or 0) > _BATCH_BYTES):
+                yield batch, states
+                batch, states, size = [], {}, 0
+            batch.append(summary)
+            states[summary.id] = state
+            size += summary.size or 0
+        if batch:
+            yield batch, states
+
+    def _exported(self, letter: DeadLetter, state: State) -> dict[str, object]:
+        document = self._document(letter)
+        return {
+            "topic": letter.topic,
+            "partition": letter.partition,
+            "offset": letter.offset,
+            "appended": letter.appended.isoformat(timespec="milliseconds"),
+            "reason": letter.reason.value,
+            "detail": letter.detail,
+            "state": state.value,
+            "key": _base64(letter.key),
+            "value": _base64(letter.value),
+            "form": document.form.value,
+            "schema_id": document.schema_id,
+            "fields": dict(document.fields) or None,
+        }
+
+
+@contextmanager
+def open_office(stream: Stream, *, command: str, say: Callable[[str], None]) -> Iterator[Office]:
+    """The office of a stream, with everything from the settings.
+
+    Args:
+        command: what the audit shall say made a change.
+        say: takes what a person should know meanwhile.
+
+    Raises:
+        pydantic.ValidationError: a setting is missing.
+        psycopg.OperationalError: PostgreSQL is away.
+    """
+    settings = get_settings(DeadLetterSettings)
+    warehouse_settings = get_settings(WarehouseSettings)
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(report_store_connection(get_settings(ReportStoreSettings))))
+        registry = stack.enter_context(closing(Registry.connect(get_settings(RegistrySettings))))
+        warehouse = stack.enter_context(closing(Warehouse(warehouse_settings)))
+        letters = stack.enter_context(closing(Letters(warehouse_settings, stream.topic)))
+        yield Office(
+            stream,
+            letters=letters,
+            journal=Journal(connection, stream.topic),
+            registry=registry,
+            intake=Intake(
+                database=warehouse_settings.database,
+                table=stream.table,
+                bounds=EventTimeBounds.of(get_settings(PipelineSettings)),
+                registry=registry,
+                warehouse=warehouse,
+            ),
+            door=FrontDoor(stream.topic, get_settings(KafkaSettings), send_seconds=settings.send_seconds),
+            author=Author.of_this_process(command),
+            # A record that was sent at the last moment may still be on its way into the broker's log.
+            patience=timedelta(seconds=settings.send_seconds + 5),
+            say=say,
+        )
+
+
+def _not_fixable(state: State) -> str | None:
+    return "is discarded; `etar dead-letters discard --undo` opens it again" if state is State.DISCARDED else None
+
+
+def _not_replayable(state: State, *, again: bool) -> str | None:
+    if state is State.REPLAYED and not again:
+        return "was replayed before; --again replays it once more"
+    return _not_fixable(state)
+
+
+def _outcome(sent: Sent) -> Outcome:
+    if sent.refused is not None:
+        return Outcome(sent.of, False, f"Kafka refused it: {sent.refused}")
+    return Outcome(sent.of, True, f"replayed as {sent.of.partition}:{sent.offset}")
+
+
+def _base64(raw: bytes | None) -> str | None:
+    return None if raw is None else base64.b64encode(raw).decode()
