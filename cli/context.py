@@ -64,8 +64,11 @@ def in_stack(command: Callable[..., None], *prefixes: str) -> Callable[..., None
     return with_folder
 
 
-PLACES = ("ETAR_KAFKA_", "ETAR_WAREHOUSE_", "ETAR_S3_", "ETAR_API_", "ETAR_PIPELINE_")
-"""Prefixes of the settings that `etar verify` needs to reach the five places it compares."""
+PLACES = (
+    "ETAR_KAFKA_", "ETAR_REGISTRY_", "ETAR_WAREHOUSE_", "ETAR_S3_", "ETAR_API_", "ETAR_REPORT_STORE_",
+    "ETAR_PIPELINE_", "ETAR_RECONCILE_",
+)  # fmt: skip
+"""Prefixes of the settings that `etar verify` needs to reach the places it compares, and to repair them."""
 
 
 @contextmanager

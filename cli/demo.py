@@ -37,7 +37,7 @@ def demo(
         if Layout.at(folder).settings_file.exists() and Supervisor(existing_stack(folder)).is_running():
             fail(f"a stack runs in {folder}: `make down DIR={folder}` first, or give another folder with DIR=…")
         with running(folder, without=("demo-producer",), when_interrupted=130) as stack:
-            use_settings_of(folder, *PLACES, "ETAR_REGISTRY_")
+            use_settings_of(folder, *PLACES)
             exact = _run(stack, rate=rate, seed=seed)
     raise typer.Exit(0 if exact else 1)
 

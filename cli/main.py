@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from cli import reports, stack
+from cli import dead_letters, reports, stack
 from cli.context import in_stack
 from cli.demo import demo
+from cli.minutes import minutes
 from cli.verify import verify
 from producer.command import produce
 
@@ -30,4 +31,6 @@ app.command()(stack.clean)
 app.command()(demo)
 app.command()(in_stack(produce, "ETAR_KAFKA_", "ETAR_REGISTRY_"))
 app.command()(reports.report)
+app.command()(minutes)
 app.command()(verify)
+app.add_typer(dead_letters.app, name="dead-letters")

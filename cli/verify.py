@@ -1,8 +1,9 @@
-"""``etar verify``: print the account of a range of minutes."""
+"""``etar verify``: print the account of a range of minutes, and repair what differs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,18 +12,24 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cli.context import DEFAULT_FOLDER, PLACES, AsJson, Folder, errors_shown, fail, use_settings_of
+from cli.context import DEFAULT_FOLDER, PLACES, AsJson, Folder, errors_shown, existing_stack, fail, use_settings_of
+from cli.repair import AirflowUnavailableError, AuditFailedError, audit_again, report_minutes_again
 from etar import accounting
-from etar.accounting import PlaceUnavailableError, ProducerAccount, UnverifiableRangeError
+from etar.accounting import ProducerAccount, UnverifiableRangeError
 from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
-from etar.reconciliation import Verification
+from etar.places import PlaceUnavailableError
+from etar.reconciliation import Totals, Verification, report_again
+from stack.configuration import SettingsError
+
+_Cell = int | str | None
 
 _WIDTH = 160
 """Columns of a table that is not printed on a terminal: wide enough that no number is cut."""
 
 
 def verify(
+    *,
     from_: Annotated[
         str | None, typer.Option("--from", help="First minute, like 2026-11-21T10:31Z; the oldest if left out.")
     ] = None,
@@ -31,8 +38,11 @@ def verify(
     ] = None,
     account: Annotated[
         Path | None,
-        typer.Option(help="Account that `etar produce` wrote, to be compared with what Kafka took.", metavar="FILE"),
+        typer.Option(help="Account that `etar produce` wrote: all that it sent must be accounted for.", metavar="FILE"),
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Repair what can be repaired, and compare once more.")
+    ] = False,
     as_json: AsJson = False,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
@@ -41,31 +51,68 @@ def verify(
         use_settings_of(folder, *PLACES)
         first = MinuteWindow.parse(from_) if from_ else None
         end = MinuteWindow.parse(to) if to else None
-        if not show(first, end, account=account, as_json=as_json):
+        compare = partial(_verified, first, end, account)
+        verification = compare()
+        if repair and verification.repair:
+            if not as_json:
+                render(verification, Console())
+            verification = _repaired(verification, compare, folder)
+        _print(verification, as_json=as_json)
+        if not verification.ok:
             raise typer.Exit(1)
 
 
-def show(
-    first: MinuteWindow | None, end: MinuteWindow | None, *, account: Path | None = None, as_json: bool = False
-) -> bool:
-    """Print the account of ``[first, end)`` as tables, or as JSON; returns whether it is exact.
+def show(first: MinuteWindow | None, end: MinuteWindow | None, *, account: Path | None = None) -> bool:
+    """Print the account of ``[first, end)`` as tables; returns whether it is exact.
 
     Settings come from the environment. An account that cannot be made ends the command with a message.
     """
+    verification = _verified(first, end, account)
+    _print(verification, as_json=False)
+    return verification.ok
+
+
+def _verified(first: MinuteWindow | None, end: MinuteWindow | None, account: Path | None) -> Verification:
     try:
         claimed = ProducerAccount.read(account) if account else None
-        verification = accounting.verify(first, end, producer_account=claimed)
+        return accounting.verify(first, end, producer_account=claimed)
     except (UnverifiableRangeError, PlaceUnavailableError, KafkaUnavailableError, UnknownTopicError) as error:
         fail(str(error))
+
+
+def _repaired(verification: Verification, compare: Callable[[], Verification], folder: Path) -> Verification:
+    """The account after the repair. Records come first: minutes are reported from them."""
+    try:
+        if verification.suspect_from:
+            audit_again(verification.suspect_from, _say)
+            verification = compare()
+        if verification.minutes_off:
+            try:
+                stack = existing_stack(folder)
+            except SettingsError:
+                fail(
+                    f"no stack runs in {folder}; have your own Airflow do it: {report_again(verification.minutes_off)}"
+                )
+            report_minutes_again(verification.minutes_off, stack, _say)
+            verification = compare()
+    except (AirflowUnavailableError, AuditFailedError) as error:
+        fail(str(error))
+    return verification
+
+
+def _say(message: str) -> None:
+    typer.echo(f"repair: {message}", err=True)
+
+
+def _print(verification: Verification, *, as_json: bool) -> None:
     if as_json:
         typer.echo(verification.model_dump_json(indent=2))
     else:
         render(verification, Console())
-    return verification.ok
 
 
 def render(verification: Verification, console: Console) -> None:
-    """Two tables, the notes under them, and the result in one line."""
+    """Two tables, the notes under them, the totals, and the result in one line."""
     if not console.is_terminal:
         console.width = _WIDTH
     if not verification.minutes:
@@ -75,70 +122,105 @@ def render(verification: Verification, console: Console) -> None:
     console.print(_partitions(verification))
     notes = [(f"minute {minute.minute}", minute.note) for minute in verification.minutes]
     notes += [(f"partition {partition.partition}", partition.note) for partition in verification.partitions]
-    for where, note in notes:
-        if note:
-            # Notes hold commands to be copied: no wrapping in the middle, no markup in brackets.
-            console.print(f"{where}: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    for line in (*_equation(verification.totals), *(f"{where}: {note}" for where, note in notes if note)):
+        # Notes hold commands to be copied: no wrapping in the middle, no markup in brackets.
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if verification.ok:
         console.print(f"exact: {len(verification.minutes)} minutes, every record accounted for", style="green")
+        return
+    console.print(f"difference: {verification.difference}", style="red")
+    if verification.repair:
+        console.print(f"repair: {verification.repair}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _equation(totals: Totals) -> Iterator[str]:
+    """The totals in words, without the terms that are 0 and seldom anything else."""
+    arrived = f"{totals.arrived_from:%Y-%m-%dT%H:%M:%SZ} to {totals.arrived_to:%Y-%m-%dT%H:%M:%SZ}"
+    if totals.acknowledged is None:
+        sent = f"{totals.records:,} records"
     else:
-        console.print(f"difference: {verification.difference}", style="red")
+        sent = _sum(
+            acknowledged=(totals.acknowledged, True), in_doubt=(totals.in_doubt, False), replays=(totals.replays, False)
+        )
+    became = _sum(
+        events_in_reports=(totals.events, True),
+        duplicates=(totals.duplicates, True),
+        too_late=(totals.too_late, True),
+        bad_records=(totals.bad, True),
+        discarded=(totals.discarded, False),
+        replayed=(totals.replayed, False),
+        events_not_due_yet=(totals.not_due, False),
+        past_retention=(totals.closed, False),
+        offsets_without_a_record=(totals.no_record, False),
+    )
+    off = f", difference {totals.difference:+,}" if totals.difference else ""
+    yield f"totals, arrived {arrived}: {sent} = {became}{off}"
+    if totals.note:
+        yield f"totals: {totals.note}"
+
+
+def _sum(**terms: tuple[int, bool]) -> str:
+    """``5 acknowledged + 1 in doubt``; each term with whether it is shown when it is 0."""
+    return " + ".join(
+        f"{count:,} {name.replace('_', ' ')}" for name, (count, always) in terms.items() if count or always
+    )
 
 
 def _minutes(verification: Verification) -> Table:
-    rows = ("table rows", "Parquet rows", "report rows", "duplicates", "events", "report events")
-    table = _table("Minutes, by event time", ("minute", *rows, "revision", "dead letters", "difference"))
-    for minute in verification.minutes:
-        table.add_row(
-            *_cells(
-                minute.minute,
-                minute.received,
-                minute.parquet_rows,
-                minute.report_rows,
-                minute.duplicates,
-                minute.unique,
-                minute.report_events,
-                minute.revision,
-                minute.dead_letters,
-                minute.difference,
-            ),
-            style="red" if minute.difference else None,
-        )
-    return table
+    minutes = verification.minutes
+    columns: dict[str, Sequence[_Cell]] = {
+        "minute": [each.minute for each in minutes],
+        "state": [each.state for each in minutes],
+        "table rows": [each.received for each in minutes],
+        "Parquet rows": [each.parquet_rows for each in minutes],
+        "report rows": [each.report_rows for each in minutes],
+        "duplicates": [each.duplicates for each in minutes],
+        "events": [each.unique for each in minutes],
+        "report events": [each.report_events for each in minutes],
+        "late": [each.late_events for each in minutes],
+        "pending": [each.pending for each in minutes],
+        "revision": [each.revision for each in minutes],
+        "dead letters": [each.dead_letters for each in minutes],
+        "difference": [each.difference for each in minutes],
+    }
+    return _table("Minutes, by event time", columns, when_any=("pending",))
 
 
 def _partitions(verification: Verification) -> Table:
-    claimed = any(partition.acknowledged is not None for partition in verification.partitions)
-    offsets = ("from", "to", "records", "in table", "dead letters", "missing", "in both")
-    claims = ("acknowledged",) if claimed else ()
-    table = _table("Kafka's offsets, by time of arrival", ("partition", *offsets, *claims, "difference"))
-    for partition in verification.partitions:
-        table.add_row(
-            *_cells(
-                str(partition.partition),
-                partition.first_offset,
-                partition.end_offset,
-                partition.end_offset - partition.first_offset,
-                partition.in_table,
-                partition.in_dead_letters,
-                partition.missing,
-                partition.in_both,
-                *((partition.acknowledged,) if claimed else ()),
-                partition.difference,
-            ),
-            style="red" if partition.difference else None,
-        )
-    return table
+    partitions = verification.partitions
+    columns: dict[str, Sequence[_Cell]] = {
+        "partition": [str(each.partition) for each in partitions],
+        "from": [each.first_offset for each in partitions],
+        "to": [each.end_offset for each in partitions],
+        "records": [each.end_offset - each.first_offset for each in partitions],
+        "in table": [each.in_table for each in partitions],
+        "dead letters": [each.in_dead_letters for each in partitions],
+        "past retention": [each.closed for each in partitions],
+        "no record": [each.no_record for each in partitions],
+        "missing": [each.missing for each in partitions],
+        "lost": [each.lost for each in partitions],
+        "in both": [each.in_both for each in partitions],
+        "acknowledged": [each.acknowledged for each in partitions],
+        "in doubt": [each.in_doubt for each in partitions],
+        "replays": [each.replays for each in partitions],
+        "difference": [each.difference for each in partitions],
+    }
+    seldom = ("past retention", "no record", "lost", "acknowledged", "in doubt", "replays")
+    return _table("Kafka's offsets, by time of arrival", columns, when_any=seldom)
 
 
-def _table(title: str, columns: Iterable[str]) -> Table:
+def _table(title: str, columns: Mapping[str, Sequence[_Cell]], *, when_any: Collection[str]) -> Table:
+    """``when_any``: columns that are left out while every value is 0 or unknown. A line with a difference is red."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for place, column in enumerate(columns):
+    shown = {heading: values for heading, values in columns.items() if heading not in when_any or any(values)}
+    for place, heading in enumerate(shown):
         # A heading may wrap between its words; nothing is ever cut inside a number or a minute.
-        longest_word = max(map(len, column.split()))
-        table.add_column(column, justify="right" if place else "left", no_wrap=not place, min_width=longest_word)
+        longest_word = max(map(len, heading.split()))
+        table.add_column(heading, justify="right" if place else "left", no_wrap=not place, min_width=longest_word)
+    for line, difference in zip(zip(*shown.values(), strict=True), columns["difference"], strict=True):
+        table.add_row(*map(_text, line), style="red" if difference else None)
     return table
 
 
-def _cells(*values: int | str | None) -> list[str]:
-    return ["-" if value is None else value if isinstance(value, str) else f"{value:,}" for value in values]
+def _text(value: _Cell) -> str:
+    return "-" if value is None else value if isinstance(value, str) else f"{value:,}"

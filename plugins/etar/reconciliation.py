@@ -1,53 +1,178 @@
-"""Compares what five places say of the same minutes: Kafka, the table, the dead letters, Parquet and the reports.
+"""Compares what the places say of the same records: Kafka, the table, the dead letters, Parquet, the reports, and the
+books kept about them (the ledger, the auditor's marks, a producer's own account).
 
 Pure: :mod:`etar.accounting` gathers the facts, this module says where they differ, by how much and what repairs it.
+``docs/verify.md`` explains every number to a reader.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, computed_field
 
+from etar.ledger import LedgerEntry, State
 from etar.minute import MinuteWindow
 from etar.report import PublishedReport
-from etar.streams import Stream
+
+RECONCILING_DAG = "etar_reconcile"
+
+
+class Span(NamedTuple):
+    """Offsets ``[first, end)`` of one partition."""
+
+    first: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        return max(0, self.end - self.first)
+
+    def clipped(self, to: Span) -> Span:
+        """The part of it inside ``to``, which may have no size."""
+        return Span(max(self.first, to.first), min(self.end, to.end))
+
+
+def without(whole: Span, taken: Iterable[Span]) -> list[Span]:
+    """What ``taken`` leaves of ``whole``, in order."""
+    left, at = [], whole.first
+    for span in sorted(each.clipped(whole) for each in taken):
+        if span.size:
+            left.append(Span(at, span.first))
+            at = max(at, span.end)
+    left.append(Span(at, whole.end))
+    return [span for span in left if span.size]
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """A Parquet object as the store has it: rows by its footer, size in bytes, ETag without quotes."""
+
+    rows: int
+    size: int
+    etag: str
 
 
 @dataclass(frozen=True)
 class MinuteFacts:
     """One minute, by event time (``dead_letters``: by append time; they have no other that could be trusted).
 
-    ``parquet_rows`` is None where there is no object, ``report`` None where there is no report.
+    ``parquet``, ``report`` and ``ledger`` are None where there is none. ``fresh``: how many of the ``rows`` arrived so
+    recently that a report with them is not due yet.
     """
 
     window: MinuteWindow
     rows: int
     unique: int
     dead_letters: int
-    parquet_rows: int | None
+    parquet: StoredObject | None
     report: PublishedReport | None
+    ledger: LedgerEntry | None
+    fresh: int = 0
+
+    @property
+    def parquet_rows(self) -> int:
+        return self.parquet.rows if self.parquet else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether report and Parquet lack nothing, or nothing but rows that arrived just now."""
+        if self.report is None:
+            return False
+        behind = self.rows - self.report.rows_read
+        return (
+            behind <= self.fresh
+            and self.report.rows_read <= self.parquet_rows <= self.rows
+            and 0 <= self.unique - self.report.total_events <= behind
+        )
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Where a partition's offsets ``span`` are now. Counts are of distinct offsets.
+
+    Args:
+        closed: the auditor counted them when all were there; by now the table has dropped them for their age.
+        no_record: offsets at which Kafka has no record, as the auditor found.
+        lost: the auditor found them in no place, and Kafka no longer had them.
+        unaudited: offsets so old that the table may have dropped rows of theirs, and that the auditor has not closed.
+        missing_ranges: inclusive and, like ``both_sample``, at most a handful.
+    """
+
+    span: Span
+    in_table: int
+    in_dead_letters: int
+    in_both: int
+    closed: int = 0
+    no_record: int = 0
+    lost: int = 0
+    unaudited: int = 0
+    missing_ranges: tuple[tuple[int, int], ...] = ()
+    both_sample: tuple[int, ...] = ()
+
+    @property
+    def missing(self) -> int:
+        stored = self.in_table + self.in_dead_letters - self.in_both
+        return self.span.size - stored - self.closed - self.no_record - self.lost
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One partition in the time of a producer's run: the records that it says were ``acknowledged``, those that Kafka
+    ``appended``, and how many of these are ``replays`` of dead letters."""
+
+    acknowledged: int
+    appended: int
+    replays: int = 0
+
+    @property
+    def unclaimed(self) -> int:
+        """Records that nobody says to have sent; below 0, acknowledged ones that are gone."""
+        return self.appended - self.replays - self.acknowledged
 
 
 @dataclass(frozen=True)
 class PartitionFacts:
-    """The offsets ``[first, end)`` that one partition took in over the range, and where they are now.
-
-    Counts are of distinct offsets. ``missing_ranges`` are inclusive and, like ``both_sample``, at most a handful.
-    ``acknowledged``: records that a producer's account claims for the partition, of ``appended`` in its run's time.
-    """
+    """What one partition took in over the range, and ``sent``, when a producer's account is given."""
 
     partition: int
-    first: int
-    end: int
-    in_table: int
-    in_dead_letters: int
-    in_both: int
-    missing_ranges: tuple[tuple[int, int], ...] = ()
-    both_sample: tuple[int, ...] = ()
+    coverage: Coverage
+    sent: Sent | None = None
+
+
+@dataclass(frozen=True)
+class TotalsFacts:
+    """All records of certain offsets, whatever minute their events are of: those of a producer's run, if its account
+    is given (``acknowledged``), else those of the range.
+
+    Args:
+        rows, events: rows of the table, and distinct events among them, minute by minute.
+        unreported: by how much the reports of these minutes are off, as far as these rows can be the cause.
+        not_due: unreported events as well, in minutes whose report is not due yet.
+        too_late, bad, discarded, replayed: dead letters that are no rows as well; the first two are open ones.
+        behind: records that the sink has still to take.
+    """
+
+    arrived_from: datetime
+    arrived_to: datetime
+    records: int = 0
     acknowledged: int | None = None
-    appended: int | None = None
+    replays: int = 0
+    rows: int = 0
+    events: int = 0
+    unreported: int = 0
+    not_due: int = 0
+    too_late: int = 0
+    bad: int = 0
+    discarded: int = 0
+    replayed: int = 0
+    closed: int = 0
+    no_record: int = 0
+    behind: int = 0
 
 
 class _Result(BaseModel):
@@ -55,44 +180,93 @@ class _Result(BaseModel):
 
 
 class MinuteAccount(_Result):
-    """What the places say of one minute. ``difference`` is 0 exactly when they agree."""
+    """What the places say of one minute. ``difference`` is 0 exactly when they agree; ``pending`` rows arrived too
+    recently to be in its report already."""
 
     minute: str
+    state: State | None
     received: int
     duplicates: int
     unique: int
+    late_events: int | None
     dead_letters: int
     parquet_rows: int | None
     report_rows: int | None
     report_events: int | None
     revision: int | None
+    pending: int
     difference: int
     note: str | None
 
 
 class PartitionAccount(_Result):
-    """Where the offsets of one partition are. ``difference`` is 0 exactly when each is in one place."""
+    """Where the offsets of one partition are. ``difference`` is 0 exactly when each is in one place, and the records
+    are those that their senders say to have sent. ``in_doubt`` ones were sent by a producer's worker that was killed
+    before it had Kafka's answer."""
 
     partition: int
     first_offset: int
     end_offset: int
     in_table: int
     in_dead_letters: int
-    missing: int
-    missing_ranges: tuple[tuple[int, int], ...]
     in_both: int
     in_both_sample: tuple[int, ...]
+    closed: int
+    no_record: int
+    lost: int
+    unaudited: int
+    missing: int
+    missing_ranges: tuple[tuple[int, int], ...]
     acknowledged: int | None
     appended: int | None
+    replays: int | None
+    in_doubt: int | None
+    difference: int
+    note: str | None
+
+    @property
+    def suspect_from(self) -> int | None:
+        """First offset that the auditor has to look at (again); None if there is none."""
+        found = [first for first, _ in self.missing_ranges[:1]] + list(self.in_both_sample[:1])
+        return min(found, default=None)
+
+
+class Totals(_Result):
+    """One equation over all records that arrived in ``[arrived_from, arrived_to)``, exact by construction::
+
+        acknowledged + in_doubt + replays        (without a producer's account: records)
+            = events + duplicates + not_due + too_late + bad + discarded + replayed + closed + no_record + difference
+
+    ``events`` are those that the reports count, in whatever minute; ``replays`` are records that stand a second time
+    for a dead letter, which is counted in ``replayed``; ``closed`` have left the table for their age.
+    """
+
+    arrived_from: AwareDatetime
+    arrived_to: AwareDatetime
+    records: int
+    acknowledged: int | None
+    in_doubt: int
+    replays: int
+    events: int
+    duplicates: int
+    not_due: int
+    too_late: int
+    bad: int
+    discarded: int
+    replayed: int
+    closed: int
+    no_record: int
     difference: int
     note: str | None
 
 
 class Verification(_Result):
-    """The account of a range of minutes."""
+    """The account of a range of minutes. ``repair`` is a command, given when it can repair some of the difference."""
 
     minutes: tuple[MinuteAccount, ...]
     partitions: tuple[PartitionAccount, ...]
+    totals: Totals
+    repair: str | None
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -102,100 +276,233 @@ class Verification(_Result):
     @computed_field(description="Sum of all differences, none of which can hide another")  # type: ignore[prop-decorator]
     @property
     def difference(self) -> int:
-        return sum(minute.difference for minute in self.minutes) + sum(part.difference for part in self.partitions)
+        in_parts = sum(minute.difference for minute in self.minutes) + sum(part.difference for part in self.partitions)
+        # The totals count the same records once more, and perhaps others: never added, never overlooked.
+        return max(in_parts, abs(self.totals.difference))
+
+    @property
+    def minutes_off(self) -> list[MinuteWindow]:
+        """Minutes to be reported again."""
+        return [MinuteWindow.parse(minute.minute) for minute in self.minutes if minute.difference]
+
+    @property
+    def suspect_from(self) -> dict[int, int]:
+        """``{partition: offset}`` from which on the auditor has to look (again)."""
+        found = {part.partition: part.suspect_from for part in self.partitions}
+        return {partition: offset for partition, offset in found.items() if offset is not None}
 
 
-def reconcile(minutes: Sequence[MinuteFacts], partitions: Sequence[PartitionFacts], *, stream: Stream) -> Verification:
-    """The account of a range. Every record must be in the table or the dead letters, and every row in a report."""
+def reconcile(
+    minutes: Sequence[MinuteFacts],
+    partitions: Sequence[PartitionFacts],
+    totals: TotalsFacts,
+    *,
+    in_doubt: int = 0,
+    stale_before: datetime,
+) -> Verification:
+    """The account of a range. Every record must be in the table or the dead letters, and every row in a report.
+
+    Args:
+        in_doubt: records that may or may not be in Kafka, as the producer's account says; over all partitions.
+        stale_before: a run at work that has written nothing to the ledger since then is taken for dead.
+    """
+    command = _repair_command(minutes)
+    in_minutes = tuple(_minute(facts, stale_before) for facts in minutes)
+    in_partitions = []
+    doubt_left = in_doubt
+    for facts in partitions:
+        landed = min(max(facts.sent.unclaimed, 0), doubt_left) if facts.sent else 0
+        doubt_left -= landed
+        in_partitions.append(_partition(facts, landed, command))
+    repairable = any(minute.difference for minute in in_minutes) or any(
+        part.suspect_from is not None for part in in_partitions
+    )
     return Verification(
-        minutes=tuple(_minute(facts) for facts in minutes),
-        partitions=tuple(_partition(facts, stream) for facts in partitions),
+        minutes=in_minutes,
+        partitions=tuple(in_partitions),
+        totals=_totals(totals, in_doubt - doubt_left),
+        repair=command if repairable else None,
     )
 
 
-def _minute(facts: MinuteFacts) -> MinuteAccount:
-    report = facts.report
-    parquet_rows = facts.parquet_rows or 0
+def report_again(windows: Sequence[MinuteWindow]) -> str:
+    """The command that has Airflow report minutes again."""
+    asked = json.dumps({"minutes": [str(window) for window in windows]})
+    return f"etar exec airflow dags trigger {RECONCILING_DAG} --conf '{asked}'"
+
+
+def _repair_command(minutes: Sequence[MinuteFacts]) -> str:
+    if not minutes:
+        return "etar verify --repair"
+    return f"etar verify --repair --from {minutes[0].window} --to {minutes[-1].window.next}"
+
+
+def _minute(facts: MinuteFacts, stale_before: datetime) -> MinuteAccount:
+    report, entry = facts.report, facts.ledger
     report_rows = report.rows_read if report else 0
     report_events = report.total_events if report else 0
-    difference = (
-        abs(facts.rows - parquet_rows)
-        + abs(facts.rows - report_rows)
-        + abs(facts.unique - report_events)
-        # An empty minute without its report agrees in every count, and is a gap all the same.
-        + (report is None)
-    )
+    difference = 0
+    notes = []
+    if not facts.complete:
+        difference = (
+            abs(facts.rows - facts.parquet_rows)
+            + abs(facts.rows - report_rows)
+            + abs(facts.unique - report_events)
+            # An empty minute without its report agrees in every count, and is a gap all the same.
+            + (report is None)
+        )
+        notes.append(_minute_note(facts, report_rows, report_events))
+    pending = facts.rows - report_rows if facts.complete else 0
+    fault = _ledger_fault(facts, stale_before, pending=pending)
+    if fault:
+        difference += 1
+        notes.append(fault)
+    if difference:
+        notes.append(f"report it again: {report_again([facts.window])}")
     return MinuteAccount(
         minute=str(facts.window),
+        state=entry.state if entry else None,
         received=facts.rows,
         duplicates=facts.rows - facts.unique,
         unique=facts.unique,
+        late_events=entry.late_events if entry else None,
         dead_letters=facts.dead_letters,
-        parquet_rows=facts.parquet_rows,
+        parquet_rows=facts.parquet.rows if facts.parquet else None,
         report_rows=report.rows_read if report else None,
         report_events=report.total_events if report else None,
         revision=report.revision if report else None,
+        pending=pending,
         difference=difference,
-        note=_minute_note(facts, parquet_rows, report_rows, report_events) if difference else None,
+        note="; ".join(notes) or None,
     )
 
 
-def _minute_note(facts: MinuteFacts, parquet_rows: int, report_rows: int, report_events: int) -> str:
-    start = facts.window.start.isoformat()
-    repair = (
-        "etar exec airflow backfill create --dag-id etar_pipeline "
-        f"--from-date {start} --to-date {start} --reprocess-behavior completed"
-    )
+def _minute_note(facts: MinuteFacts, report_rows: int, report_events: int) -> str:
     if facts.report is None:
-        return f"no report; make it: {repair}"
-    if parquet_rows == report_rows < facts.rows:
-        late = facts.rows - report_rows
-        return f"{late} rows came after the minute was reported; report it again: {repair}"
-    found = f"table {facts.rows} rows, Parquet {parquet_rows}, report {report_rows}"
-    if facts.rows == parquet_rows == report_rows:
-        found = f"table {facts.unique} unique events, report {report_events}"
-    return f"{found}; report the minute again: {repair}"
+        failed = facts.ledger is not None and facts.ledger.error
+        return f"no report; its run failed: {failed}" if failed else "no report"
+    if facts.parquet_rows == report_rows < facts.rows:
+        return f"{facts.rows - report_rows} rows came after the minute was reported"
+    if facts.rows == facts.parquet_rows == report_rows:
+        return f"table {facts.unique} unique events, report {report_events}"
+    return f"table {facts.rows} rows, Parquet {facts.parquet_rows}, report {report_rows}"
 
 
-def _partition(facts: PartitionFacts, stream: Stream) -> PartitionAccount:
-    held = facts.end - facts.first
-    missing = held - (facts.in_table + facts.in_dead_letters - facts.in_both)
-    unclaimed = 0
-    if facts.acknowledged is not None and facts.appended is not None:
-        unclaimed = facts.appended - facts.acknowledged
-    notes = []
-    if missing:
-        first_missing = facts.missing_ranges[0][0] if facts.missing_ranges else facts.first
-        notes.append(
-            f"{missing} records are in Kafka, but neither in the table nor in the dead letters; stop the sink and let "
-            "it read them again, with the tools of a Kafka distribution: kafka-consumer-groups.sh "
-            f"--group {stream.sink_group} --topic {stream.topic}:{facts.partition} "
-            f"--reset-offsets --to-offset {first_missing} --execute"
-        )
-    if facts.in_both:
-        notes.append(
-            f"{facts.in_both} records are in the table and in the dead letters; a record that became a row later is "
-            f"no dead letter: DELETE FROM dead_letters WHERE _topic = '{stream.topic}' AND _partition = "
-            f"{facts.partition} AND _offset IN ({', '.join(map(str, facts.both_sample))}"
-            f"{', …' if facts.in_both > len(facts.both_sample) else ''})"
-        )
-    if unclaimed:
-        notes.append(
-            f"Kafka took {facts.appended} records in the time of the producer's run, which says {facts.acknowledged}: "
-            + ("another producer wrote to the topic as well" if unclaimed > 0 else "acknowledged records are gone")
-        )
+def _ledger_fault(facts: MinuteFacts, stale_before: datetime, *, pending: int) -> str | None:
+    """What is wrong with the ledger's row; a missing report is a fault of its own, and one that is due changes it."""
+    report, entry = facts.report, facts.ledger
+    if report is None:
+        return None
+    if entry is None:
+        return "the ledger has no row of it"
+    if entry.state is State.FAILED:
+        return f"its run {entry.run_id} failed: {entry.error}"
+    if entry.state is not State.REPORTED:
+        if entry.updated_at >= stale_before:
+            return None
+        return f"its run {entry.run_id} has not gone on since {entry.updated_at:%Y-%m-%dT%H:%M:%SZ} ({entry.state})"
+    return None if pending else _disagreement(entry, facts, report)
+
+
+def _disagreement(entry: LedgerEntry, facts: MinuteFacts, report: PublishedReport) -> str | None:
+    compared = {
+        "rows": (entry.received, facts.rows),
+        "unique events": (entry.unique_events, facts.unique),
+        "dead letters": (entry.dead_letters, facts.dead_letters),
+        "revision": (entry.revision, report.revision),
+        "object size": (entry.object_size, facts.parquet.size if facts.parquet else None),
+        "object ETag": (entry.object_etag, facts.parquet.etag if facts.parquet else None),
+    }
+    wrong = [f"{what} {said}, found {found}" for what, (said, found) in compared.items() if said != found]
+    return f"the ledger says {', '.join(wrong)}" if wrong else None
+
+
+def _partition(facts: PartitionFacts, in_doubt: int, repair: str) -> PartitionAccount:
+    held, sent = facts.coverage, facts.sent
+    unclaimed = sent.unclaimed - in_doubt if sent else 0
     return PartitionAccount(
         partition=facts.partition,
-        first_offset=facts.first,
-        end_offset=facts.end,
-        in_table=facts.in_table,
-        in_dead_letters=facts.in_dead_letters,
-        missing=missing,
-        missing_ranges=facts.missing_ranges,
-        in_both=facts.in_both,
-        in_both_sample=facts.both_sample,
+        first_offset=held.span.first,
+        end_offset=held.span.end,
+        in_table=held.in_table,
+        in_dead_letters=held.in_dead_letters,
+        in_both=held.in_both,
+        in_both_sample=held.both_sample,
+        closed=held.closed,
+        no_record=held.no_record,
+        lost=held.lost,
+        unaudited=held.unaudited,
+        missing=held.missing,
+        missing_ranges=held.missing_ranges,
+        acknowledged=sent.acknowledged if sent else None,
+        appended=sent.appended if sent else None,
+        replays=sent.replays if sent else None,
+        in_doubt=in_doubt if sent else None,
+        difference=abs(held.missing) + held.in_both + held.lost + abs(unclaimed),
+        note="; ".join(_partition_notes(held, sent, unclaimed, repair)) or None,
+    )
+
+
+def _partition_notes(held: Coverage, sent: Sent | None, unclaimed: int, repair: str) -> Iterable[str]:
+    if held.missing > 0:
+        yield (
+            f"{held.missing} records are in Kafka, but neither in the table nor in the dead letters "
+            f"({_in_words(held.missing_ranges)}); have the auditor put them where they belong: {repair}"
+        )
+    if held.missing and held.unaudited:
+        yield (
+            f"{held.unaudited} old offsets are not audited yet, and rows of theirs may have left the table since: the "
+            "DAG etar_audit is behind (`etar exec airflow dags list-runs etar_audit`)"
+        )
+    if held.in_both:
+        yield (
+            f"{held.in_both} records are in the table and in the dead letters; have the auditor decide by the records "
+            f"themselves: {repair}"
+        )
+    if held.lost:
+        yield f"{held.lost} records were lost: the auditor found them in no place, and Kafka no longer has them"
+    if sent and unclaimed:
+        yield (
+            f"Kafka took {sent.appended} records in the time of the producer's run, which says {sent.acknowledged}: "
+            + ("another producer wrote to the topic as well" if unclaimed > 0 else "acknowledged records are gone")
+            + "; no command repairs that"
+        )
+
+
+def _in_words(ranges: Sequence[tuple[int, int]]) -> str:
+    shown = ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in ranges[:3])
+    return f"offsets {shown}{' …' if len(ranges) > 3 else ''}"
+
+
+def _totals(facts: TotalsFacts, in_doubt: int) -> Totals:
+    events = facts.events - facts.unreported - facts.not_due
+    duplicates = facts.rows - facts.events
+    sent = facts.records if facts.acknowledged is None else facts.acknowledged + in_doubt + facts.replays
+    letters = facts.too_late + facts.bad + facts.discarded + facts.replayed
+    notes = []
+    if facts.behind:
+        notes.append(f"the sink has still to take {facts.behind} records: wait, and verify again")
+    if facts.unreported:
+        notes.append(
+            f"{facts.unreported} events are not in the reports as the table has them, which comes right by itself "
+            "within two minutes of their arrival; minutes outside the range are compared with an earlier --from"
+        )
+    return Totals(
+        arrived_from=facts.arrived_from,
+        arrived_to=facts.arrived_to,
+        records=facts.records,
         acknowledged=facts.acknowledged,
-        appended=facts.appended,
-        difference=abs(missing) + facts.in_both + abs(unclaimed),
+        in_doubt=in_doubt,
+        replays=facts.replays,
+        events=events,
+        duplicates=duplicates,
+        not_due=facts.not_due,
+        too_late=facts.too_late,
+        bad=facts.bad,
+        discarded=facts.discarded,
+        replayed=facts.replayed,
+        closed=facts.closed,
+        no_record=facts.no_record,
+        difference=sent - (events + duplicates + facts.not_due + letters + facts.closed + facts.no_record),
         note="; ".join(notes) or None,
     )

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from cli.repair import audit_again
 from etar import accounting
-from etar.accounting import PlaceUnavailableError, ProducerAccount, UnverifiableRangeError, parquet_rows
-from etar.clients import object_store_client
+from etar.accounting import ProducerAccount, UnverifiableRangeError
+from etar.audit import run_audit
+from etar.clients import object_store_client, report_store_connection
 from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
+from etar.ledger import Ledger, Stage
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.extract import extract_minute
-from etar.reconciliation import Verification
-from etar.report import Outcomes, Report
+from etar.places import PlaceUnavailableError, parquet_objects
+from etar.reconciliation import StoredObject, Verification
+from etar.report import Outcomes, PublishedReport, Report
 from etar.settings import (
     KafkaSettings,
     ObjectStoreSettings,
@@ -43,9 +49,6 @@ from tests.integration.connect.conftest import (
     new_lane,  # noqa: F401  (a fixture)
 )
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass
 class World:
@@ -57,31 +60,35 @@ class World:
     store: ObjectStoreSettings
     api: httpx.Client
     this_minute: MinuteWindow
+    books: psycopg.Connection[Any]
 
     def minute(self, back: int) -> MinuteWindow:
         return MinuteWindow(self.this_minute.start - back * MINUTE)
 
     def send(self, count: int, *, back: int, first: int = 0) -> list[bytes]:
-        when = int(self.minute(back).start.timestamp() * 1000) + 30_000
-        values = self.lane.good(count, first=first, event_time=when)
+        values = self.lane.good(count, first=first, event_time=_middle_of(self.minute(back)))
         self.lane.produce(values)
         self.lane.settle(self.sink)
         return values
 
     def run_pipeline(self, *backs: int) -> None:
-        """Extract and report, with the numbers taken from the Parquet object itself."""
+        """Extract and report, with the numbers taken from the Parquet object itself, and written to the ledger."""
         warehouse = client_of(self.lane.warehouse)
+        ledger = Ledger(self.books, stream=self.stream, run_id="by hand")
         for back in backs:
             window = self.minute(back)
+            ledger.began(window, Stage.SETTLE)
             extract = extract_minute(
                 window,
                 stream=self.stream,
                 warehouse=warehouse,
                 store=object_store_client(self.store),
                 bucket=self.store.bucket,
-                horizon=timedelta(hours=24),
+                grace=timedelta(seconds=2),
+                retention=timedelta(hours=26),
                 now=lambda: datetime.now(UTC),
             )
+            ledger.extracted(window, extract)
             unique = 0
             if extract.rows:
                 key = self.stream.extract_key(window)
@@ -99,13 +106,14 @@ class World:
             )
             content = report.model_dump_json()
             headers = {"Content-Type": "application/json"}
-            self.api.post("/report", content=content, headers=headers).raise_for_status()
+            answer = self.api.post("/report", content=content, headers=headers).raise_for_status()
+            ledger.reported(window, PublishedReport.model_validate_json(answer.content))
         warehouse.close()
 
     def verify(self, **arguments: Any) -> Verification:
         """Over the last three minutes and this one, as someone would who comes three minutes later."""
-        now = lambda: datetime.now(UTC) + 3 * MINUTE  # noqa: E731
-        return accounting.verify(self.minute(3), self.this_minute.next, stream=self.stream, now=now, **arguments)
+        later = {"now": lambda: datetime.now(UTC) + 3 * MINUTE}
+        return accounting.verify(self.minute(3), self.this_minute.next, stream=self.stream, **{**later, **arguments})
 
 
 @pytest.fixture(scope="module")
@@ -115,17 +123,22 @@ def report_api(parts_stack: Stack, report_store: ReportStoreSettings) -> Iterato
 
 
 @pytest.fixture
-def world(
-    new_lane: Callable[..., Lane],  # noqa: F811
-    parts_stack: Stack,
-    object_store: ObjectStoreSettings,
-    report_api: None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[World]:
+def settings_of_stack(parts_stack: Stack, report_api: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in parts_stack.settings.starting_with("ETAR_").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("ETAR_PIPELINE_START_DATE", "2026-01-01T00:00Z")
     get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def world(
+    new_lane: Callable[..., Lane],  # noqa: F811
+    object_store: ObjectStoreSettings,
+    report_store: ReportStoreSettings,
+    settings_of_stack: None,
+) -> Iterator[World]:
     lane = new_lane()
     lane.table = lane.topic
     warehouse = client_of(lane.warehouse)
@@ -136,16 +149,26 @@ def world(
     headers = {"Authorization": f"Bearer {get_settings(ReportApiSettings).write_token.get_secret_value()}"}
     with httpx.Client(base_url=url, headers=headers) as api:
         # All that a test sends must arrive in one minute, so that the range of the account has an end after it.
-        wait_until(lambda: datetime.now(UTC).second < 45, timeout=20, what="room in this minute")
+        wait_until(lambda: datetime.now(UTC).second < 30, timeout=40, what="room in this minute")
         this_minute = MinuteWindow.containing(datetime.now(UTC))
-        yield World(Stream(lane.topic), lane, sink, object_store, api, this_minute)
+        with closing(report_store_connection(report_store)) as books:
+            yield World(Stream(lane.topic), lane, sink, object_store, api, this_minute, books)
     sink.end()
     warehouse.command(f"DROP TABLE {lane.table}")
     warehouse.close()
-    get_settings.cache_clear()
 
 
-def test_the_account_is_exact_and_finds_every_kind_of_difference(world: World) -> None:
+@dataclass
+class Traffic:
+    """500 events, 20 of them twice, a bad record and a null one, all reported."""
+
+    world: World
+    started: datetime
+    ended: datetime
+
+
+@pytest.fixture
+def traffic(world: World) -> Traffic:
     started = datetime.now(UTC)
     values = world.send(300, back=2)
     world.send(200, back=1, first=300)
@@ -153,8 +176,11 @@ def test_the_account_is_exact_and_finds_every_kind_of_difference(world: World) -
     world.lane.settle(world.sink)
     ended = datetime.now(UTC)
     world.run_pipeline(3, 2, 1, 0)
+    return Traffic(world, started, ended)
 
-    exact = world.verify()
+
+def test_the_account_is_exact(traffic: Traffic) -> None:
+    exact = traffic.world.verify()
     assert (exact.ok, exact.difference) == (True, 0), exact.model_dump_json(indent=1)
     rows = [(m.received, m.duplicates, m.unique, m.parquet_rows, m.report_rows, m.report_events) for m in exact.minutes]
     assert rows == [
@@ -163,54 +189,186 @@ def test_the_account_is_exact_and_finds_every_kind_of_difference(world: World) -
         (200, 0, 200, 200, 200, 200),
         (0, 0, 0, None, 0, 0),
     ]
+    assert [minute.state for minute in exact.minutes] == ["reported"] * 4
     assert sum(minute.dead_letters for minute in exact.minutes) == 2
     assert sum(p.end_offset - p.first_offset for p in exact.partitions) == 522
     assert sum(p.in_dead_letters for p in exact.partitions) == 2
+    totals = exact.totals
+    assert (totals.records, totals.events, totals.duplicates, totals.bad) == (522, 500, 20, 2)
+    assert (totals.acknowledged, totals.too_late, totals.closed, totals.difference) == (None, 0, 0, 0)
 
-    # A producer's account: right, then claiming one record more than Kafka took.
-    claimed = {p.partition: p.end_offset - p.first_offset for p in exact.partitions}
-    told = ProducerAccount(world.stream.topic, started, ended + timedelta(seconds=1), claimed)
-    assert world.verify(producer_account=told).ok
+
+def test_a_producers_account_is_compared_with_what_kafka_took(traffic: Traffic) -> None:
+    world = traffic.world
+    claimed = {p.partition: p.end_offset - p.first_offset for p in world.verify().partitions}
+    told = ProducerAccount(world.stream.topic, traffic.started, traffic.ended + timedelta(seconds=1), claimed)
+    agreed = world.verify(producer_account=told)
+    assert agreed.ok
+    totals = agreed.totals
+    assert (totals.acknowledged, totals.events, totals.duplicates, totals.bad) == (522, 500, 20, 2)
+    # One record more than Kafka took; then one less, and in doubt about it.
     claimed[4] += 1
     assert world.verify(producer_account=told).difference == 1
+    claimed[4] -= 2
+    assert world.verify(producer_account=told).difference == 1
+    assert world.verify(producer_account=replace(told, in_doubt=1)).ok
 
-    # Late rows, until the minute is reported again.
+
+def test_an_account_is_only_exact_when_every_minute_of_its_events_is_reported(traffic: Traffic) -> None:
+    world = traffic.world
+    claimed = {p.partition: p.end_offset - p.first_offset for p in world.verify().partitions}
+    told = ProducerAccount(world.stream.topic, traffic.started, traffic.ended + timedelta(seconds=1), claimed)
+    world.send(6, back=5, first=900)  # before the range
+    world.lane.settle(world.sink)
+    told = replace(
+        told,
+        ended_at=datetime.now(UTC) + timedelta(seconds=1),
+        acknowledged={p.partition: p.end_offset - p.first_offset for p in world.verify().partitions},
+    )
+    unreported = world.verify(producer_account=told)
+    assert (unreported.totals.difference, unreported.difference) == (6, 6)
+    assert "6 events are not in the reports" in (unreported.totals.note or "")
+    world.run_pipeline(5)
+    assert world.verify(producer_account=told).ok
+
+
+def test_late_rows_are_a_difference_once_their_report_is_due(traffic: Traffic) -> None:
+    world = traffic.world
     world.send(6, back=1, first=900)
     late = world.verify()
-    assert late.difference == 6 * 3
+    # Table against Parquet, table against report, events against the report's; and the ledger, which is as old.
+    assert late.difference == 6 * 3 + 1
     assert "6 rows came after the minute was reported" in (late.minutes[2].note or "")
+    assert (late.minutes_off, late.totals.difference) == ([world.minute(1)], 6)
+    # Someone who looks just after they came sees them coming.
+    soon = world.verify(now=lambda: world.this_minute.end + timedelta(seconds=3))
+    assert (soon.ok, soon.minutes[2].pending) == (True, 6)
     world.run_pipeline(1)
     assert world.verify().ok
     assert world.verify().minutes[2].revision == 2
 
-    # Rows that the table lost: two neighbours and a lone one.
+
+def test_rows_that_the_table_lost_are_named_and_put_back_by_the_auditor(traffic: Traffic) -> None:
+    world = traffic.world
+    later = lambda: datetime.now(UTC) + 3 * MINUTE  # noqa: E731
+    run_audit(world.stream, now=later)  # closed: the repair has to open it again
     warehouse = client_of(world.lane.warehouse)
-    lost = "_partition = 1 AND _offset IN (10, 11, 20)"
-    backup = f"backup_{world.lane.table}"
-    warehouse.command(f"CREATE TABLE {backup} AS {world.lane.table}")
-    warehouse.command(f"INSERT INTO {backup} SELECT * FROM {world.lane.table} WHERE {lost}")
+    lost = "_partition = 1 AND _offset IN (10, 11, 20)"  # two neighbours and a lone one
     warehouse.command(f"ALTER TABLE {world.lane.table} DELETE WHERE {lost} SETTINGS mutations_sync = 2")
+    warehouse.close()
+
     gone = world.verify()
     assert (gone.partitions[1].missing, gone.partitions[1].missing_ranges) == (3, ((10, 11), (20, 20)))
     assert gone.difference == 3 + sum(minute.difference for minute in gone.minutes)
-    assert gone.minutes[1].difference == 3 * 3
-    warehouse.command(f"INSERT INTO {world.lane.table} SELECT * FROM {backup}")
-    warehouse.command(f"DROP TABLE {backup}")
+    assert gone.minutes[1].difference == 3 * 3 + 1
+    assert gone.suspect_from == {1: 10}
+    assert gone.repair == f"etar verify --repair --from {world.minute(3)} --to {world.this_minute.next}"
+
+    said: list[str] = []
+    audit_again(gone.suspect_from, said.append, stream=world.stream, now=later)
+    assert "3 stored" in said[0]
     assert world.verify().ok
 
-    # A record in both places.
+
+def test_a_record_in_both_places_is_decided_by_the_auditor(traffic: Traffic) -> None:
+    world = traffic.world
+    warehouse = client_of(world.lane.warehouse)
     record = f"_topic = '{world.stream.topic}' AND _partition = 0 AND _offset = 5"
     columns = "_topic, _partition, _offset, _timestamp"
-    warehouse.command(f"INSERT INTO dead_letters ({columns}) SELECT {columns} FROM {world.lane.table} WHERE {record}")
+    warehouse.command(
+        f"INSERT INTO dead_letters ({columns}, reason) SELECT {columns}, 'truncated' FROM {world.lane.table} "
+        f"WHERE {record}"
+    )
+    warehouse.close()
     both = world.verify()
-    assert (both.difference, both.partitions[0].in_both_sample) == (1, (5,))
-    warehouse.command(f"ALTER TABLE dead_letters DELETE WHERE {record} SETTINGS mutations_sync = 2")
+    assert (both.partitions[0].difference, both.partitions[0].in_both_sample) == (1, (5,))
+    # The minute that took it in has one dead letter more than the ledger says.
+    assert both.difference == 2
+    assert both.suspect_from == {0: 5}
 
-    # A Parquet object that went away.
+    audit_again(both.suspect_from, lambda _: None, stream=world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE)
+    assert world.verify().ok
+
+
+def test_a_parquet_object_that_went_away_is_missed(traffic: Traffic) -> None:
+    world = traffic.world
     key = world.stream.extract_key(world.minute(2))
     object_store_client(world.store).delete_object(Bucket=world.store.bucket, Key=key)
-    assert world.verify().minutes[1].difference == 320
-    warehouse.close()
+    missing = world.verify().minutes[1]
+    assert missing.difference == 320 + 1
+    assert "the ledger says object size" in (missing.note or "")
+
+
+def test_a_ledger_that_says_otherwise_is_a_difference(traffic: Traffic) -> None:
+    world = traffic.world
+    world.books.execute(
+        "UPDATE minutes SET unique_events = 299, duplicates = 21 WHERE stream = %s AND minute = %s",
+        (world.stream.name, world.minute(2).start),
+    )
+    said = world.verify()
+    assert (said.difference, said.minutes_off) == (1, [world.minute(2)])
+    assert "the ledger says unique events 299, found 300" in (said.minutes[1].note or "")
+
+
+def test_dead_letters_are_told_apart_by_what_became_of_them(traffic: Traffic) -> None:
+    world = traffic.world
+    letters = sorted(world.lane.dead_letters())
+    too_late = int((datetime.now(UTC) - timedelta(hours=25)).timestamp() * 1000)
+    world.lane.produce(world.lane.good(3, first=800, event_time=too_late), partition=2)
+    # A good record that stands for the first letter; the other one is given up.
+    world.lane.produce(world.lane.good(1, first=700, event_time=_middle_of(world.minute(1))), partition=letters[0][0])
+    world.lane.settle(world.sink)
+    with TopicOffsets.connect(world.stream.topic, settings=world.lane.kafka) as offsets:
+        replay = offsets.end()[letters[0][0]] - 1
+    topic, by = world.stream.topic, "a test"
+    for (partition, offset), state in zip(letters, ("replayed", "discarded"), strict=True):
+        world.books.execute(
+            'INSERT INTO dead_letter_changes (topic, "partition", "offset", action, state, changed_by, command) '
+            "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (topic, partition, offset, state, state, by, by),
+        )
+    world.books.execute(
+        "INSERT INTO dead_letter_replays (replay_id, topic, of_partition, of_offset, search_from, sent_offset, "
+        "sent_at) VALUES (gen_random_uuid(), %s, %s, %s, 0, %s, now())",
+        (topic, *letters[0], replay),
+    )
+    world.run_pipeline(1, 0)
+
+    verification = world.verify()
+    assert verification.ok, verification.model_dump_json(indent=1)
+    totals = verification.totals
+    assert (totals.too_late, totals.bad, totals.discarded, totals.replayed, totals.replays) == (3, 0, 1, 1, 1)
+    claimed = {p.partition: p.end_offset - p.first_offset for p in verification.partitions}
+    claimed[letters[0][0]] -= 1  # the replay was not the producer's
+    told = ProducerAccount(topic, traffic.started, datetime.now(UTC) + timedelta(seconds=1), claimed)
+    agreed = world.verify(producer_account=told)
+    assert agreed.ok
+    assert agreed.totals.acknowledged == 522 + 3
+
+
+def test_what_the_auditor_has_closed_may_leave_the_table(traffic: Traffic) -> None:
+    """Five events of almost a day ago arrive; two and a half hours later their minute has left the table."""
+    world = traffic.world
+    aged = datetime.now(UTC) - timedelta(hours=23, minutes=50)
+    world.lane.produce(world.lane.good(5, first=900, event_time=int(aged.timestamp() * 1000)), partition=3)
+    world.lane.settle(world.sink)
+    later = lambda: datetime.now(UTC) + timedelta(hours=2, minutes=30)  # noqa: E731
+
+    unaudited = world.verify(now=later)
+    assert unaudited.partitions[3].missing == 5
+    assert unaudited.partitions[3].unaudited == unaudited.partitions[3].end_offset
+    assert "not audited yet" in (unaudited.partitions[3].note or "")
+
+    run_audit(world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE)
+    closed = world.verify(now=later)
+    assert closed.ok, closed.model_dump_json(indent=1)
+    assert [p.closed for p in closed.partitions] == [0, 0, 0, 5, 0, 0]
+    assert (closed.totals.closed, closed.totals.records, closed.totals.events) == (5, 527, 500)
+
+
+def _middle_of(window: MinuteWindow) -> int:
+    """The middle of a minute, as an event time."""
+    return int(window.start.timestamp() * 1000) + 30_000
 
 
 def test_a_minute_without_a_report_is_a_gap_even_when_it_is_empty(world: World) -> None:
@@ -233,6 +391,7 @@ def test_a_place_that_is_away_is_named(world: World, monkeypatch: pytest.MonkeyP
         ("ETAR_API_URL", "http://127.0.0.1:9", "the report API at"),
         ("ETAR_S3_ENDPOINT_URL", "http://127.0.0.1:9", "the object store does not give"),
         ("ETAR_WAREHOUSE_PORT", "9", "the warehouse at"),
+        ("ETAR_REPORT_STORE_PORT", "9", "the report store at"),
     ):
         with monkeypatch.context() as patched:
             patched.setenv(variable, value)
@@ -251,13 +410,16 @@ def test_a_footer_of_any_size_is_read_by_its_end(object_store: ObjectStoreSettin
         table = pa.table({f"column_{number}": range(groups) for number in range(4)})
         pq.write_table(table, file, row_group_size=1)
         client.put_object(Bucket=object_store.bucket, Key=stream.extract_key(window), Body=file.getvalue())
-    big = client.head_object(Bucket=object_store.bucket, Key=stream.extract_key(windows[1]))
-    assert big["ContentLength"] > 128 * 1024
+    heads = [client.head_object(Bucket=object_store.bucket, Key=stream.extract_key(window)) for window in windows[:2]]
+    assert heads[1]["ContentLength"] > 128 * 1024
 
-    assert parquet_rows(object_store, stream, windows) == {windows[0]: 1, windows[1]: 2_000, windows[2]: None}
+    assert parquet_objects(object_store, stream, windows) == {
+        window: StoredObject(rows, head["ContentLength"], head["ETag"].strip('"'))
+        for window, rows, head in zip(windows, (1, 2_000), heads, strict=False)
+    }
     client.put_object(Bucket=object_store.bucket, Key=stream.extract_key(windows[2]), Body=b"PAR1 no, not at all")
     with pytest.raises(PlaceUnavailableError, match="is not whole Parquet"):
-        parquet_rows(object_store, stream, windows)
+        parquet_objects(object_store, stream, windows)
 
 
 def test_offsets_held_at_an_instant_are_exact_to_the_millisecond(new_lane: Callable[..., Lane]) -> None:  # noqa: F811

@@ -1,0 +1,449 @@
+"""Reads what each place says of the same records: reports, Parquet objects, table, dead letters, and the books in
+PostgreSQL. Nothing is compared here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from etar import dead_letters, ledger
+from etar.clients import object_store_client, report_store_connection, warehouse_client
+from etar.minute import MINUTE, MinuteWindow
+from etar.reconciliation import Coverage, Span, StoredObject, without
+from etar.report import PublishedReport
+from etar.settings import ObjectStoreSettings, ReportReadSettings, ReportStoreSettings, WarehouseSettings
+from etar.streams import Stream
+
+if TYPE_CHECKING:
+    from clickhouse_connect.driver.client import Client
+    from mypy_boto3_s3 import S3Client
+
+Offset = tuple[int, int]
+"""A record: (partition, offset)."""
+
+_SAMPLE = 20
+_REPORTS_PER_ANSWER = 1440
+_MINUTES_PER_QUERY = 15
+"""Distinct events are counted in sets of their ids: a quarter of an hour of them fits into memory at any rate."""
+
+_LETTERS_PER_QUERY = 5000
+_KEPT = "event_minute >= {oldest:DateTime('UTC')}"
+_FOOTER_BYTES = 64 * 1024
+_PARQUET_TAIL = 8  # footer length (4 bytes) and "PAR1"
+_REPORTS = TypeAdapter(list[PublishedReport])
+
+
+class PlaceUnavailableError(ConnectionError):
+    """A place does not answer, or not with what it should."""
+
+
+def read_reports(
+    settings: ReportReadSettings, stream: Stream, first: MinuteWindow, end: MinuteWindow
+) -> dict[MinuteWindow, PublishedReport]:
+    """The reports of ``[first, end)`` in their newest revision.
+
+    Raises:
+        PlaceUnavailableError: the report API is away, or answers something else.
+    """
+    headers = {"Authorization": f"Bearer {settings.read_token.get_secret_value()}"}
+    found: dict[MinuteWindow, PublishedReport] = {}
+    with httpx.Client(base_url=settings.url, headers=headers, timeout=30) as client:
+        for start, stop in _pages(first, end):
+            query = {"stream": stream.name, "from": start.isoformat(), "to": stop.isoformat()}
+            try:
+                answer = client.get("/reports", params={**query, "limit": _REPORTS_PER_ANSWER}).raise_for_status()
+                reports = _REPORTS.validate_json(answer.content)
+            except (httpx.HTTPError, ValidationError) as error:
+                raise PlaceUnavailableError(f"the report API at {settings.url} gives no reports: {error}") from error
+            found |= {report.window: report for report in reports}
+    return found
+
+
+def _pages(first: MinuteWindow, end: MinuteWindow) -> Iterator[tuple[datetime, datetime]]:
+    start = first.start
+    while start < end.start:
+        stop = min(start + _REPORTS_PER_ANSWER * MINUTE, end.start)
+        yield start, stop
+        start = stop
+
+
+def parquet_objects(
+    settings: ObjectStoreSettings, stream: Stream, windows: Sequence[MinuteWindow]
+) -> dict[MinuteWindow, StoredObject]:
+    """Each minute's Parquet object, by its end alone; minutes without an object are left out.
+
+    Raises:
+        PlaceUnavailableError: the object store is away or refuses, or an object is not Parquet.
+    """
+    client = object_store_client(settings)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        found = pool.map(lambda window: _stored_object(client, settings.bucket, stream.extract_key(window)), windows)
+        return {window: stored for window, stored in zip(windows, found, strict=True) if stored is not None}
+
+
+def _stored_object(client: S3Client, bucket: str, key: str) -> StoredObject | None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        tail = _Tail.read(client, bucket, key, _FOOTER_BYTES)
+        if tail is None:
+            return None
+        needed = int.from_bytes(tail.content[-_PARQUET_TAIL:-4], "little") + _PARQUET_TAIL
+        if needed > len(tail.content):
+            tail = _Tail.read(client, bucket, key, needed) or tail
+        rows = int(pq.read_metadata(pa.BufferReader(tail.content)).num_rows)
+        return StoredObject(rows, tail.object_size, tail.object_etag)
+    except (BotoCoreError, ClientError) as error:
+        raise PlaceUnavailableError(f"the object store does not give s3://{bucket}/{key}: {error}") from error
+    except pa.ArrowInvalid as error:
+        raise PlaceUnavailableError(f"s3://{bucket}/{key} is not whole Parquet: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """The last bytes of an object, and what the answer says of the whole."""
+
+    content: bytes
+    object_size: int
+    object_etag: str
+
+    @classmethod
+    def read(cls, client: S3Client, bucket: str, key: str, size: int) -> Self | None:
+        from botocore.exceptions import ClientError
+
+        try:
+            answer = client.get_object(Bucket=bucket, Key=key, Range=f"bytes=-{size}")
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404"):
+                return None
+            raise
+        content = answer["Body"].read()
+        # "bytes 100-199/200"; a store may answer a range that covers the whole object with the object.
+        _, _, whole = answer.get("ContentRange", "").rpartition("/")
+        return cls(content, int(whole) if whole.isdigit() else len(content), answer["ETag"].strip('"'))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Offsets that one partition took in one minute, closed by the auditor: ``no_record`` of them hold no record, and
+    ``lost`` ones were in no place any more."""
+
+    offsets: Span
+    no_record: int = 0
+    lost: int = 0
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Distinct offsets in the table, in the dead letters, and in both."""
+
+    rows: int
+    letters: int
+    both: int
+
+    @property
+    def offsets(self) -> int:
+        return self.rows + self.letters - self.both
+
+
+@dataclass(frozen=True)
+class MinuteCounts:
+    """Rows of one minute, each record once, and distinct events.
+
+    Args:
+        fresh: rows that arrived since a given instant.
+        owned, owned_events: rows whose records are of given offsets, and their events.
+        established: events of rows that are not fresh, or owned.
+    """
+
+    rows: int = 0
+    unique: int = 0
+    fresh: int = 0
+    owned: int = 0
+    owned_events: int = 0
+    established: int = 0
+
+
+class Table:
+    """Counts of one stream's rows and dead letters in the warehouse. A context manager.
+
+    Rows of minutes before ``oldest`` count as gone: the table is dropping them.
+
+    Every method raises:
+        PlaceUnavailableError: the warehouse is away, or answers with an error.
+    """
+
+    def __init__(self, settings: WarehouseSettings, stream: Stream, *, oldest: MinuteWindow) -> None:
+        self._settings = settings
+        self._stream = stream
+        self._oldest = oldest
+        self._client: Client | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def minutes(
+        self, windows: Sequence[MinuteWindow], *, fresh_from: datetime, owned: Mapping[int, Span]
+    ) -> dict[MinuteWindow, MinuteCounts]:
+        """Counts by event time; minutes without rows are left out. ``owned``: offsets by partition."""
+        is_owned = _any_of(owned)
+        found: dict[MinuteWindow, MinuteCounts] = {}
+        for at in range(0, len(windows), _MINUTES_PER_QUERY):
+            asked = windows[at : at + _MINUTES_PER_QUERY]
+            rows = self._query(
+                f"SELECT event_minute, count(), uniqExact(event_id), countIf(is_fresh), countIf({is_owned}), "
+                f"uniqExactIf(event_id, {is_owned}), uniqExactIf(event_id, NOT is_fresh OR {is_owned}) "
+                "FROM (SELECT event_minute, event_id, _partition, _offset, "
+                "_timestamp >= {fresh_from:DateTime('UTC')} AS is_fresh "
+                f"FROM {self._stream.table} FINAL "
+                "WHERE event_minute >= {first:DateTime('UTC')} AND event_minute <= {last:DateTime('UTC')} "
+                "AND has({minutes:Array(DateTime('UTC'))}, event_minute)) "
+                "GROUP BY event_minute SETTINGS do_not_merge_across_partitions_select_final = 1",
+                first=min(asked).start,
+                last=max(asked).start,
+                minutes=[window.start for window in asked],
+                fresh_from=fresh_from,
+            )
+            found |= {_window(minute): MinuteCounts(rows, unique, *rest) for minute, rows, unique, *rest in rows}
+        return found
+
+    def minutes_of(self, offsets: Mapping[int, Span]) -> list[MinuteWindow]:
+        """Minutes that the rows of these records are in."""
+        found = self._query(
+            f"SELECT DISTINCT event_minute FROM {self._stream.table} WHERE {_KEPT} "
+            f"AND _topic = {{topic:String}} AND {_any_of(offsets)}"
+        )
+        return sorted(_window(minute) for (minute,) in found)
+
+    def dead_letters(self, first: MinuteWindow, end: MinuteWindow) -> dict[MinuteWindow, int]:
+        """Dead letters by the minute in which the broker took the record."""
+        found = self._query(
+            f"SELECT toStartOfMinute(_timestamp) AS minute, uniqExact(_partition, _offset) FROM {dead_letters.TABLE} "
+            "WHERE _topic = {topic:String} "
+            "AND _timestamp >= {first:DateTime('UTC')} AND _timestamp < {end:DateTime('UTC')} GROUP BY minute",
+            first=first.start,
+            end=end.start,
+        )
+        return {_window(minute): letters for minute, letters in found}
+
+    def letters_by_reason(self, offsets: Mapping[int, Span], *, only: Iterable[Offset] | None = None) -> dict[str, int]:
+        """Dead letters of these records that are no rows as well; ``only`` those named, if it is given."""
+        here = f"_topic = {{topic:String}} AND {_any_of(offsets)}"
+        found: dict[str, int] = {}
+        for condition in ["AND true"] if only is None else _named(only):
+            letters = f"FROM {dead_letters.TABLE} FINAL WHERE {here} {condition}"
+            counted = self._query(
+                f"SELECT reason, count() {letters} AND (_partition, _offset) NOT IN (SELECT _partition, _offset FROM "
+                f"{self._stream.table} WHERE {here} AND {_KEPT} AND (_partition, _offset) IN "
+                f"(SELECT _partition, _offset {letters})) GROUP BY reason"
+            )
+            for reason, count in counted:
+                found[reason] = found.get(reason, 0) + count
+        return found
+
+    def coverage(self, partition: int, span: Span, *, marks: Iterable[Mark], young_from: int) -> Coverage:
+        """Where the offsets of ``span`` are.
+
+        Args:
+            marks: what the auditor has closed, of this partition.
+            young_from: offset from which on no row can have left the table for its age.
+        """
+        inside = [mark for mark in marks if mark.offsets.clipped(span) == mark.offsets]
+        closed = [mark.offsets for mark in marks if mark.offsets.end <= young_from]
+        alive = without(span, closed)
+        dropped = without(span, alive)
+        stored = self._stored(partition, alive)
+        left_over = self._stored(partition, dropped)
+        unstored = [mark.no_record + mark.lost for mark in inside if mark.offsets.end <= young_from]
+        coverage = Coverage(
+            span=span,
+            in_table=stored.rows + left_over.rows,
+            in_dead_letters=stored.letters + left_over.letters,
+            in_both=stored.both + left_over.both,
+            closed=max(0, sum(part.size for part in dropped) - left_over.offsets - sum(unstored)),
+            no_record=sum(mark.no_record for mark in inside),
+            lost=sum(mark.lost for mark in inside),
+            unaudited=sum(part.size for part in without(Span(span.first, min(span.end, young_from)), closed)),
+            both_sample=self._both(partition, span) if stored.both or left_over.both else (),
+        )
+        return replace(coverage, missing_ranges=self._gaps(partition, alive)) if coverage.missing else coverage
+
+    def _stored(self, partition: int, parts: Iterable[Span]) -> _Stored:
+        total = _Stored(0, 0, 0)
+        for part in parts:
+            in_table, in_letters, both = self._selects()
+            ((rows, letters, common),) = self._query(
+                f"SELECT (SELECT uniqExact(_offset) FROM ({in_table})), (SELECT uniqExact(_offset) FROM "
+                f"({in_letters})), (SELECT uniqExact(_offset) FROM ({both}))",
+                **self._bound(partition, part),
+            )
+            total = _Stored(total.rows + rows, total.letters + letters, total.both + common)
+        return total
+
+    def _gaps(self, partition: int, parts: Iterable[Span]) -> tuple[tuple[int, int], ...]:
+        in_table, in_letters, _ = self._selects()
+        gaps: list[tuple[int, int]] = []
+        for part in parts:
+            found = self._query(
+                "SELECT previous + 1, offset - 1 FROM (SELECT _offset AS offset, "
+                "lagInFrame(_offset, 1, {first:Int64} - 1) OVER (ORDER BY _offset ROWS BETWEEN UNBOUNDED PRECEDING "
+                f"AND CURRENT ROW) AS previous FROM (SELECT DISTINCT _offset FROM ({in_table} UNION ALL {in_letters} "
+                "UNION ALL SELECT {end:Int64}))) WHERE offset > previous + 1 "
+                f"ORDER BY offset LIMIT {_SAMPLE}",
+                **self._bound(partition, part),
+            )
+            gaps += [(int(low), int(high)) for low, high in found]
+        return tuple(gaps[:_SAMPLE])
+
+    def _both(self, partition: int, span: Span) -> tuple[int, ...]:
+        _, _, both = self._selects()
+        found = self._query(
+            f"SELECT DISTINCT _offset FROM ({both}) ORDER BY _offset LIMIT {_SAMPLE}", **self._bound(partition, span)
+        )
+        return tuple(offset for (offset,) in found)
+
+    def _selects(self) -> tuple[str, str, str]:
+        """SELECTs of offsets, with the parameters of :meth:`_bound`: in the table, in the dead letters, in both."""
+        here = (
+            "_topic = {topic:String} AND _partition = {partition:Int32} "
+            "AND _offset >= {first:Int64} AND _offset < {end:Int64}"
+        )
+        in_table = f"SELECT _offset FROM {self._stream.table} WHERE {here} AND {_KEPT}"
+        in_letters = f"SELECT _offset FROM {dead_letters.TABLE} WHERE {here}"
+        return in_table, in_letters, f"{in_table} AND _offset IN ({in_letters})"
+
+    def _bound(self, partition: int, span: Span) -> dict[str, int]:
+        return {"partition": partition, "first": span.first, "end": span.end}
+
+    def _query(self, query: str, **parameters: Any) -> Sequence[Sequence[Any]]:
+        from clickhouse_connect.driver.exceptions import ClickHouseError
+
+        settings = self._settings
+        bound = {"topic": self._stream.topic, "oldest": self._oldest.start} | parameters
+        try:
+            if self._client is None:
+                self._client = warehouse_client(settings)
+            rows: Sequence[Sequence[Any]] = self._client.query(query, parameters=bound).result_rows
+        except (ClickHouseError, OSError) as error:
+            where = f"{settings.host}:{settings.port}"
+            raise PlaceUnavailableError(f"the warehouse at {where} does not answer: {error}") from error
+        return rows
+
+
+class Books:
+    """What is kept about one stream's records in PostgreSQL. A context manager.
+
+    Every method, and entering, raises:
+        PlaceUnavailableError: the database is away, or answers with an error.
+    """
+
+    def __init__(self, settings: ReportStoreSettings, stream: Stream) -> None:
+        self._settings = settings
+        self._stream = stream
+
+    def __enter__(self) -> Self:
+        import psycopg
+
+        try:
+            self._connection = report_store_connection(self._settings)
+        except psycopg.Error as error:
+            raise self._unavailable(error) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def ledger(self, first: MinuteWindow, end: MinuteWindow) -> dict[MinuteWindow, ledger.LedgerEntry]:
+        """The ledger's rows of ``[first, end)``."""
+        import psycopg
+
+        try:
+            return {entry.window: entry for entry in ledger.between(self._connection, self._stream, first, end)}
+        except psycopg.Error as error:
+            raise self._unavailable(error) from error
+
+    def marks(self, first: MinuteWindow, end: MinuteWindow) -> dict[int, list[Mark]]:
+        """What the auditor has closed of the arrival minutes ``[first, end)``, by partition."""
+        found = self._query(
+            'SELECT "partition", first_offset, end_offset, no_record, lost FROM audited_offsets '
+            "WHERE stream = %(stream)s AND minute >= %(first)s AND minute < %(end)s",
+            first=first.start,
+            end=end.start,
+        )
+        marks: dict[int, list[Mark]] = {}
+        for partition, low, high, no_record, lost in found:
+            marks.setdefault(partition, []).append(Mark(Span(low, high), no_record, lost))
+        return marks
+
+    def replays(self, partition: int, span: Span) -> int:
+        """How many of the records are replays of dead letters."""
+        ((count,),) = self._query(
+            'SELECT count(DISTINCT "offset") FROM replayed_records WHERE topic = %(topic)s '
+            'AND "partition" = %(partition)s AND "offset" >= %(first)s AND "offset" < %(end)s',
+            partition=partition,
+            first=span.first,
+            end=span.end,
+        )
+        return int(count)
+
+    def letters_not_open(self, offsets: Mapping[int, Span]) -> dict[str, list[Offset]]:
+        """Dead letters among these records that a person has replayed or discarded, by that state."""
+        found: dict[str, list[Offset]] = {}
+        for partition, span in offsets.items():
+            rows = self._query(
+                'SELECT state, "offset" FROM dead_letter_states WHERE topic = %(topic)s '
+                'AND "partition" = %(partition)s AND "offset" >= %(first)s AND "offset" < %(end)s',
+                partition=partition,
+                first=span.first,
+                end=span.end,
+            )
+            for state, offset in rows:
+                found.setdefault(state, []).append((partition, offset))
+        return found
+
+    def _query(self, query: str, **bound: Any) -> Sequence[Sequence[Any]]:
+        import psycopg
+
+        names = {"stream": self._stream.name, "topic": self._stream.topic}
+        try:
+            return self._connection.execute(query.encode(), names | bound).fetchall()
+        except psycopg.Error as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> PlaceUnavailableError:
+        where = f"{self._settings.host}:{self._settings.port}"
+        return PlaceUnavailableError(f"the report store at {where} does not answer: {error}")
+
+
+def _any_of(offsets: Mapping[int, Span]) -> str:
+    """Whether a record is one of these, in the warehouse's SQL."""
+    either = [
+        f"(_partition = {int(partition)} AND _offset >= {int(span.first)} AND _offset < {int(span.end)})"
+        for partition, span in offsets.items()
+        if span.size
+    ]
+    return f"({' OR '.join(either)})" if either else "false"
+
+
+def _named(records: Iterable[Offset]) -> Iterator[str]:
+    """Conditions that together hold for these records and no others; each is short enough for one query."""
+    left = iter(records)
+    while some := ", ".join(f"({int(p)}, {int(o)})" for p, o in islice(left, _LETTERS_PER_QUERY)):
+        yield f"AND (_partition, _offset) IN ({some})"
+
+
+def _window(minute: datetime) -> MinuteWindow:
+    return MinuteWindow(minute if minute.tzinfo else minute.replace(tzinfo=UTC))

@@ -1,0 +1,94 @@
+"""What `etar verify` prints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+
+from rich.console import Console
+
+from cli.verify import render
+from etar.minute import MinuteWindow
+from etar.reconciliation import (
+    Coverage,
+    MinuteFacts,
+    PartitionFacts,
+    Sent,
+    Span,
+    TotalsFacts,
+    Verification,
+    reconcile,
+)
+from etar.report import PublishedReport, Report
+
+WINDOW = MinuteWindow.parse("2026-11-21T10:31Z")
+GAP = MinuteFacts(WINDOW, rows=0, unique=0, dead_letters=0, parquet=None, report=None, ledger=None)
+WHOLE = Coverage(Span(1_000, 2_234), in_table=1_230, in_dead_letters=4, in_both=0)
+TOTALS = TotalsFacts(WINDOW.start, WINDOW.end, records=1_234, rows=1_230, events=1_200, bad=4)
+
+
+def printed(verification: Verification) -> str:
+    out = StringIO()
+    render(verification, Console(file=out))
+    return out.getvalue()
+
+
+def account(
+    facts: MinuteFacts = GAP, coverage: Coverage = WHOLE, totals: TotalsFacts = TOTALS, sent: Sent | None = None
+) -> Verification:
+    return reconcile([facts], [PartitionFacts(3, coverage, sent)], totals, in_doubt=2, stale_before=WINDOW.end)
+
+
+def line_with(text: str, verification: Verification) -> str:
+    (line,) = [line for line in printed(verification).splitlines() if text in line]
+    return line
+
+
+def test_a_gap_is_shown_with_the_commands_that_fill_it() -> None:
+    verification = account()
+    text = printed(verification)
+    again = """etar exec airflow dags trigger etar_reconcile --conf '{"minutes": ["2026-11-21T10:31Z"]}'"""
+    assert f"minute 2026-11-21T10:31Z: no report; report it again: {again}\n" in text
+    assert "difference: 1\n" in text
+    assert text.endswith("repair: etar verify --repair --from 2026-11-21T10:31Z --to 2026-11-21T10:32Z\n")
+
+
+def test_an_exact_account_says_so_last() -> None:
+    report = PublishedReport(**Report.empty(WINDOW).model_dump(), revision=1, published_at=WINDOW.end)
+    verification = account(replace(GAP, report=report))
+    exact = verification.model_copy(
+        update={"minutes": (verification.minutes[0].model_copy(update={"difference": 0, "note": None}),)}
+    )
+    assert printed(exact).endswith("exact: 1 minutes, every record accounted for\n")
+
+
+def test_columns_that_are_seldom_used_are_shown_when_they_are() -> None:
+    assert "past retention" not in printed(account()).replace("\n", " ")
+    seldom = printed(account(coverage=replace(WHOLE, in_table=1_000, closed=228, no_record=2)))
+    assert "228" in seldom
+    assert "retention" in seldom
+    assert "acknowledged" not in seldom
+    claimed = printed(account(sent=Sent(1_200, 1_234, replays=33)))
+    assert "acknowledged" in claimed
+    assert "replays" in claimed
+
+
+def test_the_totals_are_one_equation() -> None:
+    assert line_with("totals", account()) == (
+        "totals, arrived 2026-11-21T10:31:00Z to 2026-11-21T10:32:00Z: 1,234 records = 1,200 events in reports + "
+        "30 duplicates + 0 too late + 4 bad records"
+    )
+
+
+def test_the_totals_of_a_producers_run_begin_with_what_was_acknowledged() -> None:
+    totals = replace(TOTALS, acknowledged=1_200, replays=33, rows=1_190, events=1_160, closed=30, replayed=9, bad=2)
+    line = line_with("totals", account(totals=totals, sent=Sent(1_200, 1_234, replays=33)))
+    assert line.endswith(
+        ": 1,200 acknowledged + 1 in doubt + 33 replays = 1,160 events in reports + 30 duplicates + 0 too late + "
+        "2 bad records + 9 replayed + 30 past retention, difference +3"
+    )
+
+
+def test_without_a_settled_minute_there_is_nothing_to_compare() -> None:
+    verification = reconcile([], [], TOTALS, stale_before=WINDOW.end)
+    assert printed(verification) == "no minute is settled and reported yet; try again in two minutes\n"
