@@ -1,8 +1,8 @@
-"""What the routes ask for: a connection, a token of the right kind, an instant, a stream."""
+"""What the routes ask for: a connection, a token of the right kind, the time, a minute, a range, a stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Query, Request, Security
@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from pydantic import AfterValidator, BeforeValidator
 
+from dashboard.api.problems import invalid
 from dashboard.api.security import Access, MissingTokenError, Tokens, WrongTokenError
 from etar.minute import MinuteWindow
 from etar.streams import USER_INTERACTIONS
@@ -54,8 +55,18 @@ def _parse_instant(value: object) -> datetime:
     return instant
 
 
+async def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def _aligned(instant: datetime) -> datetime:
     return MinuteWindow(instant).start
+
+
+def require_range(start: datetime | None, end: datetime | None) -> None:
+    """Refuse a range that no minute can be in."""
+    if start is not None and end is not None and start >= end:
+        raise invalid(("query", "from"), f"from {start.isoformat()} is not before to {end.isoformat()}")
 
 
 # `scope="function"`: the connection is back in the pool before a slow client has read its answer.
@@ -64,6 +75,14 @@ MayRead = Depends(_requires(Access.READ))
 MayWrite = Depends(_requires(Access.WRITE))
 Instant = Annotated[datetime, BeforeValidator(_parse_instant)]
 Minute = Annotated[Instant, AfterValidator(_aligned)]
+RangeStart = Annotated[
+    Instant | None,
+    Query(alias="from", description="First instant of the range, inclusive", examples=["2026-11-21T10:00Z"]),
+]
+RangeEnd = Annotated[
+    Instant | None, Query(alias="to", description="End of the range, exclusive", examples=["2026-11-21T11:00Z"])
+]
+Now = Annotated[datetime, Depends(_now)]
 StreamName = Annotated[
     str, Query(min_length=1, max_length=200, description="Event stream", examples=[USER_INTERACTIONS.name])
 ]

@@ -12,7 +12,7 @@ from psycopg_pool import AsyncNullConnectionPool
 
 from dashboard.api import logs, problems
 from dashboard.api.body_limit import BodyLimit
-from dashboard.api.routes import health, reports
+from dashboard.api.routes import health, minutes, reports
 from dashboard.api.security import Tokens
 from etar.settings import ReportApiSettings, ReportStoreSettings, get_settings
 
@@ -36,7 +36,7 @@ def create_app() -> FastAPI:
 
     app = FastAPI(
         title="etar report API",
-        summary="One report a minute, every revision kept",
+        summary="One report a minute, every revision kept, every event accounted for",
         version="1",
         lifespan=lifespan,
         # Both pages load their scripts from elsewhere; /openapi.json says the same.
@@ -47,6 +47,7 @@ def create_app() -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=api.max_body_bytes)
     problems.install(app, store_address=f"{store.host}:{store.port}")
     app.include_router(reports.router)
+    app.include_router(minutes.router)
     app.include_router(health.router)
     return app
 

@@ -37,9 +37,13 @@ class InvalidRequest(BaseModel):
     detail: list[InvalidPart]
 
 
+def example(value: object) -> dict[str, Any]:
+    """The part of a response's description that shows one answer."""
+    return {"content": {"application/json": {"example": value}}}
+
+
 def _problem(status: int, description: str, detail: str) -> _Responses:
-    content = {"application/json": {"example": {"detail": detail}}}
-    return {status: {"model": Problem, "description": description, "content": content}}
+    return {status: {"model": Problem, "description": description, **example({"detail": detail})}}
 
 
 BAD_BODY: Final = _problem(400, "The body cannot be read", "There was an error parsing the body")
@@ -49,6 +53,9 @@ FORBIDDEN: Final = _problem(
     403, "The token of the other kind", "this token does not allow to read; the read token is needed"
 )
 NOT_FOUND: Final = _problem(404, "There is no such report", "no report of user_interactions for 2026-11-21T10:31Z")
+MINUTE_NOT_FOUND: Final = _problem(
+    404, "No run has begun this minute", "no run of user_interactions has begun 2026-11-21T10:31Z"
+)
 TOO_LARGE: Final = _problem(413, "The body is too large", "the body is larger than 1048576 bytes")
 INVALID: Final[_Responses] = {422: {"model": InvalidRequest, "description": "A part of the request does not fit"}}
 STORE_AWAY: Final = _problem(

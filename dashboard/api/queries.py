@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
+from etar.ledger import LedgerEntry, MinuteHistory, State
 from etar.report import PublishedReport, Report
 
 _COLUMNS = "content, revision, published_at"
@@ -60,6 +62,31 @@ _BETWEEN = f"""
     ORDER BY minute
 """
 
+_ENTRY = ", ".join(LedgerEntry.model_fields)
+
+_MINUTES_BETWEEN = f"""
+    SELECT {_ENTRY} FROM (
+        SELECT {_ENTRY} FROM minutes
+        WHERE stream = %(stream)s
+          AND minute >= coalesce(%(start)s::timestamptz, '-infinity')
+          AND minute < coalesce(%(end)s::timestamptz, 'infinity')
+          AND (%(states)s::text[] IS NULL OR state = ANY(%(states)s::text[]))
+        ORDER BY minute DESC LIMIT %(limit)s
+    ) AS newest
+    ORDER BY minute
+"""
+
+_MINUTE = f"""
+    SELECT {_ENTRY} FROM minutes
+    WHERE stream = %(stream)s AND minute = %(minute)s
+"""
+
+_MINUTE_REVISIONS = f"""
+    SELECT {_ENTRY} FROM minute_revisions
+    WHERE stream = %(stream)s AND minute = %(minute)s
+    ORDER BY revision
+"""
+
 
 async def publish(connection: AsyncConnection[Any], report: Report) -> tuple[PublishedReport, bool]:
     """Keep a report, and say whether that made a new revision of its minute.
@@ -101,15 +128,49 @@ async def between(
     return await _fetch(connection, _BETWEEN, {"stream": stream, "start": start, "end": end, "limit": limit})
 
 
+async def minutes_between(
+    connection: AsyncConnection[Any],
+    stream: str,
+    *,
+    start: datetime | None,
+    end: datetime | None,
+    states: Sequence[State],
+    limit: int,
+) -> list[LedgerEntry]:
+    """The ledger's newest ``limit`` minutes in ``[start, end)`` that are in one of ``states``, oldest first.
+
+    Without ``states``: in any.
+    """
+    parameters = {"stream": stream, "start": start, "end": end, "states": list(states) or None, "limit": limit}
+    return [LedgerEntry(**row) for row in await _rows(connection, _MINUTES_BETWEEN, parameters)]
+
+
+async def minute_with_history(connection: AsyncConnection[Any], stream: str, minute: datetime) -> MinuteHistory | None:
+    """What the ledger says of a minute now, and of each of its revisions; None while it has no row."""
+    parameters = {"stream": stream, "minute": minute}
+    async with connection.transaction():
+        # One snapshot: a revision that is recorded between the two statements is in both or in neither.
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        found = await _rows(connection, _MINUTE, parameters)
+        if not found:
+            return None
+        revisions = await _rows(connection, _MINUTE_REVISIONS, parameters)
+        return MinuteHistory.model_validate(found[0] | {"revisions": revisions})
+
+
 async def check(connection: AsyncConnection[Any]) -> None:
     """Raise what any other query would raise if the database were away or its tables missing."""
-    await connection.execute("SELECT 1 FROM reports LIMIT 1")
+    await connection.execute("SELECT FROM reports, minutes LIMIT 0")
 
 
 async def _fetch(connection: AsyncConnection[Any], query: str, parameters: dict[str, Any]) -> list[PublishedReport]:
+    return [_report(row) for row in await _rows(connection, query, parameters)]
+
+
+async def _rows(connection: AsyncConnection[Any], query: str, parameters: dict[str, Any]) -> list[DictRow]:
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query.encode(), parameters)
-        return [_report(row) for row in await cursor.fetchall()]
+        return await cursor.fetchall()
 
 
 def _report(row: DictRow) -> PublishedReport:

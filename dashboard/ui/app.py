@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import streamlit as st
 
-from dashboard.ui import figures, freshness
+from dashboard.ui import accounting, figures, freshness
 from dashboard.ui.client import Feed, ReportClient, Snapshot
+from etar.ledger import LedgerEntry
 from etar.report import PublishedReport
 from etar.settings import DashboardSettings, ReportReadSettings, get_settings
 
@@ -20,13 +22,22 @@ def now() -> datetime:
 
 
 @st.cache_resource(show_spinner=False)
-def feed() -> Feed:
-    """One for all viewers: who comes while the API is away still sees its last answer."""
-    client = ReportClient(get_settings(ReportReadSettings))
-    return Feed(partial(client.newest, get_settings(DashboardSettings).history_minutes), now)
+def client() -> ReportClient:
+    return ReportClient(get_settings(ReportReadSettings))
 
 
-def show_notice(snapshot: Snapshot) -> None:
+# One feed of each for all viewers: who comes while the API is away still sees its last answer.
+@st.cache_resource(show_spinner=False)
+def reports_feed() -> Feed[PublishedReport]:
+    return Feed(partial(client().newest, get_settings(DashboardSettings).history_minutes), now)
+
+
+@st.cache_resource(show_spinner=False)
+def minutes_feed() -> Feed[LedgerEntry]:
+    return Feed(partial(client().newest_minutes, get_settings(DashboardSettings).history_minutes), now)
+
+
+def show_notice(snapshot: Snapshot[PublishedReport]) -> None:
     overdue_after = timedelta(seconds=get_settings(DashboardSettings).overdue_seconds)
     notice = freshness.notice(snapshot, now=now(), overdue_after=overdue_after)
     with st.container(key="notice"):
@@ -67,20 +78,44 @@ def show_charts(reports: tuple[PublishedReport, ...]) -> None:
         st.plotly_chart(figures.history(recent), key="history-chart", config=_CHART)
 
 
+def show_accounting(snapshot: Snapshot[LedgerEntry]) -> None:
+    minutes = accounting.accounted(
+        figures.recent(snapshot.items, timedelta(minutes=get_settings(DashboardSettings).history_minutes))
+    )
+    if not minutes and snapshot.problem is None:
+        return
+    with st.container(border=True, key="accounting"):
+        st.subheader("Accounting", anchor=False)
+        if snapshot.problem is not None:
+            st.caption(f"The ledger cannot be read: {snapshot.problem}")
+        if not minutes:
+            return
+        st.caption(accounting.summary(minutes))
+        left, right = st.columns([4, 5], gap="medium")
+        with left:
+            st.plotly_chart(accounting.figure(minutes), key="accounting-chart", config=_CHART)
+        with right:
+            st.dataframe(
+                accounting.table(minutes), key="accounting-table", hide_index=True, height=390, placeholder="-"
+            )
+
+
 @st.fragment(run_every=get_settings(DashboardSettings).refresh_seconds)
 def live() -> None:
-    snapshot = feed().poll()
+    snapshot = reports_feed().poll()
     show_notice(snapshot)
     newest = snapshot.newest
-    if newest is None:
-        return
-    show_metrics(newest)
-    with st.container(key="last-updated"):
-        st.caption(
-            f"Last updated {newest.published_at:%Y-%m-%d %H:%M:%S} UTC · "
-            f"API last answered {snapshot.taken_at:%H:%M:%S} UTC · stream {newest.stream}"
-        )
-    show_charts(snapshot.reports)
+    if newest is not None:
+        show_metrics(newest)
+        with st.container(key="last-updated"):
+            st.caption(
+                f"{freshness.published(newest)} · API last answered {snapshot.taken_at:%H:%M:%S} UTC · "
+                f"stream {newest.stream}"
+            )
+        show_charts(snapshot.items)
+    # While the API is away, the notice above says so for both.
+    minutes = minutes_feed().poll()
+    show_accounting(minutes if snapshot.problem is None else replace(minutes, problem=None))
 
 
 st.set_page_config(page_title="etar", layout="wide")

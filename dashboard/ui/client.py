@@ -1,18 +1,23 @@
-"""Asks the report API for reports, and keeps the last good answer for the time it is away."""
+"""Asks the report API for reports and their account, and keeps the last good answer for the time it is away."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Generic, TypeVar
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
+from etar.ledger import LedgerEntry
 from etar.report import PublishedReport
 from etar.settings import ReportReadSettings
 
 _REPORTS = TypeAdapter(list[PublishedReport])
+_MINUTES = TypeAdapter(list[LedgerEntry])
+
+_Item = TypeVar("_Item")
 
 
 class ReportsUnavailableError(Exception):
@@ -20,16 +25,19 @@ class ReportsUnavailableError(Exception):
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """Reports, oldest first, as the API gave them at ``taken_at``; ``problem`` says why there is no newer answer."""
+class Snapshot(Generic[_Item]):
+    """What is of each minute, oldest first, as the API gave it at ``taken_at``.
 
-    reports: tuple[PublishedReport, ...] = ()
+    ``problem`` says why there is no newer answer.
+    """
+
+    items: tuple[_Item, ...] = ()
     taken_at: datetime | None = None
     problem: str | None = None
 
     @property
-    def newest(self) -> PublishedReport | None:
-        return self.reports[-1] if self.reports else None
+    def newest(self) -> _Item | None:
+        return self.items[-1] if self.items else None
 
 
 class ReportClient:
@@ -49,8 +57,19 @@ class ReportClient:
         Raises:
             ReportsUnavailableError: there was no such answer.
         """
+        return self._list("/reports", limit, _REPORTS)
+
+    def newest_minutes(self, limit: int) -> tuple[LedgerEntry, ...]:
+        """What the ledger says of its newest ``limit`` minutes, oldest first.
+
+        Raises:
+            ReportsUnavailableError: there was no such answer.
+        """
+        return self._list("/minutes", limit, _MINUTES)
+
+    def _list(self, path: str, limit: int, items: TypeAdapter[list[_Item]]) -> tuple[_Item, ...]:
         try:
-            response = self._http.get("/reports", params={"limit": limit})
+            response = self._http.get(path, params={"limit": limit})
         except httpx.HTTPError as error:
             raise ReportsUnavailableError(f"{self._url} does not answer ({type(error).__name__})") from error
         if response.status_code in (401, 403):
@@ -58,26 +77,27 @@ class ReportClient:
         if response.status_code != 200:
             raise ReportsUnavailableError(f"{self._url} answers {response.status_code}: {_detail(response)}")
         try:
-            return tuple(_REPORTS.validate_json(response.content))
+            return tuple(items.validate_json(response.content))
         except ValidationError as error:
-            raise ReportsUnavailableError(f"{self._url} answers what are no reports: is it the report API?") from error
+            what = path.removeprefix("/")
+            raise ReportsUnavailableError(f"{self._url} answers what are no {what}: is it the report API?") from error
 
 
-class Feed:
-    """The newest reports for every viewer of this process."""
+class Feed(Generic[_Item]):
+    """The newest reports, or minutes of the ledger, for every viewer of this process."""
 
-    def __init__(self, fetch: Callable[[], tuple[PublishedReport, ...]], clock: Callable[[], datetime]) -> None:
+    def __init__(self, fetch: Callable[[], tuple[_Item, ...]], clock: Callable[[], datetime]) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._last = Snapshot()
+        self._last: Snapshot[_Item] = Snapshot()
 
-    def poll(self) -> Snapshot:
+    def poll(self) -> Snapshot[_Item]:
         """A new snapshot; without an answer, the last good one with the problem."""
         try:
-            reports = self._fetch()
+            items = self._fetch()
         except ReportsUnavailableError as error:
-            return Snapshot(self._last.reports, self._last.taken_at, problem=str(error))
-        self._last = Snapshot(reports, self._clock())
+            return Snapshot(self._last.items, self._last.taken_at, problem=str(error))
+        self._last = Snapshot(items, self._clock())
         return self._last
 
 

@@ -9,22 +9,23 @@ from typing import TypeVar
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from etar.ledger import LedgerEntry
 from etar.minute import MINUTE, MinuteWindow
-from etar.report import EVENT_TYPES, Outcomes, Report
+from etar.report import EVENT_TYPES, Outcomes, PublishedReport, Report
 
 # Blue and vermillion of Okabe and Ito: told apart with every kind of color vision, and readable on white and on dark.
 SUCCESS = "#0072B2"
 ERROR = "#D55E00"
 
-_Report = TypeVar("_Report", bound=Report)
+_OfMinute = TypeVar("_OfMinute", Report, PublishedReport, LedgerEntry)
 
 
-def recent(reports: Sequence[_Report], span: timedelta) -> list[_Report]:
-    """Those of ``reports`` (oldest first) in the ``span`` that ends with the newest minute.
+def recent(items: Sequence[_OfMinute], span: timedelta) -> list[_OfMinute]:
+    """Those of ``items`` (oldest first) in the ``span`` that ends with the newest minute.
 
     The newest so many reports may reach back over a week in which nothing ran.
     """
-    return [report for report in reports if report.minute > reports[-1].minute - span]
+    return [item for item in items if item.minute > items[-1].minute - span]
 
 
 def label(event_type: str) -> str:

@@ -8,6 +8,7 @@ from enum import Enum
 
 from dashboard.ui.client import Snapshot
 from etar.minute import MINUTE, MinuteWindow
+from etar.report import PublishedReport
 
 
 class Level(Enum):
@@ -31,7 +32,7 @@ def age(window: MinuteWindow, now: datetime) -> timedelta:
     return now - window.start - MINUTE
 
 
-def notice(snapshot: Snapshot, *, now: datetime, overdue_after: timedelta) -> Notice | None:
+def notice(snapshot: Snapshot[PublishedReport], *, now: datetime, overdue_after: timedelta) -> Notice | None:
     """What is wrong with a snapshot, if anything.
 
     While the API is away nobody knows whether reports are overdue: only the first is said. A report is overdue once
@@ -54,6 +55,12 @@ def notice(snapshot: Snapshot, *, now: datetime, overdue_after: timedelta) -> No
             "The pipeline may have stopped, or may be catching up.",
         )
     return None
+
+
+def published(report: PublishedReport) -> str:
+    """When the shown report was published, and as which revision if it is not the first."""
+    revised = f" as revision {report.revision}" if report.revision > 1 else ""
+    return f"Last updated {report.published_at:%Y-%m-%d %H:%M:%S} UTC{revised}"
 
 
 def words(duration: timedelta) -> str:

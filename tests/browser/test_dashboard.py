@@ -6,13 +6,16 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Locator, Page, expect
 
+from etar.clients import report_store_connection
+from etar.ledger import State
 from etar.minute import MinuteWindow
 from etar.report import Report
 from etar.settings import ReportStoreSettings
 from tests.browser.conftest import dashboard
 from tests.conftest import free_ports
+from tests.integration.dashboard.ledger_rows import keep_minutes
 from tests.integration.dashboard.serving import RunningApi, serving
-from tests.unit.dashboard.samples import a_report
+from tests.unit.dashboard.samples import a_failed_entry, a_report, an_entry, an_open_entry
 
 expect.set_options(timeout=30_000)
 
@@ -62,6 +65,7 @@ def test_the_newest_report_is_shown_in_numbers_and_charts(
         expect(lines.locator(".scatterlayer .trace")).to_have_count(2)
         expect(page.locator(".st-key-history")).to_contain_text("Last 3 min")
         expect(page.locator(".st-key-last-updated")).to_contain_text(f"Last updated {datetime.now(UTC):%Y-%m-%d}")
+        expect(page.locator(".st-key-last-updated")).to_contain_text("UTC as revision 2")
         expect(notice(page)).to_have_count(0)
 
         elsewhere = [each for each in asked if urlsplit(each).hostname not in ("127.0.0.1", None)]
@@ -115,3 +119,63 @@ def test_an_api_that_is_away_is_named_while_its_last_numbers_stay(
             publish(api, a_report(minutes_ago(1), views=301))
             expect(metric(page, "events")).to_have_text("315")
             expect(notice(page)).to_have_count(0)
+
+
+def test_the_account_shows_each_minute_and_what_is_not_reported(
+    page: Page, empty_store: ReportStoreSettings, tmp_path: Path
+) -> None:
+    with serving(empty_store, tmp_path / "api.log") as api, dashboard(api.url, tmp_path / "ui.log") as url:
+        newest = minutes_ago(1)
+        failed = newest.previous.previous
+        publish(api, a_report(newest))
+        keep_minutes(
+            empty_store,
+            an_entry(failed.previous.previous),
+            an_entry(failed.previous, received=1_234_567, unique_events=1_234_560, duplicates=7, revision=2),
+            a_failed_entry(failed),
+            an_open_entry(newest, State.EXTRACTED, received=50),
+        )
+
+        page.goto(url)
+
+        account = page.locator(".st-key-accounting")
+        expect(account).to_contain_text("2 of 5 minutes reported · 1 extracted · 1 failed · 1 no run · 1 revised")
+        expect(account).to_contain_text("1,234,669 received = 1,234,660 unique + 9 duplicates")
+        bars = account.locator(".js-plotly-plot")
+        # Four standings, then duplicates, late events and dead letters.
+        expect(bars.locator(".barlayer .trace")).to_have_count(7)
+        for name in ("Reported", "Revised", "Under way", "Not reported", "Duplicates", "Late", "Dead letters"):
+            expect(bars).to_contain_text(name)
+        # What is drawn on the canvas of the table stands in it as cells too, for screen readers.
+        cells = account.get_by_test_id("stDataFrame").locator("[role=gridcell]")
+        expect(cells.filter(has_text="1234567")).to_have_count(1)
+        expect(cells.filter(has_text="failed")).to_have_count(1)
+        expect(cells.filter(has_text="no run")).to_have_count(1)
+
+        keep_minutes(empty_store, an_entry(newest, received=51, unique_events=50, duplicates=1))
+        expect(account).to_contain_text("3 of 5 minutes reported · 1 failed · 1 no run · 1 revised")
+        expect(notice(page)).to_have_count(0)
+
+
+def test_a_ledger_that_cannot_be_read_leaves_the_reports_as_they_are(
+    page: Page, empty_store: ReportStoreSettings, tmp_path: Path
+) -> None:
+    with serving(empty_store, tmp_path / "api.log") as api, dashboard(api.url, tmp_path / "ui.log") as url:
+        publish(api, a_report(minutes_ago(1), views=400))
+        page.goto(url)
+        expect(metric(page, "events")).to_have_text("414")
+        account = page.locator(".st-key-accounting")
+        expect(account).to_have_count(0)  # nothing to say yet
+
+        with report_store_connection(empty_store) as connection:
+            connection.execute("ALTER TABLE minutes RENAME TO gone")
+        expect(account).to_contain_text("The ledger cannot be read")
+        expect(account).to_contain_text("has no tables yet")
+        expect(notice(page)).to_have_count(0)
+
+        publish(api, a_report(minutes_ago(1), views=401))
+        expect(metric(page, "events")).to_have_text("415")
+
+        with report_store_connection(empty_store) as connection:
+            connection.execute("ALTER TABLE gone RENAME TO minutes")
+        expect(account).to_have_count(0)

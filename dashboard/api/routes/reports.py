@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException, Query, Response
 
 from dashboard.api import queries
-from dashboard.api.deps import Connection, Instant, MayRead, MayWrite, Minute, StreamName
-from dashboard.api.problems import AUTHENTICATED, BAD_BODY, INVALID, NOT_FOUND, STORE_AWAY, TOO_LARGE, invalid
+from dashboard.api.deps import (
+    Connection,
+    MayRead,
+    MayWrite,
+    Minute,
+    Now,
+    RangeEnd,
+    RangeStart,
+    StreamName,
+    require_range,
+)
+from dashboard.api.problems import AUTHENTICATED, BAD_BODY, INVALID, NOT_FOUND, STORE_AWAY, TOO_LARGE, example, invalid
 from etar.minute import MinuteWindow
 from etar.report import PublishedReport, Report
 from etar.streams import USER_INTERACTIONS
@@ -39,8 +50,16 @@ _EXAMPLE: dict[str, Any] = {
 _PUBLISHED = {**_EXAMPLE, "error_rate": 0.012, "revision": 1, "published_at": "2026-11-21T10:32:11.412Z"}
 
 
-def _example(value: object) -> dict[str, Any]:
-    return {"content": {"application/json": {"example": value}}}
+def require_begun(window: MinuteWindow, now: datetime) -> None:
+    """Refuse a minute of the future: published, it would stay the newest one until it has come.
+
+    A minute is reported after its end, so that its beginning leaves whoever posts a clock one minute behind ours.
+    """
+    if window.start > now:
+        raise invalid(
+            ("body", "minute"),
+            f"{window} has not begun: it is {now:%Y-%m-%dT%H:%M:%SZ} by the API's clock; compare it with the poster's",
+        )
 
 
 @router.post(
@@ -48,11 +67,11 @@ def _example(value: object) -> dict[str, Any]:
     summary="Publish the report of a minute",
     dependencies=[MayWrite],
     responses={
-        200: {"description": "The minute already had this content: that revision", **_example(_PUBLISHED)},
+        200: {"description": "The minute already had this content: that revision", **example(_PUBLISHED)},
         201: {
             "model": PublishedReport,
             "description": "New content: the next revision of the minute",
-            **_example(_PUBLISHED),
+            **example(_PUBLISHED),
         },
         **AUTHENTICATED,
         **BAD_BODY,
@@ -65,8 +84,10 @@ async def publish(
     report: Annotated[Report, Body(openapi_examples={"minute": {"summary": "One minute", "value": _EXAMPLE}})],
     connection: Connection,
     response: Response,
+    now: Now,
 ) -> PublishedReport:
     """Idempotent: content that the minute already has keeps its revision, other content is the next revision."""
+    require_begun(report.window, now)
     published, is_new = await queries.publish(connection, report)
     if is_new:
         response.status_code = 201
@@ -81,7 +102,7 @@ async def publish(
     "/report",
     summary="The newest minute's report, or one minute's",
     dependencies=[MayRead],
-    responses={200: _example(_PUBLISHED), **AUTHENTICATED, **NOT_FOUND, **INVALID, **STORE_AWAY},
+    responses={200: example(_PUBLISHED), **AUTHENTICATED, **NOT_FOUND, **INVALID, **STORE_AWAY},
 )
 async def report(
     connection: Connection,
@@ -112,22 +133,15 @@ async def report(
     "/reports",
     summary="Reports of a range of minutes, oldest first",
     dependencies=[MayRead],
-    responses={200: _example([_PUBLISHED]), **AUTHENTICATED, **INVALID, **STORE_AWAY},
+    responses={200: example([_PUBLISHED]), **AUTHENTICATED, **INVALID, **STORE_AWAY},
 )
 async def reports(
     connection: Connection,
     stream: StreamName = USER_INTERACTIONS.name,
-    start: Annotated[
-        Instant | None,
-        Query(alias="from", description="First instant of the range, inclusive", examples=["2026-11-21T10:00Z"]),
-    ] = None,
-    end: Annotated[
-        Instant | None,
-        Query(alias="to", description="End of the range, exclusive", examples=["2026-11-21T11:00Z"]),
-    ] = None,
+    start: RangeStart = None,
+    end: RangeEnd = None,
     limit: Annotated[int, Query(ge=1, le=1440, description="At most this many minutes: the newest of the range")] = 60,
 ) -> list[PublishedReport]:
     """The latest revision of each minute whose start is in `[from, to)`."""
-    if start is not None and end is not None and start >= end:
-        raise invalid(("query", "from"), f"from {start.isoformat()} is not before to {end.isoformat()}")
+    require_range(start, end)
     return await queries.between(connection, stream, start, end, limit)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
@@ -12,12 +12,12 @@ from tests.conftest import free_ports
 from tests.integration.dashboard.serving import READ_TOKEN, WRITE_TOKEN, RunningApi
 from tests.unit.dashboard.samples import a_report
 
-# Later than any other test's minutes: the client reads the stream that they share.
-FIRST = MinuteWindow.parse("2030-01-01T00:00Z")
+# Later than any other test's minutes: the client reads the stream that they share. A later one yet is refused.
+NOW = MinuteWindow.containing(datetime.now(UTC))
 
 
 def test_the_newest_reports_come_oldest_first(api: RunningApi) -> None:
-    reports = [a_report(MinuteWindow(FIRST.start + timedelta(minutes=count))) for count in range(4)]
+    reports = [a_report(MinuteWindow(NOW.start - timedelta(minutes=count))) for count in (3, 2, 1, 0)]
     for report in reports:
         api.writer.post("/report", json=report.model_dump(mode="json"))
 

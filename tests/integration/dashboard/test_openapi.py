@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from etar.ledger import LedgerEntry, MinuteHistory
 from etar.report import PublishedReport, Report
 from tests.integration.dashboard.serving import RunningApi
 
@@ -11,6 +12,8 @@ STATUSES = {
     ("post", "/report"): {"200", "201", "400", "401", "403", "413", "422", "503"},
     ("get", "/report"): {"200", "401", "403", "404", "422", "503"},
     ("get", "/reports"): {"200", "401", "403", "422", "503"},
+    ("get", "/minutes"): {"200", "401", "403", "422", "503"},
+    ("get", "/minutes/{minute}"): {"200", "401", "403", "404", "422", "503"},
     ("get", "/health"): {"200", "503"},
 }
 OPERATIONS = sorted(STATUSES)
@@ -66,6 +69,19 @@ def test_the_examples_are_what_they_are_examples_of(openapi: Any) -> None:
     assert Report(**request["value"]).total_events == 1000
     for answer in (*answers, listed):
         assert PublishedReport(**answer).error_rate == answer["error_rate"]
+
+
+def test_the_examples_of_minutes_are_rows_of_the_ledger(openapi: Any) -> None:
+    def example(path: str) -> Any:
+        return openapi["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["example"]
+
+    # OpenAPI's own document leaves out what is null.
+    (listed,) = example("/minutes")
+    entry = LedgerEntry.model_validate({"error": None} | listed)
+    assert entry.model_dump(mode="json", exclude_none=True).keys() == listed.keys()
+    one = example("/minutes/{minute}")
+    assert MinuteHistory.model_validate({"error": None} | one | {"revisions": [entry]}).revisions == (entry,)
+    assert one["revisions"] == [listed]
 
 
 def test_no_page_loads_anything_from_elsewhere(api: RunningApi) -> None:

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
+from etar.minute import MinuteWindow
 from tests.integration.dashboard.serving import MAX_BODY_BYTES, READ_TOKEN, WRITE_TOKEN, RunningApi, bearer
 from tests.unit.dashboard.samples import a_report
 
+READ = ["/report", "/reports", "/minutes", "/minutes/2025-11-21T10:31Z"]
 JSON = {"Content-Type": "application/json"}
 
 
@@ -20,7 +23,7 @@ def padded_report(size: int, stream: str) -> bytes:
 
 class TestTokens:
     @pytest.mark.parametrize("headers", [{}, bearer("unknown"), {"Authorization": f"Basic {READ_TOKEN}"}])
-    @pytest.mark.parametrize(("method", "path"), [("POST", "/report"), ("GET", "/report"), ("GET", "/reports")])
+    @pytest.mark.parametrize(("method", "path"), [("POST", "/report"), *(("GET", path) for path in READ)])
     def test_without_a_known_token_nothing_is_read_or_written(
         self, api: RunningApi, method: str, path: str, headers: dict[str, str]
     ) -> None:
@@ -37,7 +40,7 @@ class TestTokens:
         assert "write token" in response.json()["detail"]
         assert api.reader.get("/report", params={"stream": stream}).status_code == 404
 
-    @pytest.mark.parametrize("path", ["/report", "/reports"])
+    @pytest.mark.parametrize("path", READ)
     def test_the_write_token_does_not_read(self, api: RunningApi, path: str) -> None:
         response = api.writer.get(path)
 
@@ -83,8 +86,8 @@ class TestBodies:
             ({"unique_users": 10_000}, "is more than total_events"),
             ({"rows_read": 1}, "is more than rows_read"),
             ({"total_errors": -1}, "greater than or equal to 0"),
-            ({"minute": "2026-11-21T10:31:01Z"}, "not the start of a minute"),
-            ({"minute": "2026-11-21T10:31:00"}, "timezone"),
+            ({"minute": "2025-11-21T10:31:01Z"}, "not the start of a minute"),
+            ({"minute": "2025-11-21T10:31:00"}, "timezone"),
             ({"minute": "9999-12-31T23:59:00-12:00"}, "out of range"),
             ({"schema_version": 2}, "Input should be 1"),
             ({"revision": 7}, "Extra inputs are not permitted"),
@@ -105,6 +108,20 @@ class TestBodies:
         assert response.status_code == 422
         assert reason in response.json()["detail"][0]["msg"]
         assert api.reader.get("/report", params={"stream": "refused"}).status_code == 404
+
+    def test_a_minute_that_has_not_begun_is_refused(self, api: RunningApi, stream: str) -> None:
+        current = MinuteWindow.containing(datetime.now(UTC))
+        tomorrow = MinuteWindow(current.start + timedelta(days=1))
+
+        refused = api.writer.post("/report", json=a_report(tomorrow, stream=stream).model_dump(mode="json"))
+
+        assert refused.status_code == 422
+        (part,) = refused.json()["detail"]
+        assert part["loc"] == ["body", "minute"]
+        assert f"{tomorrow} has not begun" in part["msg"]
+        assert api.reader.get("/report", params={"stream": stream}).status_code == 404
+        begun = api.writer.post("/report", json=a_report(current, stream=stream).model_dump(mode="json"))
+        assert begun.status_code == 201
 
     @pytest.mark.parametrize(
         ("body", "status"),
@@ -135,5 +152,5 @@ def test_the_log_is_one_json_object_a_line_and_holds_no_token(api: RunningApi, s
     lines = [json.loads(line) for line in text.splitlines()]
 
     published = [line for line in lines if line["message"] == "report published" and line["stream"] == stream]
-    assert [(line["minute"], line["revision"]) for line in published] == [("2026-11-21T10:31Z", 1)]
+    assert [(line["minute"], line["revision"]) for line in published] == [("2025-11-21T10:31Z", 1)]
     assert not any(token in text for token in (READ_TOKEN, WRITE_TOKEN, "not-a-known-token"))

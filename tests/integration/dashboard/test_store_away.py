@@ -78,6 +78,8 @@ def test_the_api_says_that_its_store_is_away_and_recovers_by_itself(own_stack: S
         for _ in range(2):
             assert_away(api.stranger.get("/health"))
             assert_away(api.reader.get("/report"))
+            assert_away(api.reader.get("/minutes"))
+            assert_away(api.reader.get(f"/minutes/{MINUTE}"))
             assert_away(post(api, views=2))
         with pytest.raises(ReportsUnavailableError, match="answers 503"):
             ReportClient(api.read_settings).newest(1)

@@ -1,14 +1,15 @@
-"""Reports for the tests of the report API and the dashboard."""
+"""Reports and rows of the ledger for the tests of the report API and the dashboard."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from etar.ledger import LedgerEntry, OffsetSpan, Stage, StageTimes, State
 from etar.minute import MinuteWindow
 from etar.report import EVENT_TYPES, Outcomes, PublishedReport, Report
 
-MINUTE = MinuteWindow.parse("2026-11-21T10:31Z")
+MINUTE = MinuteWindow.parse("2025-11-21T10:31Z")
 
 
 def a_report(window: MinuteWindow = MINUTE, *, views: int = 100, view_errors: int = 4, **other: Any) -> Report:
@@ -32,3 +33,44 @@ def a_published_report(window: MinuteWindow = MINUTE, *, at: datetime | None = N
     """The same as the API serves it: revision 1, published at the minute's end unless told."""
     content = a_report(window, **report).model_dump()
     return PublishedReport(**content, revision=1, published_at=at or window.end)
+
+
+def an_entry(window: MinuteWindow = MINUTE, **other: Any) -> LedgerEntry:
+    """A reported minute's row: 102 rows received, 100 events, 2 of the rows late, 3 dead letters, each step 2.5 s."""
+    began = {stage: window.end + count * timedelta(seconds=3) for count, stage in enumerate(Stage)}
+    fields: dict[str, Any] = {
+        "stream": "user_interactions",
+        "minute": window.start,
+        "state": State.REPORTED,
+        "run_id": f"etar_pipeline/scheduled__{window.end.isoformat()}",
+        "received": 102,
+        "duplicates": 2,
+        "unique_events": 100,
+        "late_events": 2,
+        "dead_letters": 3,
+        "offsets": {0: OffsetSpan(first=5, last=66, rows=60), 1: OffsetSpan(first=7, last=48, rows=42)},
+        "settled_offsets": {0: 67, 1: 49},
+        "object_key": f"extracts/user_interactions/{window.slug}.parquet",
+        "object_size": 4821,
+        "object_etag": "0123456789abcdef0123456789abcdef",
+        "stages": {
+            stage: StageTimes(started_at=at, ended_at=at + timedelta(seconds=2.5)) for stage, at in began.items()
+        },
+        "revision": 1,
+        "error": None,
+        "updated_at": window.end + timedelta(seconds=12),
+    }
+    return LedgerEntry.model_validate(fields | other)
+
+
+def an_open_entry(window: MinuteWindow = MINUTE, state: State = State.OPEN, **other: Any) -> LedgerEntry:
+    """The row of a minute whose first run has nothing to say yet."""
+    columns = ("received", "duplicates", "unique_events", "late_events", "dead_letters", "offsets", "settled_offsets")
+    unknown = dict.fromkeys((*columns, "object_key", "object_size", "object_etag", "revision"))
+    stages = {Stage.SETTLE: StageTimes(started_at=window.end)}
+    return an_entry(window, **(unknown | {"state": state, "stages": stages} | other))
+
+
+def a_failed_entry(window: MinuteWindow = MINUTE, **other: Any) -> LedgerEntry:
+    """The row of a minute whose first run gave up while it settled."""
+    return an_open_entry(window, State.FAILED, **({"error": "the sink is <away>"} | other))

@@ -43,8 +43,8 @@ def test_without_an_answer_the_last_good_one_stays_with_its_time_and_the_problem
     good, bad, still_bad, recovered = (feed.poll() for _ in range(4))
 
     assert bad == still_bad
-    assert (bad.reports, bad.taken_at, bad.problem) == (good.reports, good.taken_at, "gone")
-    assert (recovered.reports, recovered.problem) == (SECOND, None)
+    assert (bad.items, bad.taken_at, bad.problem) == (good.items, good.taken_at, "gone")
+    assert (recovered.items, recovered.problem) == (SECOND, None)
 
 
 def test_an_api_that_never_answered_has_no_reports() -> None:

@@ -33,7 +33,7 @@ def test_a_report_is_overdue_once_the_minutes_end_is_longer_ago_than_the_limit(
     if notice:
         assert notice.level is Level.WARNING
         assert "overdue" in notice.text
-        assert "2026-11-21T10:31Z" in notice.text
+        assert "2025-11-21T10:31Z" in notice.text
 
 
 def test_no_report_yet_is_no_alarm() -> None:
@@ -44,7 +44,7 @@ def test_no_report_yet_is_no_alarm() -> None:
 
 
 def test_while_the_api_is_away_only_that_is_said_with_the_age_of_what_is_shown() -> None:
-    away = Snapshot(SHOWN.reports, SHOWN.taken_at, problem="it does not answer")
+    away = Snapshot(SHOWN.items, SHOWN.taken_at, problem="it does not answer")
 
     notice = freshness.notice(away, now=MINUTE.end + timedelta(hours=1), overdue_after=LIMIT)
 
@@ -77,3 +77,16 @@ def test_an_api_that_never_answered_leaves_nothing_to_show() -> None:
 )
 def test_durations_in_words(duration: timedelta, text: str) -> None:
     assert freshness.words(duration) == text
+
+
+@pytest.mark.parametrize(
+    ("revision", "text"),
+    [
+        (1, "Last updated 2025-11-21 10:32:00 UTC"),
+        (2, "Last updated 2025-11-21 10:32:00 UTC as revision 2"),
+    ],
+)
+def test_a_revised_report_says_so_with_its_time(revision: int, text: str) -> None:
+    report = a_published_report().model_copy(update={"revision": revision})
+
+    assert freshness.published(report) == text

@@ -14,7 +14,7 @@ def record(message: str, *args: object, **attributes: object) -> logging.LogReco
 
 
 def test_a_record_is_one_line_of_json_with_what_extra_gave() -> None:
-    line = JsonLines().format(record("report\n%s", "published", minute="2026-11-21T10:31Z", revision=2))
+    line = JsonLines().format(record("report\n%s", "published", minute="2025-11-21T10:31Z", revision=2))
 
     assert "\n" not in line
     parsed = json.loads(line)
@@ -23,7 +23,7 @@ def test_a_record_is_one_line_of_json_with_what_extra_gave() -> None:
         "level": "info",
         "logger": "dashboard.api",
         "message": "report\npublished",
-        "minute": "2026-11-21T10:31Z",
+        "minute": "2025-11-21T10:31Z",
         "revision": 2,
     }
 
