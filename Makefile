@@ -8,7 +8,7 @@ PACKAGES := plugins/etar producer connect dashboard stack spark_apps cli
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up demo down status clean test test-unit test-integration test-browser test-e2e lint format lock
+.PHONY: help setup setup-dev up demo down status clean test test-unit test-integration test-browser test-e2e chaos lint format lock
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -49,6 +49,10 @@ test-browser: setup-dev ## tests of the dashboard in Chromium
 
 test-e2e: setup-dev ## tests of the whole stack
 	$(PYTHON) -m pytest tests/e2e
+
+chaos: setup-dev ## kill, pause and cut parts at random under load: make chaos SEED=7 MINUTES=30 RATE=2000
+	@exec $(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) --rate $(or $(RATE),200) \
+	  $(if $(ONLY),--only $(ONLY))
 
 lint: setup-dev ## format, lint, types, imports and shell
 	.venv/bin/ruff format --check .

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes what the native stack runs on, once, into .venv and .build: the Python environment, the jars, the S3 server and
 # Spark's class archive. Each piece is made again only when what it is made from has changed. `setup.sh dev` adds what
-# the tests need.
+# the tests need: more Python packages, and the proxy that cuts links between parts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,6 +10,7 @@ requirements=requirements.txt
 [ "${1:-}" = dev ] && requirements='requirements-dev.txt'
 uv_version=0.13.8
 versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+toxiproxy=github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
 
 missing=0
 need() { # command, what to install, test of the version (optional)
@@ -55,6 +56,14 @@ make_s3_server() {
   say "S3 server (versitygw) built"
 }
 
+make_proxy() { # its command is called "server", which would say nothing among ours
+  quietly toxiproxy env GOBIN="$PWD/$build/toxiproxy" GOFLAGS=-trimpath go install -ldflags '-s -w' "$toxiproxy"
+  mv "$build/toxiproxy/server" "$build/bin/toxiproxy"
+  rmdir "$build/toxiproxy"
+  mark toxiproxy "$toxiproxy"
+  say "TCP proxy of the tests (toxiproxy) built"
+}
+
 make_environment() { # the lock and the environment's own stamp inside it: deleting .venv deletes the stamp
   local lock=$1
   [ -x .venv/bin/python ] || python3.11 -m venv .venv
@@ -87,6 +96,11 @@ if ! made versitygw "$versitygw" || [ ! -x "$build/bin/versitygw" ]; then
   say "building the S3 server (versitygw), about two minutes"
   make_s3_server &
   pids+=($!)
+fi
+
+if [ "${1:-}" = dev ] && { ! made toxiproxy "$toxiproxy" || [ ! -x "$build/bin/toxiproxy" ]; }; then
+  say "building the TCP proxy of the tests (toxiproxy), about ten seconds"
+  make_proxy
 fi
 
 lock=$(hash_of "$requirements" requirements.txt pyproject.toml)

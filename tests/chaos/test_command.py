@@ -1,0 +1,135 @@
+"""What ``python -m tests.chaos`` says and leaves, given how a run ended. Runs themselves: ``test_chaos.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from producer.account import Account, Counts
+from tests.chaos import __main__ as command
+from tests.chaos.faults import Fault, Kind
+from tests.chaos.run import Asked, Hit, Result, RunError
+
+RunEnds = Callable[[Result | RunError], list[Asked]]
+Capture = pytest.CaptureFixture[str]
+
+NOW = datetime(2026, 11, 21, 10, 31, tzinfo=UTC)
+HITS = (
+    Hit(Fault(10, Kind.KILL, "kafka"), NOW, NOW, 4711, True),
+    Hit(Fault(30, Kind.CUT, "s3", 5), NOW, NOW + timedelta(seconds=5), None, True),
+    Hit(Fault(50, Kind.KILL, "task"), NOW, NOW, None, False),
+)
+
+
+def result(difference: int | None, back_after: timedelta | None = timedelta(seconds=80)) -> Result:
+    return Result(
+        account=Account(
+            topic="t", seed=7, workers=3, started_at=NOW, ended_at=NOW, counts=Counts(), in_doubt=2, respawns=1
+        ),
+        difference=difference,
+        differences=("minute 2026-11-21T10:31Z: 3: no report",) if difference else (),
+        back_after=back_after,
+        dead_letters={"not_avro": 3, "too_late": 1},
+        hits=HITS,
+    )
+
+
+@pytest.fixture
+def run_ends(monkeypatch: pytest.MonkeyPatch) -> RunEnds:
+    """Makes the run end like that; returns what was asked of it."""
+
+    def ends(with_: Result | RunError) -> list[Asked]:
+        asked: list[Asked] = []
+
+        def run(question: Asked, folder: Path) -> Result:
+            asked.append(question)
+            (folder / "logs").mkdir()
+            if isinstance(with_, RunError):
+                raise with_
+            return with_
+
+        monkeypatch.setattr(command, "run", run)
+        return asked
+
+    return ends
+
+
+def test_an_exact_run_ends_with_its_difference_and_leaves_nothing(
+    run_ends: RunEnds, tmp_path: Path, capsys: Capture
+) -> None:
+    run_ends(result(0))
+    assert command.main(["--seed", "7", "--dir", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "difference: 0"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("difference", "last"), [(3, "difference: 3"), (None, "difference: unknown")])
+def test_another_keeps_its_folder_and_says_what_differs(
+    run_ends: RunEnds, tmp_path: Path, capsys: Capture, difference: int | None, last: str
+) -> None:
+    run_ends(result(difference))
+    assert command.main(["--seed", "7", "--dir", str(tmp_path / "run")]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == last
+    assert ("minute 2026-11-21T10:31Z: 3: no report" in printed) is bool(difference)
+    assert "the same again: make chaos SEED=7 MINUTES=3 RATE=200" in printed
+    assert (tmp_path / "run" / "logs").exists()
+
+
+def test_it_says_what_was_done_to_whom(run_ends: RunEnds, tmp_path: Path, capsys: Capture) -> None:
+    run_ends(result(0))
+    command.main(["--seed", "7", "--dir", str(tmp_path / "run")])
+    said = capsys.readouterr().out
+    for part in (
+        "seed 7: 2 faults of 3 planned, 1 workers replaced",
+        "kill   kafka                pid 4711",
+        "kill   task                 nothing to hit",
+        "2 in doubt",
+        "dead letters: 3 not_avro, 1 too_late",
+        "back to reporting 80 s after the last fault",
+    ):
+        assert part in said
+    assert "TOO LATE" not in said
+
+
+def test_coming_back_too_late_is_said(run_ends: RunEnds, tmp_path: Path, capsys: Capture) -> None:
+    run_ends(result(0, timedelta(seconds=121)))
+    command.main(["--seed", "7", "--dir", str(tmp_path / "run")])
+    assert "back to reporting 121 s after the last fault, which is TOO LATE" in capsys.readouterr().out
+
+
+def test_a_run_that_could_not_be_made_is_no_verdict(run_ends: RunEnds, tmp_path: Path, capsys: Capture) -> None:
+    run_ends(RunError("the stack did not start"))
+    assert command.main(["--seed", "7", "--dir", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().out
+    assert "the stack did not start" in said
+    assert "difference" not in said
+
+
+def test_options_arrive(run_ends: RunEnds, tmp_path: Path) -> None:
+    asked = run_ends(result(0))
+    given = ["--seed", "7", "--minutes", "30", "--rate", "2000", "--only", "kill", "cut"]
+    command.main([*given, "--dir", str(tmp_path / "run")])
+    assert asked == [Asked(seed=7, minutes=30, rate=2000, kinds=(Kind.KILL, Kind.CUT))]
+
+
+def test_without_a_seed_each_run_has_another(run_ends: RunEnds, tmp_path: Path) -> None:
+    asked = run_ends(result(0))
+    for name in "ab":
+        command.main(["--dir", str(tmp_path / name)])
+    assert asked[0].seed != asked[1].seed
+
+
+def test_a_folder_with_something_in_it_is_refused_for_it_would_be_deleted(
+    run_ends: RunEnds, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "precious").touch()
+    asked = run_ends(result(0))
+    with pytest.raises(SystemExit):
+        command.main(["--dir", str(tmp_path)])
+    assert "is not empty" in capsys.readouterr().err
+    assert asked == []
+    assert (tmp_path / "precious").exists()
