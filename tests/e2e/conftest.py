@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -88,7 +88,13 @@ class Traffic:
 def etar() -> Iterator[Etar]:
     with temporary_folder() as folder:
         command = Etar(folder)
-        settings = stack_environment() | {"ETAR_DEMO_RATE": "0", **PATIENT}
+        # Minutes before the start are minutes that no run takes: as after an outage.
+        deployed = MinuteWindow.containing(datetime.now(UTC) - timedelta(minutes=5))
+        settings = stack_environment() | {
+            "ETAR_DEMO_RATE": "0",
+            "ETAR_PIPELINE_START_DATE": deployed.start.isoformat(),
+            **PATIENT,
+        }
         up = [str(VENV_BIN / "etar"), "up", "--detach", "--dir", str(folder)]
         started = subprocess.run(
             up,

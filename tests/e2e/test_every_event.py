@@ -1,0 +1,146 @@
+"""Every event accounted for, on the whole stack: gaps, late events, losses, a bad record that is replayed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from etar.clients import object_store_client, warehouse_client
+from etar.minute import MinuteWindow
+from etar.settings import ObjectStoreSettings, WarehouseSettings
+from stack.waiting import wait_until
+from tests.e2e.conftest import Etar, Traffic
+
+REVISED_WITHIN = 180
+
+
+@pytest.fixture(scope="module")
+def first_minute(etar: Etar) -> MinuteWindow:
+    """The first minute that this deployment reports: some minutes before the stack was started."""
+    return MinuteWindow.parse(etar.stack.settings["ETAR_PIPELINE_START_DATE"])
+
+
+def wait_for_ledger(etar: Etar, window: MinuteWindow, reached: Callable[[dict], bool], what: str) -> dict:
+    """The minute's ledger row with its history, once ``reached`` says so."""
+    found: dict = {}
+
+    def there() -> bool:
+        answer = etar.run("minutes", str(window), "--json", check=False)
+        found.update(json.loads(answer.stdout) if answer.returncode == 0 else {})
+        return bool(found) and reached(found)
+
+    wait_until(there, timeout=REVISED_WITHIN, what=f"{window}: {what}", interval=2)
+    return found
+
+
+def send(etar: Etar, folder: Path, window: MinuteWindow, count: int) -> None:
+    """Events of ``window``, through the producer."""
+    lines = [
+        json.dumps(
+            {
+                "event_id": str(uuid4()),
+                "user_id": str(uuid4()),
+                "session_id": str(uuid4()),
+                "event_type": "view",
+                "status": "success",
+                "event_time": (window.start + timedelta(seconds=1 + number)).isoformat(),
+                "device": "mobile",
+                "country": "DE",
+            }
+        )
+        for number in range(count)
+    ]
+    file = folder / "events.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    etar.run("produce", "--input", str(file))
+
+
+def verify(etar: Etar, window: MinuteWindow, *options: str) -> dict:
+    return etar.json("verify", "--from", str(window), "--to", str(window.next), *options, check=False)
+
+
+def test_minutes_that_no_run_took_are_reported(etar: Etar, first_minute: MinuteWindow) -> None:
+    row = wait_for_ledger(etar, first_minute, lambda row: row["state"] == "reported", "to be reported")
+    assert row["run_id"].startswith("etar_reconcile/")
+    assert (row["received"], row["revision"]) == (0, 1)
+    assert etar.json("report", "--minute", str(first_minute))["total_events"] == 0
+
+
+def test_late_events_revise_their_minute(etar: Etar, first_minute: MinuteWindow, tmp_path: Path) -> None:
+    window = first_minute.next
+    wait_for_ledger(etar, window, lambda row: row["state"] == "reported", "to be reported")
+    send(etar, tmp_path, window, 3)
+    row = wait_for_ledger(etar, window, lambda row: row["revision"] == 2, "to be revised")
+    assert (row["received"], row["late_events"], row["duplicates"]) == (3, 3, 0)
+    assert [revision["received"] for revision in row["revisions"]] == [0, 3]
+    assert etar.json("report", "--minute", str(window))["total_events"] == 3
+    assert verify(etar, window)["difference"] == 0
+
+
+def test_a_revision_shows_in_airflow_as_what_it_is(etar: Etar, first_minute: MinuteWindow) -> None:
+    row = wait_for_ledger(etar, first_minute.next, lambda row: row["revision"] == 2, "to be revised")
+    dag, _, run = row["run_id"].partition("/")
+    settings = etar.stack.settings
+    base = f"http://127.0.0.1:{settings.port('AIRFLOW')}"
+    login = {"username": "admin", "password": settings["ETAR_STACK_AIRFLOW_ADMIN_PASSWORD"]}
+    token = httpx.post(f"{base}/auth/token", json=login).raise_for_status().json()["access_token"]
+    tasks = httpx.get(
+        f"{base}/api/v2/dags/{dag}/dagRuns/{run}/taskInstances", headers={"Authorization": f"Bearer {token}"}
+    ).raise_for_status()
+    assert dag == "etar_reconcile"
+    assert {each["task_id"] for each in tasks.json()["task_instances"]} == {"find", "extract", "analyse", "report"}
+
+
+def test_verify_repairs_what_the_table_lost(etar: Etar, first_minute: MinuteWindow, tmp_path: Path) -> None:
+    window = first_minute.next.next
+    send(etar, tmp_path, window, 5)
+    wait_for_ledger(etar, window, lambda row: row["received"] == 5 and row["state"] == "reported", "to have them")
+    settings = etar.stack.settings.of(WarehouseSettings)
+    client = warehouse_client(settings)
+    client.command(
+        f"ALTER TABLE user_interactions DELETE WHERE {window.predicate}",
+        parameters=window.parameters,
+        settings={"mutations_sync": 1},
+    )
+    lost = etar.json("verify", check=False)
+    assert lost["difference"] >= 5
+    assert etar.run("verify", "--repair", timeout=600).returncode == 0
+    assert verify(etar, window)["difference"] == 0
+    assert etar.json("report", "--minute", str(window))["total_events"] == 5
+
+
+def test_verify_repairs_a_lost_extract(etar: Etar, first_minute: MinuteWindow) -> None:
+    window = first_minute.next.next
+    before = etar.json("report", "--minute", str(window))
+    store = object_store_client(etar.stack.settings.of(ObjectStoreSettings))
+    store.delete_object(Bucket="etar", Key=f"extracts/user_interactions/{window.slug}.parquet")
+    assert verify(etar, window)["difference"] > 0
+    arguments = ("verify", "--repair", "--from", str(window), "--to", str(window.next))
+    assert etar.run(*arguments, timeout=600).returncode == 0
+    assert etar.json("report", "--minute", str(window)) == before, "the same rows are the same revision"
+
+
+def test_a_bad_record_is_fixed_and_replayed(etar: Etar, traffic: Traffic, first_minute: MinuteWindow) -> None:
+    counts = json.loads(etar.run("dead-letters", "list", "--summary", "--json", "--state", "all").stdout)
+    assert sum(sum(states.values()) for states in counts.values()) == traffic.account.malformed
+    lines = etar.run("dead-letters", "list", "--reason", "too_late", "--json", "--limit", "0").stdout.splitlines()
+    letter = json.loads(lines[0])
+    name = f"{letter['partition']}:{letter['offset']}"
+    window = first_minute.next.next.next
+    moment = int((window.start + timedelta(seconds=30)).timestamp() * 1000)
+    patch = json.dumps([{"op": "replace", "path": "/event_time", "value": moment}])
+    before = wait_for_ledger(etar, window, lambda row: row["state"] == "reported", "to be reported")
+    etar.run("dead-letters", "replay", name, "--patch", patch, "--apply")
+    after = wait_for_ledger(
+        etar, window, lambda row: row["state"] == "reported" and row["received"] != before["received"], "to have it"
+    )
+    assert after["unique_events"] == before["unique_events"] + 1
+    assert json.loads(etar.run("dead-letters", "show", name, "--json").stdout)["state"] == "replayed"
+    assert etar.run("dead-letters", "replay", name, "--apply", check=False).returncode == 1, "once is enough"
+    assert verify(etar, window)["difference"] == 0
