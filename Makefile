@@ -8,7 +8,7 @@ PACKAGES := plugins/etar producer connect dashboard stack spark_apps cli
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up demo down status clean test test-unit test-integration test-browser test-e2e chaos lint format lock
+.PHONY: help setup setup-dev up demo down status clean test test-unit test-integration test-browser test-e2e test-chaos chaos lint format lock
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -34,9 +34,10 @@ clean: ## stop the stack and delete its data, logs and secrets (asks first)
 setup-dev:
 	@stack/setup.sh dev
 
-test: setup-dev lint ## everything: checks, unit, integration, browser and end-to-end tests
+test: setup-dev lint ## everything: checks, unit, integration, browser, end-to-end and chaos tests
 	$(PYTHON) -m pytest tests/unit tests/integration tests/browser
 	$(PYTHON) -m pytest tests/e2e
+	$(PYTHON) -m pytest tests/chaos
 
 test-unit: setup-dev ## tests that start no process
 	$(PYTHON) -m pytest tests/unit
@@ -49,6 +50,9 @@ test-browser: setup-dev ## tests of the dashboard in Chromium
 
 test-e2e: setup-dev ## tests of the whole stack
 	$(PYTHON) -m pytest tests/e2e
+
+test-chaos: setup-dev ## tests of the chaos harness, and three minutes of chaos
+	$(PYTHON) -m pytest tests/chaos
 
 chaos: setup-dev ## kill, pause and cut parts at random under load: make chaos SEED=7 MINUTES=30 RATE=2000
 	@exec $(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) --rate $(or $(RATE),200) \

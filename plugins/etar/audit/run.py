@@ -82,7 +82,3 @@ def run_audit(
             policy=policy,
             bounds=bounds or Bounds(),
         ).run(now(), wait_seconds=wait_seconds)
-
-
-def _own_connection() -> closing[psycopg.Connection[Any]]:
-    return closing(report_store_connection(get_settings(ReportStoreSettings)))

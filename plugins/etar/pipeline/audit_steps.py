@@ -5,14 +5,12 @@ The function's docstring is what the Airflow UI shows, as Markdown, of the task:
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 from etar.pipeline import connections
 from etar.streams import USER_INTERACTIONS
 
-_LOG = logging.getLogger(__name__)
 _STREAM = USER_INTERACTIONS
 
 
@@ -24,7 +22,6 @@ def audit(params: Mapping[str, Any] | None = None) -> dict[str, Any]:
     accept_lost = bool((params or {}).get("accept_lost"))
     with connections.ledger_connection() as connection:
         result = run_audit(_STREAM, connection=connection, accept_lost=accept_lost)
-    _LOG.info("%s", result)
     return {
         "minutes": result.minutes,
         "records": result.records,
