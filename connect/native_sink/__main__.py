@@ -10,6 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from threading import Event
 
+from confluent_kafka import KafkaException
+
 from connect.native_sink.connector import Connector, ConnectorConfigError
 from connect.native_sink.sink import Sink
 from connect.native_sink.source import Source
@@ -39,6 +41,9 @@ def main() -> int:
         _run(arguments.connector, arguments.instance, stop)
     except (ConnectorConfigError, UnsupportedTableError) as error:
         _log.error("%s", error)
+        return 1
+    except KafkaException as error:
+        _log.error("ended by Kafka's client: %s; a new start goes on from the last commit", error)
         return 1
     _log.info("stopped")
     return 0

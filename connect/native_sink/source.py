@@ -158,7 +158,8 @@ class Source:
             self._next.pop(entry.partition, None)
 
     def _note(self, error: KafkaError) -> None:
-        if error.fatal():
+        # As an event the fatal error has a code of its own, and says of itself that it is not fatal.
+        if error.fatal() or error.code() == KafkaError._FATAL:
             raise KafkaException(error)
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             if not self._told_missing:

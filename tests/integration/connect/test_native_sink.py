@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from confluent_kafka import KafkaException
 
 from connect.native_sink import source as source_module
 from connect.native_sink.source import Source
@@ -301,6 +302,26 @@ def test_membership_outlives_a_wait_longer_than_the_poll_interval(
     after = _take(source, 60)
     assert not {(r.partition, r.offset) for r in taken} & {(r.partition, r.offset) for r in after}
     source.close()
+
+
+def test_a_sink_whose_place_in_the_group_was_taken_ends_instead_of_reading_no_more(
+    lane: Lane, kafka: KafkaSettings
+) -> None:
+    lane.produce(lane.good(10))
+    settings = SinkSettings(retry_seconds=0.2)
+    first, second = (Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=settings) for _ in "ab")
+    _take(first, 10)
+    _take(second, 10)
+
+    def reads_on() -> None:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            first.take(time.monotonic, lambda: False)
+
+    with pytest.raises(KafkaException, match="fenced"):
+        reads_on()
+    first.close()
+    second.close()
 
 
 def _take(source: Source, count: int) -> list[Record]:
