@@ -33,7 +33,7 @@ need go "Go 1.24 or newer, from your distribution's backports or from Go's own s
 need setpriv "util-linux (Debian 12: apt-get install util-linux)"
 [ "$missing" = 0 ] || exit 1
 
-mkdir -p "$build/stamps" "$build/logs"
+mkdir -p "$build/stamps" "$build/logs" "$build/bin"
 began=$SECONDS
 say() { printf '  [%3d s] %s\n' "$((SECONDS - began))" "$1"; }
 
