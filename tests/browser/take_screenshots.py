@@ -20,7 +20,7 @@ IMAGES = REPOSITORY / "docs" / "images"
 
 
 def take_dashboard(browser: Browser, stack: Stack) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 860})
+    page = browser.new_page(viewport={"width": 1280, "height": 1300})
     page.goto(f"http://127.0.0.1:{stack.settings.port('DASHBOARD')}")
     page.get_by_text("Last updated").wait_for()
     page.locator(".st-key-history-chart svg.main-svg").first.wait_for()

@@ -98,7 +98,7 @@ def test_few_minutes_are_a_figure_too(count: int) -> None:
 
 
 def test_the_table_lists_the_newest_first_with_every_count() -> None:
-    frame = accounting.table(accounted(ENTRIES)).data  # type: ignore[attr-defined]
+    frame = accounting.table(accounted(ENTRIES)).data
 
     assert list(frame.columns) == [
         "Minute (UTC)",
@@ -121,7 +121,7 @@ def test_the_table_lists_the_newest_first_with_every_count() -> None:
 
 
 def test_the_table_marks_what_is_not_reported_and_what_is_revised() -> None:
-    styles = accounting.table(accounted(ENTRIES))._compute().ctx  # type: ignore[attr-defined]
+    styles = accounting.table(accounted(ENTRIES))._compute().ctx
     colored = {(row, column): dict(style)["color"] for (row, column), style in styles.items() if "color" in dict(style)}
 
     state, revision = 1, 7
