@@ -19,6 +19,9 @@ from tests.e2e.conftest import Etar, Traffic
 
 REVISED_WITHIN = 180
 
+# Whichever test comes first to it waits for three minutes of traffic as well.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def first_minute(etar: Etar) -> MinuteWindow:
