@@ -24,6 +24,7 @@ def take_dashboard(browser: Browser, stack: Stack) -> None:
     page.goto(f"http://127.0.0.1:{stack.settings.port('DASHBOARD')}")
     page.get_by_text("Last updated").wait_for()
     page.locator(".st-key-history-chart svg.main-svg").first.wait_for()
+    page.get_by_test_id("stDataFrame").locator("canvas").first.wait_for()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=IMAGES / "dashboard.png")
 
