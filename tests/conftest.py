@@ -167,3 +167,10 @@ def report_store(parts_stack: Stack) -> Iterator[ReportStoreSettings]:
     """PostgreSQL with the tables of ``sql/postgres`` in database ``etar``."""
     with running_part("postgres", parts_stack):
         yield _settings_of(parts_stack, ReportStoreSettings)
+
+
+@pytest.fixture(scope="session")
+def report_api(report_store: ReportStoreSettings, parts_stack: Stack) -> Iterator[Stack]:
+    """The report API on the session's report store; yields the stack whose settings say where and with which tokens."""
+    with running_part("report-api", parts_stack):
+        yield parts_stack

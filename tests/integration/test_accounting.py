@@ -41,7 +41,6 @@ from etar.settings import (
 from etar.streams import Stream
 from stack.parts import Stack
 from stack.waiting import wait_until
-from tests.conftest import running_part
 from tests.integration.connect.conftest import (
     Lane,
     SinkProcess,
@@ -116,15 +115,9 @@ class World:
         return accounting.verify(self.minute(3), self.this_minute.next, stream=self.stream, **{**later, **arguments})
 
 
-@pytest.fixture(scope="module")
-def report_api(parts_stack: Stack, report_store: ReportStoreSettings) -> Iterator[None]:
-    with running_part("report-api", parts_stack):
-        yield
-
-
 @pytest.fixture
-def settings_of_stack(parts_stack: Stack, report_api: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, value in parts_stack.settings.starting_with("ETAR_").items():
+def settings_of_stack(report_api: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in report_api.settings.starting_with("ETAR_").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("ETAR_PIPELINE_START_DATE", "2026-01-01T00:00Z")
     get_settings.cache_clear()

@@ -25,7 +25,6 @@ from etar.settings import (
 )
 from etar.streams import USER_INTERACTIONS
 from stack.parts import Stack
-from tests.conftest import running_part
 
 _MINUTES = itertools.count()
 
@@ -147,11 +146,9 @@ def ledger(report_store: ReportStoreSettings) -> LedgerReader:
     return LedgerReader(report_store)
 
 
-@pytest.fixture(scope="session")
-def api(report_store: ReportStoreSettings, parts_stack: Stack) -> Iterator[Stack]:
-    """The report API on the session's report store."""
-    with running_part("report-api", parts_stack):
-        yield parts_stack
+@pytest.fixture
+def api(report_api: Stack) -> Stack:
+    return report_api
 
 
 @pytest.fixture
