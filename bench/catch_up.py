@@ -76,6 +76,8 @@ def main() -> int:
     first = MinuteWindow(end.start - args.minutes * MINUTE)
     ages: list[float] = []
     with api_client(get_settings(ReportReadSettings)) as client, live_traffic(args.dir, args.rate):
+        while not client.get("/report").is_success:
+            time.sleep(_EVERY_SECONDS)
         before = rows_reported(client, first, end)
         quiet = []
         for _ in range(30):
