@@ -228,8 +228,8 @@ def resolve_range(
         over = window.end + pipeline.grace
         return over <= now and settled(offsets.held_at(over), committed)
 
-    oldest = _first_at_or_after(now - pipeline.retention + _RETENTION_MARGIN)
-    first = from_ or max(_first_at_or_after(pipeline.start_date), oldest)
+    oldest = MinuteWindow.first_at_or_after(now - pipeline.retention + _RETENTION_MARGIN)
+    first = from_ or max(MinuteWindow.first_at_or_after(pipeline.start_date), oldest)
     if first < oldest:
         raise UnverifiableRangeError(
             f"{first} is leaving the table, which keeps {pipeline.retention_hours:g} h; the oldest minute that can be "
@@ -257,7 +257,7 @@ def resolve_range(
         oldest,
         # What arrives is younger than the horizon, or a bad record: from here on it is of the oldest minute or later.
         # On whole minutes, as the auditor closes them.
-        offsets.held_at(_first_at_or_after(oldest.start + pipeline.horizon).start),
+        offsets.held_at(MinuteWindow.first_at_or_after(oldest.start + pipeline.horizon).start),
     )
 
 
@@ -359,8 +359,3 @@ def _unreported(counted: MinuteCounts, report: PublishedReport | None) -> int:
     events = report.total_events if report else 0
     off = max(counted.established - events, events - counted.unique, 0)
     return min(off, counted.owned_events)
-
-
-def _first_at_or_after(instant: datetime) -> MinuteWindow:
-    window = MinuteWindow.containing(instant)
-    return window if window.start == instant else window.next

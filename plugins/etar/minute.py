@@ -44,6 +44,12 @@ class MinuteWindow:
         return cls(instant.replace(second=0, microsecond=0))
 
     @classmethod
+    def first_at_or_after(cls, instant: datetime) -> MinuteWindow:
+        """The first minute that begins at an aware ``instant`` or later."""
+        window = cls.containing(instant)
+        return window if window.start == instant else window.next
+
+    @classmethod
     def parse(cls, text: str) -> MinuteWindow:
         """The minute written as ``2026-11-21T10:31Z`` (or any ISO 8601 form of it; no zone means UTC)."""
         try:

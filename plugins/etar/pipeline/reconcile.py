@@ -92,7 +92,7 @@ class Affected:
 def span(now: datetime, pipeline: PipelineSettings) -> tuple[MinuteWindow, MinuteWindow]:
     """The minutes ``[first, end)`` that are over, belong to this deployment, and stay in the table for a while yet."""
     end = MinuteWindow.containing(now)
-    return min(end, max(_first_at_or_after(pipeline.start_date), _oldest_kept(now, pipeline))), end
+    return min(end, max(MinuteWindow.first_at_or_after(pipeline.start_date), _oldest_kept(now, pipeline))), end
 
 
 def affected(facts: Iterable[MinuteFacts], *, now: datetime, policy: ReconcileSettings) -> list[Affected]:
@@ -176,9 +176,4 @@ def _words(counts: ReportCounts) -> str:
 
 
 def _oldest_kept(now: datetime, pipeline: PipelineSettings) -> MinuteWindow:
-    return _first_at_or_after(now - pipeline.retention + _EXPIRY_MARGIN)
-
-
-def _first_at_or_after(instant: datetime) -> MinuteWindow:
-    window = MinuteWindow.containing(instant)
-    return window if window.start == instant else window.next
+    return MinuteWindow.first_at_or_after(now - pipeline.retention + _EXPIRY_MARGIN)

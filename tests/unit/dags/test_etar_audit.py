@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from etar.audit import AuditBusyError, LostRecordsError, NotRepairedError, RewoundTopicError
-from etar.settings import get_settings
-
-DAG_FILE = Path(__file__).resolve().parents[3] / "dags" / "etar_audit.py"
+from tests.unit.dags.conftest import parsing
 
 
 @pytest.fixture(scope="module")
 def dag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """``etar_audit`` with the start date 2026-11-21T10:00Z."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
-        environment.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
-        environment.setenv("ETAR_PIPELINE_START_DATE", "2026-11-21T10:00:00Z")
-        get_settings.cache_clear()
-        from airflow.dag_processing.dagbag import DagBag
-
-        bag = DagBag(DAG_FILE, collect_dags=True)
-        assert bag.import_errors == {}
-        yield bag.dags["etar_audit"]
-        get_settings.cache_clear()
-
-
-def test_it_is_wiring_of_less_than_eighty_lines() -> None:
-    assert len(DAG_FILE.read_text().splitlines()) < 80
-
-
-def test_it_imports_airflow_providers_and_names_of_etar_only() -> None:
-    imported = {
-        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
-        for node in ast.walk(ast.parse(DAG_FILE.read_text()))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    }
-    beyond = {
-        str(name) for name in imported if not str(name).startswith(("airflow.sdk", "airflow.providers.", "etar."))
-    }
-    assert beyond <= set(sys.stdlib_module_names), beyond
+    with parsing("etar_audit", tmp_path_factory.mktemp("airflow")) as parsed:
+        assert parsed.import_errors == {}
+        yield parsed.dag
 
 
 def test_parsing_loads_nothing_that_only_the_task_needs() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from etar.minute import NotOneMinuteError
 from etar.pipeline import steps
 from etar.pipeline.errors import PermanentError
 from etar.pipeline.settle import MinuteNotOverError, NotSettledError
-from tests.unit.dags.conftest import DAG_FILE, Parsed
+from tests.unit.dags.conftest import Parsed
 
 SNAPSHOT = Path(__file__).with_name("etar_pipeline.json")
 START = datetime(2026, 11, 21, 10, 31, tzinfo=UTC)
@@ -27,21 +26,6 @@ START = datetime(2026, 11, 21, 10, 31, tzinfo=UTC)
 def test_it_parses_without_errors(parsed: Parsed) -> None:
     assert parsed.import_errors == {}
     assert parsed.dag.dag_id == "etar_pipeline"
-
-
-def test_it_is_wiring_of_less_than_eighty_lines() -> None:
-    assert len(DAG_FILE.read_text().splitlines()) < 80
-
-
-def test_it_imports_airflow_providers_and_names_of_etar_only() -> None:
-    imported = {
-        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
-        for node in ast.walk(ast.parse(DAG_FILE.read_text()))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    }
-    allowed = ("airflow.sdk", "airflow.providers.", "etar.")
-    beyond = {str(name) for name in imported if not str(name).startswith(allowed)}
-    assert beyond <= set(sys.stdlib_module_names), beyond
 
 
 def test_parsing_loads_nothing_that_only_tasks_need() -> None:

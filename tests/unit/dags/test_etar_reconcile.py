@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
@@ -17,41 +16,16 @@ from etar.minute import NotOneMinuteError
 from etar.pipeline import reconcile_steps
 from etar.pipeline.reconcile import UnreportableMinuteError
 from etar.pipeline.reconcile_steps import BatchFailedError, BatchUnfinishedError
-from etar.settings import get_settings
+from tests.unit.dags.conftest import parsing
 
-DAG_FILE = Path(__file__).resolve().parents[3] / "dags" / "etar_reconcile.py"
 SNAPSHOT = Path(__file__).with_name("etar_reconcile.json")
 
 
 @pytest.fixture(scope="module")
 def dag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """``etar_reconcile`` with the start date 2026-11-21T10:00Z and defaults for the rest."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow")))
-        environment.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
-        environment.setenv("ETAR_PIPELINE_START_DATE", "2026-11-21T10:00:00Z")
-        get_settings.cache_clear()
-        from airflow.dag_processing.dagbag import DagBag
-
-        bag = DagBag(DAG_FILE, collect_dags=True)
-        assert bag.import_errors == {}
-        yield bag.dags["etar_reconcile"]
-        get_settings.cache_clear()
-
-
-def test_it_is_wiring_of_less_than_eighty_lines() -> None:
-    assert len(DAG_FILE.read_text().splitlines()) < 80
-
-
-def test_it_imports_airflow_providers_and_names_of_etar_only() -> None:
-    imported = {
-        node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
-        for node in ast.walk(ast.parse(DAG_FILE.read_text()))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    }
-    allowed = ("airflow.sdk", "airflow.providers.", "etar.")
-    beyond = {str(name) for name in imported if not str(name).startswith(allowed)}
-    assert beyond <= set(sys.stdlib_module_names), beyond
+    with parsing("etar_reconcile", tmp_path_factory.mktemp("airflow")) as parsed:
+        assert parsed.import_errors == {}
+        yield parsed.dag
 
 
 def test_parsing_loads_nothing_that_only_tasks_need() -> None:

@@ -130,3 +130,12 @@ def test_any_other_interval_is_refused_with_how_to_ask(start: datetime | None, e
 def test_the_object_keys_of_a_minute_are_fixed() -> None:
     assert USER_INTERACTIONS.extract_key(WINDOW) == "extracts/user_interactions/2025-08-09_10-30.parquet"
     assert USER_INTERACTIONS.result_key(WINDOW) == "results/user_interactions/2025-08-09_10-30.json"
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "minute"),
+    [(-1, "10:31"), (0, "10:31"), (1, "10:32"), (59_999_999, "10:32"), (60_000_000, "10:32")],
+)
+def test_the_first_minute_at_or_after_an_instant(microseconds: int, minute: str) -> None:
+    instant = datetime(2026, 11, 21, 10, 31, tzinfo=UTC) + timedelta(microseconds=microseconds)
+    assert str(MinuteWindow.first_at_or_after(instant)) == f"2026-11-21T{minute}Z"
