@@ -166,7 +166,7 @@ class Holdings:
             bound = {"topic": self._stream.topic, **parameters}
             rows: Sequence[Sequence[Any]] = self._connected().query(query, parameters=bound).result_rows
         except (ClickHouseError, OSError) as error:
-            raise self._unavailable(error) from error
+            raise WarehouseUnavailableError.at(self._settings, error) from error
         return rows
 
     def _command(self, statement: str) -> None:
@@ -175,7 +175,7 @@ class Holdings:
         try:
             self._connected().command(statement, parameters={"topic": self._stream.topic})
         except (ClickHouseError, OSError) as error:
-            raise self._unavailable(error) from error
+            raise WarehouseUnavailableError.at(self._settings, error) from error
 
     def _connected(self) -> Client:
         if self._client is None:
@@ -187,12 +187,6 @@ class Holdings:
                 client_name="etar-audit",
             )
         return self._client
-
-    def _unavailable(self, error: Exception) -> WarehouseUnavailableError:
-        return WarehouseUnavailableError(
-            f"{error} (warehouse at {self._settings.host}:{self._settings.port}; "
-            "is it running, and are the ETAR_WAREHOUSE_… settings right?)"
-        )
 
 
 _SCHEMA_ID = "reinterpretAsUInt32(reverse(substring(value, 2, 4)))"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Self
 
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
@@ -65,6 +66,14 @@ _NO_SUCH_COLUMN = 16  # NO_SUCH_COLUMN_IN_TABLE
 class WarehouseUnavailableError(ConnectionError):
     """The warehouse did not take the rows, for a reason that is not in the rows; the same insert may be tried again."""
 
+    @classmethod
+    def at(cls, settings: WarehouseSettings, error: Exception) -> Self:
+        """What the client said, and where it was asked."""
+        return cls(
+            f"{error} (warehouse at {settings.host}:{settings.port}; "
+            "is it running, and are the ETAR_WAREHOUSE_… settings right?)"
+        )
+
 
 class InsertRefusedError(ValueError):
     """The warehouse refused an insert for its data. ``detail`` is the engine's message."""
@@ -100,7 +109,7 @@ class Warehouse:
         try:
             rows = self._connected().query(f"DESCRIBE TABLE `{database}`.`{table}`").result_rows
         except (ClickHouseError, OSError) as error:
-            raise self._unavailable(error) from error
+            raise WarehouseUnavailableError.at(self._settings, error) from error
         return [(row[0], row[1], row[2]) for row in rows]
 
     def insert_rows(self, layout: TableLayout, rows: Sequence[Row]) -> None:
@@ -131,7 +140,7 @@ class Warehouse:
                 raise InsertTooLargeError(str(error)) from error
             if code == _NO_SUCH_COLUMN:
                 raise TableChangedError(str(error)) from error
-            raise self._unavailable(error) from error
+            raise WarehouseUnavailableError.at(self._settings, error) from error
 
     def _connected(self) -> Client:
         if self._client is None:
@@ -143,12 +152,6 @@ class Warehouse:
                 client_name="etar-sink",
             )
         return self._client
-
-    def _unavailable(self, error: Exception) -> WarehouseUnavailableError:
-        return WarehouseUnavailableError(
-            f"{error} (warehouse at {self._settings.host}:{self._settings.port}; "
-            "is it running, and are the ETAR_WAREHOUSE_… settings right?)"
-        )
 
 
 def rows_to_arrow(layout: TableLayout, rows: Sequence[Row]) -> pa.Table:
