@@ -40,9 +40,11 @@ _ROWS = """
     SETTINGS do_not_merge_across_partitions_select_final = 1
 """
 
+# Bounds of the column's own type: with whole seconds the engine may pass over what came in the last second.
 _LETTERS = """
     SELECT toStartOfMinute(_timestamp) AS minute, {count} FROM {table}
-    WHERE _topic = {{topic:String}} AND _timestamp >= {{first:DateTime('UTC')}} AND _timestamp < {{end:DateTime('UTC')}}
+    WHERE _topic = {{topic:String}}
+      AND _timestamp >= {{first:DateTime64(3, 'UTC')}} AND _timestamp < {{end:DateTime64(3, 'UTC')}}
       {which}
     GROUP BY minute
 """
