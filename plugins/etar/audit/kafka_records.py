@@ -111,8 +111,8 @@ class KafkaRecords:
             for message in self._consumer.consume(_BATCH_RECORDS, timeout=_POLL_SECONDS):
                 error = message.error()
                 if error is None or error.code() == KafkaError._PARTITION_EOF:
-                    heard = self._now()
                     yield message
+                    heard = self._now()  # what the caller did with it is no silence of Kafka's
                 elif error.fatal():
                     raise KafkaUnavailableError(f"Kafka does not give out {self._topic!r}: {error}")
             if self._now() - heard > self._timeout:
