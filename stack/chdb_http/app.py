@@ -26,6 +26,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from stack.chdb_http.blocks import BlockWriter
 from stack.chdb_http.config import Config
 from stack.chdb_http.engine import Engine, Options, Progress, Session
 from stack.chdb_http.errors import (
@@ -39,7 +40,7 @@ from stack.chdb_http.errors import (
     UNKNOWN_SETTING,
     FrontError,
 )
-from stack.chdb_http.framing import PIECE, BodyDecoder, choose_encoding
+from stack.chdb_http.framing import PIECE, BodyDecoder, Encoder, choose_encoding, new_encoder
 from stack.chdb_http.sql import Statement, find_insert_data
 from stack.chdb_http.streaming import Outgoing, piped
 
@@ -53,15 +54,13 @@ _KILL_AGAIN_SECONDS = 0.1
 # with param_ is a setting. Session ids are ignored: clickhouse-connect makes one up for every client.
 _NOT_SETTINGS = {
     *("query", "database", "default_format", "query_id", "wait_end_of_query", "buffer_size", "stacktrace"),
-    *("enable_http_compression", "client_protocol_version", "quota_key"),
+    *("enable_http_compression", "compress", "decompress", "client_protocol_version", "quota_key"),
     *("session_id", "session_timeout", "close_session"),
 }
 _REFUSED = {
     "user": (BAD_ARGUMENTS, "credentials in the URL end up in logs; send them in headers"),
     "password": (BAD_ARGUMENTS, "credentials in the URL end up in logs; send them in headers"),
     "role": (NOT_IMPLEMENTED, "there are no roles"),
-    "compress": (NOT_IMPLEMENTED, "ClickHouse's native block framing is not supported; use Accept-Encoding"),
-    "decompress": (NOT_IMPLEMENTED, "ClickHouse's native block framing is not supported; use Content-Encoding"),
     "session_check": (SESSION_NOT_FOUND, "there are no sessions: every request has a connection of its own"),
 }
 _SETTING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
@@ -183,7 +182,8 @@ class Front:
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             exchange.params |= await self._read_form(request)
             return
-        decoder = BodyDecoder(request.headers.get("content-encoding", "").strip().lower())
+        encoding = request.headers.get("content-encoding", "").strip().lower()
+        decoder = BodyDecoder(encoding, blocks=_flag(exchange.params, "decompress"))
         async for chunk in request.stream():
             exchange.received += len(chunk)
             for piece in decoder.feed(chunk):
@@ -264,12 +264,16 @@ class Front:
         params, headers = exchange.params, exchange.request.headers
         wanted = params.get("default_format") or headers.get("x-clickhouse-format") or "TabSeparated"
         format_ = exchange.format = statement.format or wanted
-        if _flag(params, "enable_http_compression"):
+        encoder: Encoder | None = None
+        if _flag(params, "compress"):
+            encoder = BlockWriter()
+        elif _flag(params, "enable_http_compression"):
             exchange.encoding = choose_encoding(headers.get("accept-encoding", ""))
+            encoder = new_encoder(exchange.encoding) if exchange.encoding else None
         outgoing = Outgoing(
             send,
             lambda progress: self._headers(exchange, progress),
-            encoding=exchange.encoding,
+            encoder=encoder,
             wait_for_end=_flag(params, "wait_end_of_query"),
             spool=self._engine.spool,
         )
@@ -423,5 +427,10 @@ def create_app(engine: Engine, config: Config) -> Starlette:
         await front.idle()
 
     front = Front(engine, config)
-    routes = [Route("/ping", ping), Route("/", front, methods=["GET", "POST"])]
-    return Starlette(routes=routes, exception_handlers={404: not_found}, lifespan=lifespan)
+    routes = [
+        Route("/ping", ping),
+        Route("/", front, methods=["GET", "POST"]),
+        # As in ClickHouse: its Java client has the database for a path, and names it in a header too.
+        Route("/{path:path}", front, methods=["POST"]),
+    ]
+    return Starlette(routes=routes, exception_handlers={404: not_found, 405: not_found}, lifespan=lifespan)

@@ -9,7 +9,8 @@ from typing import Protocol
 import lz4.frame
 import zstandard
 
-from stack.chdb_http.errors import CANNOT_READ_ALL_DATA, UNKNOWN_COMPRESSION_METHOD, FrontError
+from stack.chdb_http.blocks import BlockReader
+from stack.chdb_http.errors import CANNOT_READ_ALL_DATA, NOT_IMPLEMENTED, UNKNOWN_COMPRESSION_METHOD, FrontError
 
 PIECE = 1 << 20
 """Decoded bytes handed on at a time: a small body that unpacks to gigabytes never does so in memory."""
@@ -86,20 +87,22 @@ _BROKEN = (RuntimeError, zlib.error, zstandard.ZstdError, EOFError)
 
 
 class BodyDecoder:
-    """Undoes a request's Content-Encoding, over as many frames as the body holds.
+    """Undoes a request's Content-Encoding, or its native ``blocks``, over as many frames as the body holds.
 
     clickhouse-connect sends each insert block as a frame of its own. A decoder stops at the end of its first frame
     without a word, so every frame gets a new one, and a frame still open at the end of the body is an error.
     """
 
-    def __init__(self, encoding: str) -> None:
+    def __init__(self, encoding: str, *, blocks: bool = False) -> None:
         if encoding not in {"", "identity", *_FRAMES}:
             supported = ", ".join(_FRAMES)
             raise FrontError(
                 UNKNOWN_COMPRESSION_METHOD, f"Content-Encoding {encoding!r} is not supported; use one of {supported}"
             )
-        self._encoding = encoding
-        self._new_frame = _FRAMES.get(encoding)
+        if blocks and encoding in _FRAMES:
+            raise FrontError(NOT_IMPLEMENTED, f"A body of native blocks (decompress=1) in {encoding} is not supported")
+        self._encoding = "native block" if blocks else encoding
+        self._new_frame = BlockReader if blocks else _FRAMES.get(encoding)
         self._frame: Frame | None = None
 
     def feed(self, data: bytes) -> Iterator[bytes]:
@@ -135,28 +138,50 @@ class Encoder(Protocol):
     """One response body being compressed; clients decode exactly one frame."""
 
     def compress(self, data: bytes) -> bytes: ...
-    def flush(self) -> bytes: ...
+
+    def push(self) -> bytes:
+        """What is still held back; the frame stays open, and what reads it knows that it is not whole."""
+
+    def flush(self) -> bytes:
+        """The end of the frame."""
 
 
 class _Lz4Encoder:
     def __init__(self) -> None:
-        self._frame = lz4.frame.LZ4FrameCompressor()
+        self._frame = lz4.frame.LZ4FrameCompressor(auto_flush=True)
         self._head: bytes = self._frame.begin()
 
     def compress(self, data: bytes) -> bytes:
         head, self._head = self._head, b""
         return head + bytes(self._frame.compress(data))
 
+    def push(self) -> bytes:
+        return b""
+
     def flush(self) -> bytes:
         return self._head + bytes(self._frame.flush())
 
 
+class _ZstdEncoder:
+    def __init__(self) -> None:
+        self._frame = zstandard.ZstdCompressor(level=1).compressobj()
+        self.compress, self.flush = self._frame.compress, self._frame.flush
+
+    def push(self) -> bytes:
+        return self._frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+
+
+class _GzipEncoder:
+    def __init__(self) -> None:
+        self._frame = zlib.compressobj(level=3, wbits=31)
+        self.compress, self.flush = self._frame.compress, self._frame.flush
+
+    def push(self) -> bytes:
+        return self._frame.flush(zlib.Z_SYNC_FLUSH)
+
+
 # In the order of preference, which is ClickHouse's.
-_ENCODERS: dict[str, Callable[[], Encoder]] = {
-    "lz4": _Lz4Encoder,
-    "zstd": lambda: zstandard.ZstdCompressor(level=1).compressobj(),
-    "gzip": lambda: zlib.compressobj(level=3, wbits=31),
-}
+_ENCODERS: dict[str, Callable[[], Encoder]] = {"lz4": _Lz4Encoder, "zstd": _ZstdEncoder, "gzip": _GzipEncoder}
 
 
 def choose_encoding(accept_encoding: str) -> str | None:

@@ -14,7 +14,7 @@ from starlette.types import Send
 
 from stack.chdb_http.engine import Progress
 from stack.chdb_http.errors import FrontError
-from stack.chdb_http.framing import PIECE, exception_trailer, new_encoder
+from stack.chdb_http.framing import PIECE, Encoder, exception_trailer
 
 _IN_MEMORY = 4 << 20
 """Bytes of a held-back response that stay in memory; the rest goes to a temporary file."""
@@ -68,13 +68,13 @@ class Outgoing:
         send: Send,
         headers: Callable[[Progress | None], dict[str, str]],
         *,
-        encoding: str | None,
+        encoder: Encoder | None,
         wait_for_end: bool,
         spool: Path,
     ) -> None:
         self._send = send
         self._headers = headers
-        self._encoder = new_encoder(encoding) if encoding else None
+        self._encoder = encoder
         self._held_back = None if wait_for_end else _HELD_BACK
         self._hold = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=str(spool))  # noqa: SIM115 - closed in close()
         self.started = False
@@ -109,12 +109,12 @@ class Outgoing:
     async def break_off(self, error: FrontError, tag: str) -> None:
         """Tell of an error behind the bytes already sent.
 
-        The response is left without its last chunk, and the server then closes the connection: a client that does
-        not know the trailer still cannot take the result for complete.
+        The compressed frame stays open and the response is left without its last chunk, and the server then closes
+        the connection: a client that does not know the trailer still cannot take the result for complete.
         """
         trailer = exception_trailer(tag, str(error))
         if self._encoder is not None:
-            trailer = self._encoder.compress(trailer) + self._encoder.flush()
+            trailer = self._encoder.compress(trailer) + self._encoder.push()
         await self._send_body(trailer)
 
     async def _start(self, headers: dict[str, str]) -> None:

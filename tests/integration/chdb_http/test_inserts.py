@@ -8,6 +8,7 @@ import lz4.frame
 import pytest
 import zstandard
 
+from stack.chdb_http.blocks import BlockWriter
 from tests.integration.chdb_http.conftest import AUTHORIZATION, eventually
 
 COMPRESS = {"": bytes, "gzip": lambda b: gzip.compress(b, 1), "lz4": lz4.frame.compress, "zstd": zstandard.compress}
@@ -44,6 +45,16 @@ def test_a_body_that_ends_inside_a_frame_inserts_nothing(front, table, block, en
     answer = front.ask(INSERT, body=frame * 15 + frame[:-5], headers=encoded(encoding))
     assert (answer.status, answer.headers["X-ClickHouse-Exception-Code"]) == (400, "33")
     assert count(front) == "0"
+
+
+@pytest.mark.parametrize(("broken", "code"), [(lambda b: b[:-5], "33"), (lambda b: b[:-5] + b"wrong", "40")])
+def test_a_native_block_that_is_cut_or_wrong_inserts_nothing(front, table, block, broken, code):
+    framed = BlockWriter().compress(block)
+    answer = front.ask(INSERT, body=framed * 3 + broken(framed), decompress=1)
+    assert (answer.status, answer.headers["X-ClickHouse-Exception-Code"]) == (400, code)
+    assert count(front) == "0"
+    assert front.ask(INSERT, body=framed * 3, decompress=1).status == 200
+    assert count(front) == "300000"
 
 
 @pytest.mark.parametrize("body", ["chunked", "with a length"])

@@ -5,8 +5,10 @@ import json
 
 import lz4.frame
 import pytest
+import urllib3
 import zstandard
 
+from stack.chdb_http.framing import BodyDecoder
 from tests.integration.chdb_http.conftest import AUTHORIZATION, USER
 
 
@@ -82,7 +84,6 @@ def test_settings_database_and_format_of_a_request(front, table):
         ({"max_memory_usage": "99999999999999"}, "452", 500),
         ({"max_execution_time": "0"}, "452", 500),
         ({"format_schema": "/etc/passwd"}, "452", 500),
-        ({"compress": "1"}, "48", 501),
         ({"user": "x"}, "36", 400),
         ({"session_check": "1"}, "372", 500),
     ],
@@ -173,6 +174,24 @@ def test_compressed_answers(front, accepted, rows):
     assert body == b"".join(b"%d\n" % number for number in range(rows))
     plain = front.ask("SELECT 1", headers=headers)
     assert "Content-Encoding" not in plain.headers
+
+
+@pytest.mark.parametrize("rows", [0, 10, 500_000])
+def test_answers_in_native_blocks(front, rows):
+    answer = front.ask(f"SELECT number FROM numbers({rows})", compress=1)
+    decoder = BodyDecoder("", blocks=True)
+    body = b"".join(decoder.feed(answer.data))
+    decoder.close()
+    assert body == b"".join(b"%d\n" % number for number in range(rows))
+    assert "Content-Encoding" not in answer.headers
+
+
+def test_any_path_takes_a_query_and_no_page(front):
+    """The Java client has the name of its database for a path."""
+    answer = urllib3.request("POST", f"{front.url}/etar", body=b"SELECT 1", headers=AUTHORIZATION)
+    assert (answer.status, answer.data) == (200, b"1\n")
+    for method, path in (("GET", "/etar"), ("PUT", "/"), ("PUT", "/etar")):
+        assert urllib3.request(method, f"{front.url}{path}", headers=AUTHORIZATION).status == 404
 
 
 def test_headers_of_an_answer(front):

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import urllib3
 
+from stack.chdb_http.errors import FrontError
+from stack.chdb_http.framing import BodyDecoder
 from tests.integration.chdb_http.conftest import AUTHORIZATION, eventually
 
 FAILS_LATE = "SELECT number, throwIf(number = 3000000) FROM numbers(4000000) FORMAT RowBinary"
@@ -62,6 +64,24 @@ def test_the_error_itself_is_in_a_trailer(front):
     assert len(tag) == 16
     assert trailer.rstrip().endswith(b" " + tag + b"\r\n__exception__")
     assert not received.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("encoding", ["lz4", "zstd", "gzip"])
+def test_a_broken_stream_is_no_whole_frame_either(front, encoding):
+    """A reader that stops at the end of its frame, as a Java client does, would take the result for complete."""
+    headers = AUTHORIZATION | {"Accept-Encoding": encoding}
+    answer = front.ask(FAILS_LATE, headers=headers, stream=True, enable_http_compression=1)
+    decoder, received = BodyDecoder(encoding), bytearray()
+
+    def receive() -> None:
+        for chunk in answer.stream(1 << 20, decode_content=False):
+            received.extend(b"".join(decoder.feed(chunk)))
+
+    with pytest.raises(urllib3.exceptions.ProtocolError):
+        receive()
+    assert b"__exception__" in received[-1000:]
+    with pytest.raises(FrontError, match="ends inside"):
+        decoder.close()
 
 
 @pytest.mark.parametrize("params", [{"wait_end_of_query": 1}, {"wait_end_of_query": "true"}])

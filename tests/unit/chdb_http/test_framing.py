@@ -90,6 +90,16 @@ def test_a_response_is_one_frame(encoding):
 
 
 @pytest.mark.parametrize("encoding", COMPRESS)
+def test_a_response_that_is_pushed_and_not_ended_is_no_whole_frame(encoding):
+    encoder = new_encoder(encoding)
+    body = encoder.compress(BLOCKS[-1]) + encoder.push()
+    decoder = BodyDecoder(encoding)
+    assert b"".join(decoder.feed(body)) == BLOCKS[-1]
+    with pytest.raises(FrontError, match="ends inside"):
+        decoder.close()
+
+
+@pytest.mark.parametrize("encoding", COMPRESS)
 def test_an_empty_response_is_a_valid_frame(encoding):
     assert DECOMPRESS[encoding](new_encoder(encoding).flush()) == b""
 
