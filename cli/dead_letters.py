@@ -64,7 +64,10 @@ def list_(
     from_: From = None,
     to: To = None,
     state: Annotated[
-        str | None, typer.Option(help="open, replayed, discarded or all; open if left out, all with --summary.")
+        str | None,
+        typer.Option(
+            help="unfiled, open, replayed, discarded or all; unfiled and open if left out, all with --summary."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(help="Print at most so many; 0 for all.", min=0)] = 100,
     summary: Annotated[bool, typer.Option("--summary", help="Count by reason and state instead.")] = False,
@@ -74,7 +77,8 @@ def list_(
     """Print dead letters, the oldest first."""
     with _office(folder) as office:
         # A letter that is asked for by its name is printed whatever became of it.
-        selection = _selection(ids, reason, from_, to, _states(state or ("all" if summary or ids else "open")))
+        left_out = frozenset() if summary or ids else {State.UNFILED, State.OPEN}
+        selection = _selection(ids, reason, from_, to, _states(state) if state else left_out)
         if summary:
             _print_counts(office.count(selection), as_json=as_json)
             return
@@ -104,7 +108,7 @@ def export(
     reason: Reasons = None,
     from_: From = None,
     to: To = None,
-    state: Annotated[str, typer.Option(help="open, replayed, discarded or all.")] = "all",
+    state: Annotated[str, typer.Option(help="unfiled, open, replayed, discarded or all.")] = "all",
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Write letters to a file, with their bytes in base64 and their fields."""
@@ -251,7 +255,7 @@ def _states(text: str) -> frozenset[State]:
     try:
         return frozenset({State(text)})
     except ValueError:
-        fail(f"--state {text}: choose open, replayed, discarded or all")
+        fail(f"--state {text}: choose unfiled, open, replayed, discarded or all")
 
 
 def _require_choice(selection: Selection, everything: bool) -> None:

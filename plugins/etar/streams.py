@@ -31,6 +31,11 @@ class Stream:
         """Consumer group whose commits say how far the sink is; Kafka Connect derives it like this from the name."""
         return f"connect-{self.connector}"
 
+    @property
+    def dead_letter_topic(self) -> str:
+        """Topic in which Kafka Connect leaves the records that it gave up; there is none under another sink."""
+        return f"{self.name}_dead_letters"
+
     def extract_key(self, window: MinuteWindow) -> str:
         """Object key of one minute's rows, e.g. ``extracts/user_interactions/2025-08-09_10-30.parquet``."""
         return f"extracts/{self.name}/{window.slug}.parquet"

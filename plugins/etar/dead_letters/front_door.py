@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from uuid import UUID
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from etar.dead_letters.journal import Replay
 from etar.dead_letters.letters import LetterId
-from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets
+from etar.dead_letters.topic import TopicReader, append_time
+from etar.kafka_offsets import TopicOffsets
 from etar.settings import KafkaSettings
 
 REPLAY_OF = "etar-replay-of"
@@ -22,7 +22,6 @@ REPLAY_OF = "etar-replay-of"
 REPLAY_ID = "etar-replay-id"
 """Header of a replayed record: a UUID of its own."""
 
-_ANSWER_SECONDS = 10.0
 _REFUSED = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError._INVALID_ARG, KafkaError.INVALID_RECORD})
 """Errors after which a record certainly is not in Kafka, and never will be as it is."""
 
@@ -46,6 +45,7 @@ class FrontDoor:
         """``send_seconds``: how long a record is tried before it is given up."""
         self._topic = topic
         self._settings = settings
+        self._reader = TopicReader(topic, settings)
         self._send_seconds = send_seconds
 
     def ends(self) -> dict[int, int]:
@@ -65,7 +65,7 @@ class FrontDoor:
 
             def note(error: KafkaError | None, message: Message, replay_id: UUID = replay.id) -> None:
                 if error is None:
-                    deliveries.sent[replay_id] = (message.offset(), _append_time(message))
+                    deliveries.sent[replay_id] = (message.offset(), append_time(message))
                 else:
                     fate = deliveries.refused if error.code() in _REFUSED else deliveries.in_doubt
                     fate[replay_id] = error.str()
@@ -112,11 +112,11 @@ class FrontDoor:
         with TopicOffsets.connect(self._topic, settings=self._settings) as offsets:
             low, ends = offsets.low(), offsets.held_at(until)
         spans = {partition: (max(offset, low[partition]), ends[partition]) for partition, offset in first.items()}
-        for message in self._records(spans):
+        for message in self._reader.records(spans):
             headers = dict(message.headers() or [])
             replay = _uuid(headers.get(REPLAY_ID))
             if replay is not None and replay in ids and replay not in found:
-                found[replay] = (message.offset(), _append_time(message))
+                found[replay] = (message.offset(), append_time(message))
         return found
 
     def headers_of(self, letter: LetterId) -> Headers | None:
@@ -130,57 +130,7 @@ class FrontDoor:
         if not low.get(letter.partition, 0) <= letter.offset < ends.get(letter.partition, 0):
             return None
         span = {letter.partition: (letter.offset, letter.offset + 1)}
-        return next((message.headers() or [] for message in self._records(span)), None)
-
-    def _records(self, spans: Mapping[int, tuple[int, int]]) -> Iterator[Message]:
-        """The records at the offsets ``{partition: [first, end)}``; an offset that holds none is passed over."""
-        for partition, (first, end) in spans.items():
-            if first < end:
-                with self._reader(partition, first) as consumer:
-                    yield from self._until(consumer, partition, end)
-
-    def _until(self, consumer: Consumer, partition: int, end: int) -> Iterator[Message]:
-        while True:
-            message = consumer.poll(_ANSWER_SECONDS)
-            if message is None:
-                raise KafkaUnavailableError(
-                    f"Kafka gave no record of {self._topic!r}, partition {partition}, for {_ANSWER_SECONDS:g} s; "
-                    "is the broker running?"
-                )
-            if (error := message.error()) is not None:
-                if error.code() == KafkaError._PARTITION_EOF:
-                    return
-                raise KafkaUnavailableError(f"Kafka gave no record of {self._topic!r}, partition {partition}: {error}")
-            if message.offset() >= end:
-                return
-            yield message
-            if message.offset() == end - 1:
-                return
-
-    @contextmanager
-    def _reader(self, partition: int, first: int) -> Iterator[Consumer]:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self._settings.bootstrap_servers,
-                "client.id": "etar-dead-letters",
-                "group.id": "etar-dead-letters",  # asked for by the client; nothing is ever committed to it
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "log_level": 2,
-            }
-        )
-        try:
-            consumer.assign([TopicPartition(self._topic, partition, first)])
-            yield consumer
-        finally:
-            consumer.close()
-
-
-def _append_time(message: Message) -> datetime:
-    _, milliseconds = message.timestamp()
-    seconds, rest = divmod(milliseconds, 1000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
+        return next((message.headers() or [] for message in self._reader.records(span)), None)
 
 
 def _uuid(text: bytes | None) -> UUID | None:

@@ -50,6 +50,9 @@ class LetterId(NamedTuple):
 class State(StrEnum):
     """What became of a letter."""
 
+    UNFILED = "unfiled"
+    """Kafka Connect gave the record up, and the auditor has not looked at it yet: it may become a row, or a letter."""
+
     OPEN = "open"
     REPLAYED = "replayed"
     DISCARDED = "discarded"
@@ -82,6 +85,11 @@ class Summary(NamedTuple):
     reason: Reason
     detail: str
     size: int | None
+
+    @classmethod
+    def of(cls, letter: DeadLetter) -> Summary:
+        size = None if letter.value is None else len(letter.value)
+        return cls(LetterId.of(letter), letter.appended, letter.reason, letter.detail, size)
 
 
 class Letters:

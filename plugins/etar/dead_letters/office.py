@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from etar.audit.holdings import Holdings
+from etar.audit.marks import Marks
 from etar.clients import report_store_connection
 from etar.dead_letters import DeadLetter, Reason
 from etar.dead_letters.document import (
@@ -30,6 +32,7 @@ from etar.dead_letters.journal import Author, Change, Journal
 from etar.dead_letters.letters import LetterId, Letters, Selection, State, Summary, UnknownLetterError
 from etar.dead_letters.repair import NotRepairableError, Repair
 from etar.dead_letters.replay import Replayer, Sending, Sent
+from etar.dead_letters.unfiled import Unfiled
 from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
 from etar.records.decode import EventTimeBounds, Record
 from etar.records.intake import Intake
@@ -49,6 +52,7 @@ from etar.streams import Stream
 _BATCH_LETTERS = 500
 _BATCH_BYTES = 16 * 1024 * 1024
 _LEFT_ALONE = "left alone by the hook"
+_NOT_YET = "is not filed yet: the auditor decides within a minute or two whether it is a row; try again then"
 _MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -90,6 +94,7 @@ class Office:
         stream: Stream,
         *,
         letters: Letters,
+        unfiled: Unfiled,
         journal: Journal,
         registry: Registry,
         intake: Intake,
@@ -101,6 +106,7 @@ class Office:
     ) -> None:
         self._stream = stream
         self._letters = letters
+        self._unfiled = unfiled
         self._journal = journal
         self._registry = registry
         self._intake = intake
@@ -112,11 +118,17 @@ class Office:
         self._schemas: dict[int, RecordSchema | None] = {}
 
     def find(self, selection: Selection) -> Iterator[tuple[Summary, State]]:
-        """The letters of a selection with their states, by append time, read as they are asked for.
+        """The letters of a selection with their states, read as they are asked for: what is filed by append time, then
+        what is not filed yet.
 
         Raises:
             UnknownLetterError: an id in the selection is not a dead letter's.
         """
+        for summary, state, _ in self._find(selection):
+            yield summary, state
+
+    def _find(self, selection: Selection) -> Iterator[tuple[Summary, State, DeadLetter | None]]:
+        """As :meth:`find`; with the letter itself where it is in no table to be read from."""
         wanted = set(selection.ids)
         for page in self._letters.pages(selection):
             states = self._journal.states([summary.id for summary in page])
@@ -124,7 +136,13 @@ class Office:
                 wanted.discard(summary.id)
                 state = states.get(summary.id, State.OPEN)
                 if not selection.states or state in selection.states:
-                    yield summary, state
+                    yield summary, state, None
+        shown = not selection.states or State.UNFILED in selection.states
+        if shown or wanted:
+            for letter in self._unfiled.find(selection):
+                wanted.discard(LetterId.of(letter))
+                if shown:
+                    yield Summary.of(letter), State.UNFILED, letter
         if wanted:
             names = ", ".join(map(str, sorted(wanted)))
             raise UnknownLetterError(f"no dead letter of {self._stream.topic}: {names}")
@@ -139,17 +157,18 @@ class Office:
         Raises:
             UnknownLetterError: there is no such letter.
         """
-        found = self._letters.read([letter_id])
-        if not found:
+        filed = self._letters.read([letter_id])
+        letter = next(iter(filed), None) or next(self._unfiled.find(Selection(ids=(letter_id,))), None)
+        if letter is None:
             raise UnknownLetterError(f"no dead letter of {self._stream.topic}: {letter_id}")
         try:
             headers = self._door.headers_of(letter_id)
         except (KafkaUnavailableError, UnknownTopicError):
             headers = None
         return Dossier(
-            letter=found[0],
-            state=self._journal.states([letter_id]).get(letter_id, State.OPEN),
-            document=self._document(found[0]),
+            letter=letter,
+            state=self._journal.states([letter_id]).get(letter_id, State.OPEN) if filed else State.UNFILED,
+            document=self._document(letter),
             headers=headers,
             changes=self._journal.history(letter_id),
             fixed=self._journal.fixes([letter_id]).get(letter_id),
@@ -242,6 +261,8 @@ class Office:
                     state = states[summary.id]
                     if state is expected:
                         yield Outcome(summary.id, True, verb if apply else f"would be {verb}")
+                    elif state is State.UNFILED:
+                        yield Outcome(summary.id, False, _NOT_YET)
                     else:
                         yield Outcome(summary.id, False, f"is {state}, not {expected}")
 
@@ -347,25 +368,30 @@ class Office:
 
     def _batches(self, selection: Selection) -> Iterator[tuple[list[DeadLetter], dict[LetterId, State]]]:
         """Letters with their bytes, a bounded amount at a time."""
-        for summaries, states in self._summaries(selection):
-            letters = self._letters.read([summary.id for summary in summaries])
-            yield letters, states
+        for found in self._bounded(selection):
+            at_hand = {summary.id: letter for summary, _, letter in found if letter}
+            filed = self._letters.read([summary.id for summary, _, letter in found if not letter])
+            letters = [*filed, *at_hand.values()]
+            yield letters, {summary.id: state for summary, state, _ in found}
 
     def _summaries(self, selection: Selection) -> Iterator[tuple[list[Summary], dict[LetterId, State]]]:
+        for found in self._bounded(selection):
+            yield [summary for summary, _, _ in found], {summary.id: state for summary, state, _ in found}
+
+    def _bounded(self, selection: Selection) -> Iterator[list[tuple[Summary, State, DeadLetter | None]]]:
         # Bounded by the moment it begins: what a replay makes of these letters is not among them.
         end = min(selection.end or self._now(), self._now())
-        batch: list[Summary] = []
-        states: dict[LetterId, State] = {}
+        batch: list[tuple[Summary, State, DeadLetter | None]] = []
         size = 0
-        for summary, state in self.find(replace(selection, end=end)):
-            if batch and (len(batch) == _BATCH_LETTERS or size + (summary.size or 0) > _BATCH_BYTES):
-                yield batch, states
-                batch, states, size = [], {}, 0
-            batch.append(summary)
-            states[summary.id] = state
-            size += summary.size or 0
+        for found in self._find(replace(selection, end=end)):
+            length = found[0].size or 0
+            if batch and (len(batch) == _BATCH_LETTERS or size + length > _BATCH_BYTES):
+                yield batch
+                batch, size = [], 0
+            batch.append(found)
+            size += length
         if batch:
-            yield batch, states
+            yield batch
 
     def _exported(self, letter: DeadLetter, state: State) -> dict[str, object]:
         document = self._document(letter)
@@ -400,23 +426,34 @@ def open_office(stream: Stream, *, command: str, say: Callable[[str], None]) -> 
     settings = get_settings(DeadLetterSettings)
     warehouse_settings = get_settings(WarehouseSettings)
     with ExitStack() as stack:
+        kafka = get_settings(KafkaSettings)
         connection = stack.enter_context(closing(report_store_connection(get_settings(ReportStoreSettings))))
         registry = stack.enter_context(closing(Registry.connect(get_settings(RegistrySettings))))
         warehouse = stack.enter_context(closing(Warehouse(warehouse_settings)))
         letters = stack.enter_context(closing(Letters(warehouse_settings, stream.topic)))
+        intake = Intake(
+            database=warehouse_settings.database,
+            table=stream.table,
+            bounds=EventTimeBounds.of(get_settings(PipelineSettings)),
+            registry=registry,
+            warehouse=warehouse,
+        )
         yield Office(
             stream,
             letters=letters,
+            unfiled=Unfiled(
+                stream,
+                kafka=kafka,
+                marks=Marks(connection, stream),
+                letters=letters,
+                holdings=stack.enter_context(Holdings(warehouse_settings, stream)),
+                intake=intake,
+                say=say,
+            ),
             journal=Journal(connection, stream.topic),
             registry=registry,
-            intake=Intake(
-                database=warehouse_settings.database,
-                table=stream.table,
-                bounds=EventTimeBounds.of(get_settings(PipelineSettings)),
-                registry=registry,
-                warehouse=warehouse,
-            ),
-            door=FrontDoor(stream.topic, get_settings(KafkaSettings), send_seconds=settings.send_seconds),
+            intake=intake,
+            door=FrontDoor(stream.topic, kafka, send_seconds=settings.send_seconds),
             author=Author.of_this_process(command),
             # A record that was sent at the last moment may still be on its way into the broker's log.
             patience=timedelta(seconds=settings.send_seconds + 5),
@@ -425,6 +462,8 @@ def open_office(stream: Stream, *, command: str, say: Callable[[str], None]) -> 
 
 
 def _not_fixable(state: State) -> str | None:
+    if state is State.UNFILED:
+        return _NOT_YET
     return "is discarded; `etar dead-letters discard --undo` opens it again" if state is State.DISCARDED else None
 
 

@@ -37,6 +37,7 @@ from etar.settings import (
     get_settings,
 )
 from etar.streams import Stream
+from tests.integration.audit.connect_double import Worker
 from tests.integration.connect.conftest import client_of
 from tests.unit.records.events import SCHEMA_TEXT, encode, event
 
@@ -220,6 +221,13 @@ def new_world(
 @pytest.fixture
 def world(new_world: Callable[..., World]) -> World:
     return new_world()
+
+
+@pytest.fixture
+def worker(world: World) -> Iterator[Worker]:
+    """In place of :meth:`World.sink`."""
+    with closing(Worker(world.stream, world.kafka, world.registry, world.warehouse)) as worker:
+        yield worker
 
 
 def malformed(world: World) -> list[bytes | None]:

@@ -42,8 +42,8 @@ def test_from_the_list_to_a_row(desk: Desk, etar: Etar, tmp_path: Path) -> None:
     assert [json.loads(line)["offset"] for line in etar("list", "--json", "2:1", "2:2").stdout.splitlines()] == [1, 2]
     assert etar("list", "--to", "2026-01-01T00:00Z").stdout == ""
     counts = json.loads(etar("list", "--summary", "--json").stdout)
-    assert counts["truncated"] == {"open": 1, "replayed": 0, "discarded": 0}
-    assert etar("list", "--summary").stdout.splitlines()[-1].split() == ["total", str(len(sent)), "0", "0"]
+    assert counts["truncated"] == {"unfiled": 0, "open": 1, "replayed": 0, "discarded": 0}
+    assert etar("list", "--summary").stdout.splitlines()[-1].split() == ["total", "0", str(len(sent)), "0", "0"]
 
     shown = etar("show", "2:0").stdout
     assert "not_avro" in shown
@@ -102,7 +102,7 @@ def test_a_hook_named_in_the_settings(desk: Desk, etar: Etar, monkeypatch: pytes
     [
         (["show", "x"], "PARTITION:OFFSET"),
         (["show", "0:5"], "no dead letter"),
-        (["list", "--state", "lost"], "open, replayed, discarded or all"),
+        (["list", "--state", "lost"], "unfiled, open, replayed, discarded or all"),
         (["list", "--from", "yesterday"], "is not a time"),
         (["replay"], "--all"),
         (["discard", "--reason-text", "x"], "--all"),

@@ -1,0 +1,43 @@
+"""The landing table's file against what it has to agree with: the first schema, the table and the settings."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+
+from etar.migrations import read_migrations
+from etar.records.table import METADATA
+from etar.settings import PipelineSettings
+from stack.layout import REPOSITORY
+
+SCHEMA = json.loads((REPOSITORY / "tests/integration/schema/versions/0001_first.avsc").read_text())
+FILES = {each.name: each for each in read_migrations(REPOSITORY / "sql" / "clickhouse")}
+TABLE, VIEW = FILES["0004_connect_landing.sql"].statements
+_COLUMN = re.compile(r"^    (\w+) (\S+(?: '\w+'\))?)(.*?),?$", re.MULTILINE)
+
+
+def columns_of(statement: str) -> dict[str, str]:
+    """Type by name of the columns that a sink fills."""
+    return {name: kind for name, kind, rest in _COLUMN.findall(statement) if "MATERIALIZED" not in rest}
+
+
+def test_the_landing_table_has_the_schemas_fields_all_nullable_and_the_place_that_is_not() -> None:
+    columns = columns_of(TABLE)
+    fields = [field["name"] for field in SCHEMA["fields"]]
+    assert list(columns) == [*fields, METADATA.topic, METADATA.partition, METADATA.offset, METADATA.timestamp]
+    assert {name: kind.startswith("Nullable(") for name, kind in columns.items()} == {
+        name: name in fields for name in columns
+    }
+
+
+def test_the_view_fills_every_column_that_a_sink_fills() -> None:
+    selected = VIEW.partition("SELECT\n")[2].partition("\nFROM")[0]
+    table = FILES["0001_user_interactions.sql"].statements[0]
+    assert re.findall(r" AS (\w+),?$", selected, re.MULTILINE) == list(columns_of(table))
+
+
+def test_the_view_believes_the_event_times_that_the_settings_do() -> None:
+    policy = PipelineSettings(start_date=datetime(2026, 1, 1, tzinfo=UTC))
+    assert f"happened > appended - {policy.horizon_hours:g} * 3600 * 1000\n" in VIEW
+    assert f"happened <= appended + {policy.max_ahead_seconds:g} * 1000\n" in VIEW
