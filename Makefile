@@ -6,18 +6,20 @@ ETAR := .venv/bin/etar
 PYTHON := .venv/bin/python
 PACKAGES := plugins/etar producer connect dashboard stack spark_apps cli
 SHELL := /bin/bash
+# make up SINK=connect EXECUTOR=celery SPARK=standalone BROKERS=3: a stack of other parts (docs/operations.md)
+SHAPE := $(foreach part,SINK EXECUTOR SPARK BROKERS,$(if $($(part)),ETAR_STACK_$(part)=$($(part))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up demo down status clean test test-unit test-integration test-browser test-e2e test-chaos chaos lint format lock
+.PHONY: help setup setup-dev up demo down status clean secrets test test-all test-unit test-integration test-browser test-e2e test-chaos chaos lint compose-check format lock
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 setup: ## make .venv and .build from the locks; nothing to do when they are current
-	@stack/setup.sh
+	@env $(SHAPE) stack/setup.sh
 
 up: setup ## start everything with demo traffic; prints each minute's report; Ctrl-C stops
-	@exec $(ETAR) up --dir "$(DIR)"
+	@exec env $(SHAPE) $(ETAR) up --dir "$(DIR)"
 
 demo: setup ## finite run: three minutes of events, their reports and the account that proves them
 	@exec $(ETAR) demo --dir "$(DIR)"
@@ -31,13 +33,21 @@ status: ## every part: state, process, memory, address
 clean: ## stop the stack and delete its data, logs and secrets (asks first)
 	@$(ETAR) clean --dir "$(DIR)"
 
+secrets: ## the containers' secrets, one file each in secrets/; what is there stays
+	@python3 -m stack.container_secrets secrets
+
 setup-dev:
 	@stack/setup.sh dev
 
-test: setup-dev lint ## everything: checks, unit, integration, browser, end-to-end and chaos tests
+test: setup-dev lint compose-check ## everything: checks, unit, integration, browser, end-to-end and chaos tests
 	$(PYTHON) -m pytest tests/unit tests/integration tests/browser
 	$(PYTHON) -m pytest tests/e2e
 	$(PYTHON) -m pytest tests/chaos
+
+test-all: test ## everything, and what takes too long for every change: the Dockerfiles' RUN lines, S3 on MinIO
+	$(PYTHON) -m pytest tests/images
+	stack/setup.sh minio
+	$(PYTHON) -m pytest tests/integration/s3 -k minio
 
 test-unit: setup-dev ## tests that start no process
 	$(PYTHON) -m pytest tests/unit
@@ -61,9 +71,12 @@ chaos: setup-dev ## kill, pause and cut parts at random under load: make chaos S
 lint: setup-dev ## format, lint, types, imports and shell
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy $(PACKAGES) dags bench tests
+	.venv/bin/mypy $(PACKAGES) dags bench docker tests
 	.venv/bin/lint-imports --no-cache
-	.venv/bin/shellcheck stack/setup.sh .ci/run
+	.venv/bin/shellcheck stack/setup.sh .ci/run docker/*/*.sh
+
+compose-check: setup-dev ## docker-compose.yml, .env.example and the Dockerfiles, without a container engine
+	@$(PYTHON) -m stack.compose_check
 
 format: setup-dev ## put the code in the project's format
 	.venv/bin/ruff format .

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import dead_letters, reports, stack
+from cli import bootstrap, connect, dead_letters, reports, stack
 from cli.context import in_stack
 from cli.demo import demo
 from cli.minutes import minutes
@@ -34,3 +34,5 @@ app.command()(reports.report)
 app.command()(minutes)
 app.command()(verify)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(connect.app, name="connect")
+app.add_typer(bootstrap.app)

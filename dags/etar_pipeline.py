@@ -52,6 +52,8 @@ def etar_pipeline() -> None:
         properties_file="{{ conn.etar_spark.extra_dejson.get('properties-file', '') }}",
         application=str(REPORT_APP),
         name="etar {{ ti.xcom_pull('extract')['minute'] }}",
+        # A cluster that lost master and executor leaves a driver waiting for ever, and that would take a run's place.
+        execution_timeout=timedelta(minutes=10),
         application_args=[
             *("--minute", "{{ ti.xcom_pull('extract')['minute'] }}"),
             *("--source", "{{ ti.xcom_pull('extract')['source'] }}"),

@@ -18,19 +18,20 @@ import pyarrow.parquet as pq
 from stack.layout import REPOSITORY
 from stack.parts import spark
 
-_ROWS = 100
+ROWS = 100
 
 
-def _write_events(file: Path) -> None:
-    ids = [UUID(int=number).bytes for number in range(_ROWS)]
+def write_events(file: Path) -> None:
+    """``ROWS`` events of one minute, each once, as an extract has them."""
+    ids = [UUID(int=number).bytes for number in range(ROWS)]
     table = pa.table(
         {
             "event_id": pa.array(ids, pa.binary()),
             "user_id": pa.array(ids, pa.binary()),
-            "event_type": ["view", "click"] * (_ROWS // 2),
-            "status": ["success", "error"] * (_ROWS // 2),
-            "_partition": pa.array([0] * _ROWS, pa.int32()),
-            "_offset": pa.array(range(_ROWS), pa.int64()),
+            "event_type": ["view", "click"] * (ROWS // 2),
+            "status": ["success", "error"] * (ROWS // 2),
+            "_partition": pa.array([0] * ROWS, pa.int32()),
+            "_offset": pa.array(range(ROWS), pa.int64()),
         }
     )
     pq.write_table(table, file)
@@ -42,7 +43,7 @@ def main() -> None:
     draft = archive.with_suffix(".draft")
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
-        _write_events(scratch / "events.parquet")
+        write_events(scratch / "events.parquet")
         java = spark.java_options(f"-XX:ArchiveClassesAtExit={draft}")
         (scratch / "spark.properties").write_text(spark.properties("http://127.0.0.1:1", java))
         submit = [

@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,8 +32,41 @@ PORTS = {
     "ETAR_PORT_WAREHOUSE": 8123,
     "ETAR_PORT_S3": 7070,
     "ETAR_PORT_POSTGRES": 5433,
+    "ETAR_PORT_KAFKA_2": 9094,
+    "ETAR_PORT_KAFKA_CONTROLLER_2": 9095,
+    "ETAR_PORT_KAFKA_3": 9096,
+    "ETAR_PORT_KAFKA_CONTROLLER_3": 9097,
+    "ETAR_PORT_CONNECT": 8083,
+    "ETAR_PORT_CONNECT_2": 8084,
+    "ETAR_PORT_REDIS": 6380,
+    "ETAR_PORT_SPARK_MASTER": 7077,
+    "ETAR_PORT_SPARK_WORKER": 7078,
+    "ETAR_PORT_SPARK_UI": 8082,
 }
-"""Every port the stack listens on. ``ETAR_PORT_OFFSET`` moves all that are not set on their own."""
+"""Every port a stack may listen on. ``ETAR_PORT_OFFSET`` moves all that are not set on their own."""
+
+SHAPE = {
+    "ETAR_STACK_SINK": ("native", "connect"),
+    "ETAR_STACK_EXECUTOR": ("local", "celery"),
+    "ETAR_STACK_SPARK": ("local", "standalone"),
+    "ETAR_STACK_BROKERS": ("1", "3"),
+}
+"""What a native stack is made of, and what else it can be made of; the first of each is what a laptop wants."""
+
+_ONLY_WHERE = {
+    "ETAR_PORT_KAFKA_2": ("BROKERS", "3"),
+    "ETAR_PORT_KAFKA_CONTROLLER_2": ("BROKERS", "3"),
+    "ETAR_PORT_KAFKA_3": ("BROKERS", "3"),
+    "ETAR_PORT_KAFKA_CONTROLLER_3": ("BROKERS", "3"),
+    "ETAR_PORT_CONNECT": ("SINK", "connect"),
+    "ETAR_PORT_CONNECT_2": ("SINK", "connect"),
+    "ETAR_PORT_REDIS": ("EXECUTOR", "celery"),
+    "ETAR_PORT_SPARK_MASTER": ("SPARK", "standalone"),
+    "ETAR_PORT_SPARK_WORKER": ("SPARK", "standalone"),
+    "ETAR_PORT_SPARK_UI": ("SPARK", "standalone"),
+}
+
+_BROKER_PORTS = ("ETAR_PORT_KAFKA", "ETAR_PORT_KAFKA_2", "ETAR_PORT_KAFKA_3")
 
 LINK_OFFSET = "ETAR_STACK_LINK_OFFSET"
 
@@ -42,6 +75,8 @@ TUNABLE = (
     "ETAR_RECONCILE_",
     "ETAR_DEAD_LETTERS_",
     "ETAR_SINK_",
+    "ETAR_CONNECT_TASKS",
+    "ETAR_CONNECT_WAIT_SECONDS",
     "ETAR_DASHBOARD_",
     "ETAR_DEMO_",
     "ETAR_API_MAX_",
@@ -51,6 +86,8 @@ TUNABLE = (
 SECRETS = (
     "ETAR_WAREHOUSE_PASSWORD",
     "ETAR_S3_SECRET_ACCESS_KEY",
+    "ETAR_STACK_S3_ROOT_SECRET",
+    "ETAR_STACK_SPARK_S3_SECRET",
     "ETAR_REPORT_STORE_PASSWORD",
     "ETAR_API_READ_TOKEN",
     "ETAR_API_WRITE_TOKEN",
@@ -59,6 +96,8 @@ SECRETS = (
     "ETAR_STACK_AIRFLOW_ADMIN_PASSWORD",
     "ETAR_STACK_AIRFLOW_JWT_SECRET",
     "ETAR_STACK_AIRFLOW_SECRET_KEY",
+    "ETAR_STACK_REDIS_PASSWORD",
+    "ETAR_STACK_SPARK_SECRET",
 )
 """Generated once for each stack. ``ETAR_STACK_*`` are the native stack's own; no part of etar reads them."""
 
@@ -92,6 +131,12 @@ class Settings:
         """
         return self.port(name) + int(self.values[LINK_OFFSET])
 
+    def shape(self, name: str) -> str:
+        """What this stack has of something there is a choice of, by its variable's short name: ``shape("SINK")``."""
+        variable = f"ETAR_STACK_{name}"
+        # A stack that an older etar made does not say.
+        return self.values.get(variable, SHAPE[variable][0])
+
     def of(self, kind: type[_Concern]) -> _Concern:
         """The settings of one concern, as the class that the parts read them with."""
         prefix = str(kind.model_config["env_prefix"])
@@ -103,11 +148,17 @@ class Settings:
         return {name: value for name, value in self.values.items() if name.startswith(prefixes)}
 
 
-def make_settings(environment: Mapping[str, str], saved: Mapping[str, str], now: datetime) -> Settings:
+def make_settings(
+    environment: Mapping[str, str], saved: Mapping[str, str], now: datetime, *, folder: Path = Path(".etar")
+) -> Settings:
     """Settings from the caller's environment, the saved file and the defaults, in this order of precedence.
 
+    Args:
+        folder: the stack's own, for the settings that are places in it.
+
     Raises:
-        SettingsError: a port is not a number between 1 and 65535, or two parts were given the same one.
+        SettingsError: a port is not a number between 1 and 65535, two parts were given the same one, or a part of the
+            stack's shape is unknown.
     """
 
     values = _ports(environment, saved)
@@ -119,12 +170,20 @@ def make_settings(environment: Mapping[str, str], saved: Mapping[str, str], now:
     }
     # Secrets are never taken from the caller's environment: it may be that of another stack (`etar exec`).
     values |= {name: saved.get(name) or secrets.token_hex(20) for name in SECRETS}
+    values |= {name: _one_of(name, environment.get(name) or saved.get(name), known) for name, known in SHAPE.items()}
     values["ETAR_STACK_AIRFLOW_FERNET_KEY"] = saved.get("ETAR_STACK_AIRFLOW_FERNET_KEY") or _fernet_key()
     values["ETAR_STACK_KAFKA_CLUSTER_ID"] = saved.get("ETAR_STACK_KAFKA_CLUSTER_ID") or _kafka_cluster_id()
     values.setdefault("ETAR_PIPELINE_START_DATE", now.astimezone(UTC).replace(second=0, microsecond=0).isoformat())
     values |= {
-        "ETAR_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{link['ETAR_PORT_KAFKA']}",
+        "ETAR_KAFKA_BOOTSTRAP_SERVERS": ",".join(
+            f"127.0.0.1:{link[name]}" for name in _BROKER_PORTS[: int(values["ETAR_STACK_BROKERS"])]
+        ),
         "ETAR_REGISTRY_URL": f"http://127.0.0.1:{link['ETAR_PORT_REGISTRY']}/apis/ccompat/v7",
+        "ETAR_CONNECT_URL": f"http://127.0.0.1:{values['ETAR_PORT_CONNECT']}",
+        "ETAR_CONNECT_CONVERTER": "io.apicurio.registry.utils.converter.AvroConverter",
+        "ETAR_CONNECT_REGISTRY_URL": f"http://127.0.0.1:{link['ETAR_PORT_REGISTRY']}/apis/registry/v2",
+        "ETAR_CONNECT_SECRETS_FOLDER": str(folder.absolute() / "data" / "connect-secrets"),
+        "ETAR_CONNECT_REPLICATION_FACTOR": values["ETAR_STACK_BROKERS"],
         "ETAR_WAREHOUSE_HOST": "127.0.0.1",
         "ETAR_WAREHOUSE_PORT": link["ETAR_PORT_WAREHOUSE"],
         "ETAR_WAREHOUSE_SECURE": "false",
@@ -160,6 +219,12 @@ def _ports(environment: Mapping[str, str], saved: Mapping[str, str]) -> dict[str
     return values
 
 
+def _one_of(name: str, text: str | None, known: tuple[str, ...]) -> str:
+    if text and text not in known:
+        raise SettingsError(f"{name}={text!r} is not one of {', '.join(known)}")
+    return text or known[0]
+
+
 def _number(name: str, text: str) -> int:
     try:
         return int(text)
@@ -190,9 +255,12 @@ def read_settings(file: Path) -> Settings:
     return Settings(values)
 
 
-def prepare_settings(file: Path, environment: Mapping[str, str], now: datetime) -> Settings:
-    """Make the settings of a stack that is about to start, and save them."""
-    settings = make_settings(environment, _read_file(file), now)
+def prepare_settings(
+    file: Path, environment: Mapping[str, str], now: datetime, *, accept: Callable[[Settings], None] = lambda _: None
+) -> Settings:
+    """Make the settings of a stack that is about to start, and save them, unless ``accept`` raises."""
+    settings = make_settings(environment, _read_file(file), now, folder=file.parent)
+    accept(settings)
     lines = [
         "# Settings of this etar stack, written by `etar up`: .env.example says what each means. Edit and run",
         "# `etar up` again, or give a variable in the environment of `etar up`, which wins. Holds secrets.",
@@ -223,6 +291,8 @@ def check_ports_free(settings: Settings) -> None:
         PortTakenError: the first port found taken.
     """
     for name in PORTS:
+        if name in _ONLY_WHERE and settings.shape(_ONLY_WHERE[name][0]) != _ONLY_WHERE[name][1]:
+            continue
         port = int(settings[name])
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 
 from stack import processes
-from stack.configuration import check_ports_free, prepare_settings
+from stack.configuration import Settings, check_ports_free, prepare_settings
 from stack.layout import Layout
 from stack.parts import PARTS, STEPS, Part, Stack, Step
 from stack.supervision import Supervisor
@@ -60,7 +60,13 @@ def start(
         StartError: a part did not come up; the ones that did still run.
     """
     layout.create()
-    running = Stack(layout, prepare_settings(layout.settings_file, environment, datetime.now(UTC)))
+
+    def accept(settings: Settings) -> None:
+        wanted = Stack(layout, settings)
+        for part in enabled_parts(wanted):
+            part.require(wanted)
+
+    running = Stack(layout, prepare_settings(layout.settings_file, environment, datetime.now(UTC), accept=accept))
     supervisor = Supervisor(running)
     parts = enabled_parts(running)
     if not supervisor.is_running():
@@ -75,7 +81,8 @@ def start(
         what = "ready" if isinstance(node, Part) else "done"
         progress(f"[{time.monotonic() - began:5.1f} s] {node.name} {what}")
 
-    _in_order((*(part for part in parts if part.name not in without), *STEPS), bring_up)
+    steps = (step for step in STEPS if step.enabled(running))
+    _in_order((*(part for part in parts if part.name not in without), *steps), bring_up)
     return running
 
 
@@ -84,9 +91,14 @@ def enabled_parts(stack: Stack) -> tuple[Part, ...]:
 
 
 def _in_order(nodes: Iterable[Part | Step], action: Callable[[Part | Step], None]) -> None:
-    """Run ``action`` on every node, each as soon as what it needs is done; the first failure ends it."""
+    """Run ``action`` on every node, each as soon as what it needs is done; the first failure ends it.
+
+    A need that is not among the nodes is one that this stack does not have: there is nothing to wait for.
+    """
     by_name = {node.name: node for node in nodes}
-    order = TopologicalSorter({name: node.needs for name, node in by_name.items()})
+    order = TopologicalSorter(
+        {name: [need for need in node.needs if need in by_name] for name, node in by_name.items()}
+    )
     order.prepare()
     under_way: dict[Future[None], str] = {}
     with ThreadPoolExecutor(max_workers=len(by_name)) as pool:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes what the native stack runs on, once, into .venv and .build: the Python environment, the jars, the S3 server and
 # Spark's class archive. Each piece is made again only when what it is made from has changed. `setup.sh dev` adds what
-# the tests need: more Python packages, and the proxy that cuts links between parts.
+# the tests need: more Python packages, the proxy that cuts links between parts, Docker's compose program.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +11,10 @@ requirements=requirements.txt
 uv_version=0.13.8
 versitygw=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 toxiproxy=github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
+compose=github.com/docker/compose/v5@v5.5.1
+# The newest that the module proxy gives: their releases are no module versions.
+minio=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+mc=github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9
 
 missing=0
 need() { # command, what to install, test of the version (optional)
@@ -64,6 +68,22 @@ make_proxy() { # its command is called "server", which would say nothing among o
   say "TCP proxy of the tests (toxiproxy) built"
 }
 
+make_compose() { # `go install` refuses it for a line of its go.mod, so it is built where the module cache has it
+  local version="github.com/docker/compose/v5/internal.Version=${compose##*@}"
+  quietly compose-module go mod download "$compose"
+  quietly compose env CGO_ENABLED=0 go build -C "$(go env GOMODCACHE)/$compose" -trimpath -ldflags "-s -w -X $version" \
+    -o "$PWD/$build/bin/docker-compose" ./cmd
+  mark compose "$compose"
+  say "Docker's compose program, which checks docker-compose.yml, built"
+}
+
+make_minio() { # the containers' S3 server, and the command line that makes its users
+  quietly minio env GOBIN="$PWD/$build/bin" GOFLAGS=-trimpath go install -ldflags '-s -w' "$minio"
+  quietly minio-client env GOBIN="$PWD/$build/bin" GOFLAGS=-trimpath go install -ldflags '-s -w' "$mc"
+  mark minio "$minio $mc"
+  say "MinIO built"
+}
+
 make_environment() { # the lock and the environment's own stamp inside it: deleting .venv deletes the stamp
   local lock=$1
   [ -x .venv/bin/python ] || python3.11 -m venv .venv
@@ -74,14 +94,20 @@ make_environment() { # the lock and the environment's own stamp inside it: delet
   say "Python environment ready"
 }
 
-make_jars() {
-  local profile
-  for profile in kafka registry spark; do
-    rm -rf "${build:?}/jars/$profile"
+fetch_jars() { # profile of stack/pom.xml, or profile:folder where the folder has another name...
+  local each profile folder
+  for each in "$@"; do
+    profile=${each%%:*}
+    folder=$build/jars/${each#*:}
+    rm -rf "${folder:?}"
     quietly "jars-$profile" mvn --batch-mode --update-snapshots --file stack/pom.xml --activate-profiles "$profile" \
-      dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$PWD/$build/jars/$profile"
+      dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$PWD/$folder"
     say "jars of $profile fetched"
   done
+}
+
+make_jars() {
+  fetch_jars kafka registry spark
   rm -rf "$build/registry"
   mkdir "$build/registry"
   tar -xzf "$build"/jars/registry/*.tar.gz -C "$build/registry"
@@ -98,9 +124,20 @@ if ! made versitygw "$versitygw" || [ ! -x "$build/bin/versitygw" ]; then
   pids+=($!)
 fi
 
+if [ "${1:-}" = dev ] && { ! made compose "$compose" || [ ! -x "$build/bin/docker-compose" ]; }; then
+  say "building Docker's compose program, about two minutes"
+  make_compose &
+  pids+=($!)
+fi
+
 if [ "${1:-}" = dev ] && { ! made toxiproxy "$toxiproxy" || [ ! -x "$build/bin/toxiproxy" ]; }; then
   say "building the TCP proxy of the tests (toxiproxy), about ten seconds"
   make_proxy
+fi
+
+if [ "${1:-}" = minio ] && { ! made minio "$minio $mc" || [ ! -x "$build/bin/minio" ] || [ ! -x "$build/bin/mc" ]; }; then
+  say "building MinIO for its tests, some five minutes"
+  make_minio
 fi
 
 lock=$(hash_of "$requirements" requirements.txt pyproject.toml)
@@ -116,6 +153,22 @@ fi
 if ! made jars "$(hash_of stack/pom.xml)"; then
   say "fetching the jars of Kafka, the schema registry and Spark's S3 client (about 210 MB)"
   make_jars
+fi
+
+# Kafka Connect only where it is wanted: `make up SINK=connect`, and the tests, which need its file sink as well.
+# A plugin is a folder of jars: a worker is told the folder of such folders.
+if { [ "${1:-}" = dev ] || [ "${ETAR_STACK_SINK:-}" = connect ]; } && ! made jars-connect "$(hash_of stack/pom.xml)"; then
+  say "fetching the jars of Kafka Connect (about 60 MB)"
+  fetch_jars connect connect-converter:connect-plugins/converter
+  mark jars-connect "$(hash_of stack/pom.xml)"
+fi
+if [ "${1:-}" = dev ] && ! made jars-connect-file "$(hash_of stack/pom.xml)"; then
+  fetch_jars connect-file:connect-test-plugins/file
+  mark jars-connect-file "$(hash_of stack/pom.xml)"
+fi
+if [ "${1:-}" = dev ] && ! made jars-clickhouse "$(hash_of stack/pom.xml)"; then
+  fetch_jars clickhouse-client-of-sink clickhouse-client
+  mark jars-clickhouse "$(hash_of stack/pom.xml)"
 fi
 
 archive_from=$(hash_of stack/pom.xml requirements.txt stack/parts/spark.py stack/class_archive.py spark_apps/interaction_report.py; java -version 2>&1)

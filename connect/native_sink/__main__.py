@@ -12,9 +12,11 @@ from threading import Event
 
 from confluent_kafka import KafkaException
 
-from connect.native_sink.connector import Connector, ConnectorConfigError
+from connect.native_sink.connector import Connector
 from connect.native_sink.sink import Sink
 from connect.native_sink.source import Source
+from connect.template import ConnectorConfigError
+from connect.variables import variables
 from etar.records.decode import EventTimeBounds
 from etar.records.registry import Registry
 from etar.records.table import UnsupportedTableError
@@ -51,10 +53,9 @@ def main() -> int:
 
 def _run(path: Path, instance: str, stop: Event) -> None:
     settings = get_settings(SinkSettings)
-    warehouse_settings = get_settings(WarehouseSettings)
-    connector = Connector.load(path, variables={"ETAR_WAREHOUSE_DATABASE": warehouse_settings.database})
+    connector = Connector.load(path, variables=variables())
     with (
-        closing(Warehouse(warehouse_settings)) as warehouse,
+        closing(Warehouse(get_settings(WarehouseSettings))) as warehouse,
         closing(Registry.connect(get_settings(RegistrySettings))) as registry,
     ):
         source = Source(

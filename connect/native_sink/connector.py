@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from connect.template import ConnectorConfigError, Template
 from etar.records.table import MetadataColumns
 
 _CONNECTOR_CLASS = "com.clickhouse.kafka.connect.ClickHouseSinkConnector"
 _INSERT_FIELD = "org.apache.kafka.connect.transforms.InsertField$Value"
+_FILTER = "org.apache.kafka.connect.transforms.Filter"
+_VALUE_TO_KEY = "org.apache.kafka.connect.transforms.ValueToKey"
+_IS_TOMBSTONE = "org.apache.kafka.connect.transforms.predicates.RecordIsTombstone"
 _AVRO_CONVERTER = "AvroConverter"
-_PLACEHOLDER = re.compile(r"\$\{env:(?P<variable>[A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-class ConnectorConfigError(ValueError):
-    """A connector configuration that is malformed, or asks for what the native sink does not do."""
+_LANDING = "_landing"
 
 
 @dataclass(frozen=True)
@@ -40,30 +38,18 @@ class Connector:
         """Read ``path``, in the form ``POST /connectors`` takes: ``{"name": …, "config": {…}}``.
 
         Args:
-            variables: values for ``${env:NAME}`` placeholders in the keys that the native sink reads.
+            variables: what its places are filled with (:mod:`connect.variables`).
 
         Raises:
             ConnectorConfigError: with the file, the key and what to write instead.
         """
-        try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConnectorConfigError(f"{path} cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise ConnectorConfigError(f"{path} is not JSON: {error}") from error
-        return _Reader(str(path), document, variables).connector()
+        return _Reader(Template.load(path), variables).connector()
 
 
 class _Reader:
-    def __init__(self, source: str, document: object, variables: Mapping[str, str]) -> None:
-        self._source = source
+    def __init__(self, template: Template, variables: Mapping[str, str]) -> None:
+        self._template = template
         self._variables = variables
-        match document:
-            case {"name": str(name), "config": dict(config)} if name:
-                self._name = name
-                self._config = config
-            case _:
-                raise ConnectorConfigError(f'{source} does not have the form {{"name": "…", "config": {{…}}}}')
 
     def connector(self) -> Connector:
         if self._text("connector.class") != _CONNECTOR_CLASS:
@@ -74,7 +60,7 @@ class _Reader:
         if "," in topic:
             raise self._error("topics", "must name one topic: the native sink takes one topic per configuration")
         return Connector(
-            name=self._name,
+            name=self._template.name,
             topic=topic,
             database=self._text("database"),
             table=self._table(topic),
@@ -82,22 +68,26 @@ class _Reader:
         )
 
     def _table(self, topic: str) -> str:
-        if "topic2TableMap" not in self._config:
+        if "topic2TableMap" not in self._template.config:
             return topic
         pairs = [pair.strip().partition("=") for pair in self._text("topic2TableMap").split(",")]
         tables = {left.strip(): right.strip() for left, _, right in pairs}
         if not tables.get(topic):
             raise self._error("topic2TableMap", f"has no table for the topic {topic!r}; write {topic}=TABLE")
-        return tables[topic]
+        # The landing keeps from the table what the official connector does not check. The native sink checks it all
+        # and fills the table itself.
+        return tables[topic].removesuffix(_LANDING)
 
     def _metadata(self) -> MetadataColumns:
         aliases = [alias.strip() for alias in self._text("transforms").split(",")]
-        for alias in aliases:
-            if self._text(f"transforms.{alias}.type") != _INSERT_FIELD:
+        kinds = {alias: self._text(f"transforms.{alias}.type") for alias in aliases}
+        for alias, kind in kinds.items():
+            if kind != _INSERT_FIELD and not self._is_guard(alias, kind):
                 raise self._error(f"transforms.{alias}.type", f"must be {_INSERT_FIELD}: no other transform is done")
-        if len(aliases) != 1:
-            raise self._error("transforms", "must be one InsertField transform that adds all four metadata fields")
-        prefix = f"transforms.{aliases[0]}"
+        inserting = [alias for alias, kind in kinds.items() if kind == _INSERT_FIELD]
+        if len(inserting) != 1:
+            raise self._error("transforms", "must hold one InsertField transform that adds all four metadata fields")
+        prefix = f"transforms.{inserting[0]}"
         return MetadataColumns(
             topic=self._text(f"{prefix}.topic.field"),
             partition=self._text(f"{prefix}.partition.field"),
@@ -105,19 +95,14 @@ class _Reader:
             timestamp=self._text(f"{prefix}.timestamp.field"),
         )
 
-    def _text(self, key: str) -> str:
-        value = self._config.get(key)
-        if not isinstance(value, str) or not value.strip():
-            raise self._error(key, "must be a text that is not empty")
-        return _PLACEHOLDER.sub(lambda found: self._variable(key, found["variable"]), value).strip()
+    def _is_guard(self, alias: str, kind: str) -> bool:
+        """Whether a transform only keeps from the official connector what the native sink's decoder refuses itself."""
+        if kind == _FILTER:
+            return self._text(f"predicates.{self._text(f'transforms.{alias}.predicate')}.type") == _IS_TOMBSTONE
+        return kind == _VALUE_TO_KEY  # stops values that lack a field; the key is not stored
 
-    def _variable(self, key: str, variable: str) -> str:
-        if variable not in self._variables:
-            known = ", ".join(sorted(self._variables)) or "none"
-            raise self._error(
-                key, f"names ${{env:{variable}}}, which the native sink does not fill in (it does: {known})"
-            )
-        return self._variables[variable]
+    def _text(self, key: str) -> str:
+        return self._template.text(key, self._variables)
 
     def _error(self, key: str, what: str) -> ConnectorConfigError:
-        return ConnectorConfigError(f"{self._source}: {key} {what} (is: {self._config.get(key)!r})")
+        return self._template.error(key, what)

@@ -1,19 +1,24 @@
 """Every setting of every part, read from the environment: one frozen class per concern, one cached getter each.
 
 The names are the same wherever etar runs; ``.env.example`` documents each (a test compares the two). Nothing else in
-the code base reads ``os.environ``.
+the code base reads ``os.environ``. In a container a value may also be a file of ``/run/secrets``, named like the
+variable in lower case; the variable wins.
 """
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 from pydantic import AwareDatetime, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+SECRETS_FOLDER = Path("/run/secrets")
+"""Where a container engine mounts secrets, one file each."""
 
 
 class KafkaSettings(BaseSettings):
@@ -32,8 +37,8 @@ class RegistrySettings(BaseSettings):
     url: str = "http://127.0.0.1:8081/apis/ccompat/v7"
 
 
-class WarehouseSettings(BaseSettings):
-    """ClickHouse, or the HTTP front over chDB."""
+class WarehouseAddress(BaseSettings):
+    """Where ClickHouse is, or the HTTP front over chDB, and as whom: all that may be told without the password."""
 
     model_config = SettingsConfigDict(env_prefix="ETAR_WAREHOUSE_", frozen=True)
 
@@ -42,6 +47,11 @@ class WarehouseSettings(BaseSettings):
     secure: bool = False
     database: str = "etar"
     user: str = "etar"
+
+
+class WarehouseSettings(WarehouseAddress):
+    """The warehouse, for who speaks to it."""
+
     password: SecretStr
 
 
@@ -168,6 +178,22 @@ class SinkSettings(BaseSettings):
     retry_seconds: float = Field(default=1.0, gt=0)
 
 
+class ConnectSettings(BaseSettings):
+    """Kafka Connect: where a worker answers, and what the files of ``connect/`` leave open. None of it is secret."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_CONNECT_", frozen=True)
+
+    url: str = "http://127.0.0.1:8083"
+    wait_seconds: float = Field(default=120.0, gt=0, description="Longest wait for a worker, and for tasks to run")
+    converter: str = Field(
+        default="io.confluent.connect.avro.AvroConverter", description="Class of the Avro converter the workers have"
+    )
+    registry_url: str = Field(default="http://127.0.0.1:8081", description="Schema registry as that converter asks it")
+    secrets_folder: str = Field(default="/run/secrets", description="Where the workers find secrets, one file each")
+    tasks: int = Field(default=2, ge=1, description="Tasks of each connector, spread over the workers")
+    replication_factor: int = Field(default=1, ge=1, description="Copies of the dead-letter topic that Connect makes")
+
+
 class DeadLetterSettings(BaseSettings):
     """How dead letters are repaired and sent again."""
 
@@ -182,9 +208,9 @@ _Settings = TypeVar("_Settings", bound=BaseSettings)
 
 @lru_cache
 def get_settings(kind: type[_Settings]) -> _Settings:
-    """The settings of one concern, read from the environment once a process.
+    """The settings of one concern, read from the environment and the mounted secrets once a process.
 
     Raises:
         pydantic.ValidationError: a required variable is missing or a value does not fit; the message names it.
     """
-    return kind()
+    return kind(_secrets_dir=SECRETS_FOLDER if SECRETS_FOLDER.is_dir() else None)

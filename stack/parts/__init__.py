@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from stack.parts import (
     airflow,
+    celery,
+    connect,
     demo_producer,
     kafka,
     object_store,
@@ -11,20 +13,26 @@ from stack.parts import (
     registry,
     reports,
     sink,
+    spark_cluster,
     warehouse,
 )
 from stack.parts.base import Part, Stack, Step
 
 PARTS: tuple[Part, ...] = (
-    kafka.KAFKA,
+    *kafka.BROKERS,
     registry.REGISTRY,
     warehouse.WAREHOUSE,
     object_store.OBJECT_STORE,
     postgres.POSTGRES,
+    celery.REDIS,
+    spark_cluster.SPARK_MASTER,
+    spark_cluster.SPARK_WORKER,
     airflow.AIRFLOW_API_SERVER,
     airflow.AIRFLOW_SCHEDULER,
     airflow.AIRFLOW_DAG_PROCESSOR,
+    *airflow.AIRFLOW_WORKERS,
     sink.SINK,
+    *connect.WORKERS,
     reports.REPORT_API,
     reports.DASHBOARD,
     demo_producer.DEMO_PRODUCER,
@@ -36,6 +44,7 @@ STEPS: tuple[Step, ...] = (
     object_store.BUCKET,
     postgres.REPORT_STORE,
     airflow.AIRFLOW_DATABASE,
+    connect.CONNECTOR,
 )
 
 

@@ -1,4 +1,4 @@
-"""Airflow: api-server, scheduler with LocalExecutor, and DAG processor as separate parts on one PostgreSQL."""
+"""Airflow: api-server, scheduler, DAG processor and, with Celery, workers as separate parts on one PostgreSQL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from stack.layout import REPOSITORY, VENV_BIN
-from stack.parts import spark
+from stack.parts import celery, spark
 from stack.parts.base import Part, Stack, Step, write_if_changed
 from stack.parts.postgres import create_database
 
@@ -28,6 +28,10 @@ def environment(stack: Stack) -> dict[str, str]:
     """Everything an Airflow process, or a person's `airflow` command, needs."""
     settings = stack.settings
     home = stack.layout.data("airflow")
+    database_url = (
+        f"postgresql+psycopg2://{_DATABASE}:{settings['ETAR_STACK_AIRFLOW_DATABASE_PASSWORD']}"
+        f"@127.0.0.1:{settings.link('POSTGRES')}/{_DATABASE}"
+    )
     airflow = {
         "AIRFLOW__API_AUTH__JWT_SECRET": settings["ETAR_STACK_AIRFLOW_JWT_SECRET"],
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{settings.port('AIRFLOW')}",
@@ -48,10 +52,7 @@ def environment(stack: Stack) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": (
-            f"postgresql+psycopg2://{_DATABASE}:{settings['ETAR_STACK_AIRFLOW_DATABASE_PASSWORD']}"
-            f"@127.0.0.1:{settings.link('POSTGRES')}/{_DATABASE}"
-        ),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         # A task whose process was killed is tried again after this long, instead of Airflow's five minutes.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
@@ -60,15 +61,15 @@ def environment(stack: Stack) -> dict[str, str]:
         # The pause between two looks at what can run. At the default of 1 s four tasks in a row take 4 s longer; at
         # 0.1 s an idle scheduler takes a quarter of a core from them.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW_HOME": str(home),
     }
     connections = {name: json.dumps(connection) for name, connection in _connections(stack).items()}
     return (
         airflow
+        | (celery.environment(stack, database_url) if celery.runs(stack) else {})
         | connections
         | settings.starting_with(*_SETTINGS_OF_TASKS)
-        | spark.environment(settings["ETAR_S3_ACCESS_KEY_ID"], settings["ETAR_S3_SECRET_ACCESS_KEY"])
+        | spark.environment(*spark.credentials(stack))
     )
 
 
@@ -91,7 +92,7 @@ def _connections(stack: Stack) -> dict[str, dict[str, object]]:
         },
         "AIRFLOW_CONN_ETAR_SPARK": {
             "conn_type": "spark",
-            "host": "local[2]",
+            "host": spark.master(stack),
             "extra": {"deploy-mode": "client", "properties-file": str(spark.properties_file(stack))},
         },
         "AIRFLOW_CONN_ETAR_LEDGER": {
@@ -144,7 +145,7 @@ def _healthy(stack: Stack, component: str) -> bool:
 def _airflow_part(name: str, *arguments: str, component: str) -> Part:
     return Part(
         name=f"airflow-{name}",
-        needs=("airflow-database",),
+        needs=("airflow-database", "redis"),
         command=lambda _: [str(VENV_BIN / "airflow"), name, *arguments],
         environment=environment,
         ready=lambda stack: _healthy(stack, component),
@@ -153,8 +154,26 @@ def _airflow_part(name: str, *arguments: str, component: str) -> Part:
     )
 
 
+def _celery_worker(number: int) -> Part:
+    hostname = f"worker-{number}"
+    return Part(
+        name=f"airflow-{hostname}",
+        needs=("airflow-database", "redis"),
+        command=lambda _: [
+            str(VENV_BIN / "airflow"), "celery", "worker",
+            "--celery-hostname", hostname, "--skip-serve-logs", "--without-mingle", "--without-gossip",
+        ],
+        environment=environment,
+        ready=lambda stack: celery.worker_answers(stack, hostname),
+        # On TERM it takes no more tasks and waits for those it runs; what is cut short is tried again.
+        stop_seconds=30,
+        enabled=celery.runs,
+    )  # fmt: skip
+
+
 AIRFLOW_DATABASE = Step(name="airflow-database", needs=("postgres",), action=_migrate)
 AIRFLOW_API_SERVER = _airflow_part("api-server", component="metadatabase")
 # Logs are read from the shared folder; serving them too would listen on every interface.
 AIRFLOW_SCHEDULER = _airflow_part("scheduler", "--skip-serve-logs", component="scheduler")
 AIRFLOW_DAG_PROCESSOR = _airflow_part("dag-processor", component="dag_processor")
+AIRFLOW_WORKERS = (_celery_worker(1), _celery_worker(2))

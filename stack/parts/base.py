@@ -42,8 +42,10 @@ Check = Callable[[Stack], bool]
 class Part:
     """A process of the stack.
 
-    ``prepare`` runs in the part's own process before it becomes the part, at every start. ``ready`` says whether the
-    part answers; it may raise, which counts as no. ``run_as`` is a user id for a program that refuses to run as root.
+    ``require`` runs before anything of the stack is started, and raises SettingsError for what a start cannot do
+    without: a program that is missing, data that was made for another shape. ``prepare`` runs in the part's own process
+    before it becomes the part, at every start. ``ready`` says whether the part answers; it may raise, which counts as
+    no. ``run_as`` is a user id for a program that refuses to run as root.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Part:
     stop_signal: str = "TERM"
     stop_seconds: int = 20
     enabled: Check = lambda _: True
+    require: Callable[[Stack], None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Step:
     name: str
     action: Callable[[Stack], None]
     needs: tuple[str, ...] = field(default=())
+    enabled: Check = lambda _: True
 
 
 def listens(port: int) -> bool:

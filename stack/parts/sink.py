@@ -29,9 +29,11 @@ def _admin(bootstrap_servers: str) -> AdminClient:
 
 def _is_consuming(stack: Stack) -> bool:
     admin = _admin(stack.settings["ETAR_KAFKA_BOOTSTRAP_SERVERS"])
-    group = admin.describe_consumer_groups([USER_INTERACTIONS.sink_group], request_timeout=5)
-    members = group[USER_INTERACTIONS.sink_group].result().members
-    return any(member.assignment.topic_partitions for member in members)
+    # Not describe_consumer_groups, which follows it: with several brokers, one of which may not know the group's
+    # coordinator yet, that ends the whole process (librdkafka: eonce->refcnt > 0).
+    groups = admin.list_groups(USER_INTERACTIONS.sink_group, timeout=5)
+    # An assignment begins with its version (2 bytes) and the number of topics in it (4).
+    return any(int.from_bytes(member.assignment[2:6], "big") for group in groups for member in group.members)
 
 
 SINK = Part(
@@ -43,4 +45,5 @@ SINK = Part(
     ),
     ready=_is_consuming,
     stop_seconds=30,
+    enabled=lambda stack: stack.settings.shape("SINK") == "native",
 )

@@ -1,21 +1,36 @@
-"""How spark-submit runs here: its properties, jars and environment. Spark itself runs inside a task."""
+"""How spark-submit runs here: its properties, jars and environment, on this machine alone or on a cluster."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from stack.layout import BUILD, REPOSITORY, VENV_BIN
+from stack.parts import object_store
 from stack.parts.base import Stack, write_if_changed
 
 JARS = BUILD / "jars" / "spark"
 CLASS_ARCHIVE = BUILD / "spark" / "driver.jsa"
 """Class-data archive of a Spark driver, made once by `stack/setup.sh`; Java ignores it when it does not fit."""
 
+EXECUTOR_CORES = 2
+EXECUTOR_MB = 1024
+"""What an analysis is given on a cluster: as much as a driver has that does all by itself."""
+
 _STARTS_FAST = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
-
-
 _LOGGING = REPOSITORY / "stack" / "spark-log4j2.properties"
+JVM_OPTIONS = f"{_STARTS_FAST} -Dlog4j2.configurationFile={_LOGGING}"
+
+
+def runs_on_cluster(stack: Stack) -> bool:
+    """Whether this stack has a standalone master and worker."""
+    return stack.settings.shape("SPARK") == "standalone"
+
+
+def master(stack: Stack) -> str:
+    """Where the analysis runs, as spark-submit's ``--master``."""
+    return f"spark://127.0.0.1:{stack.settings.port('SPARK_MASTER')}" if runs_on_cluster(stack) else "local[2]"
 
 
 def spark_home() -> Path:
@@ -30,11 +45,11 @@ def java_options(class_archive: str) -> str:
     ``class_archive`` is the option that writes or reads the class-data archive. Java's own warnings (an archive that
     does not fit, say) would otherwise go to stdout, among the job's lines.
     """
-    return f"{_STARTS_FAST} -Xlog:disable -Xlog:all=error:stderr -Dlog4j2.configurationFile={_LOGGING} {class_archive}"
+    return f"{JVM_OPTIONS} -Xlog:disable -Xlog:all=error:stderr {class_archive}"
 
 
-def properties(endpoint_url: str, java: str) -> str:
-    """Text of the properties file for one machine; credentials come from the environment, never from here."""
+def properties(endpoint_url: str, java: str, more: Mapping[str, str] | None = None) -> str:
+    """Text of the properties file; credentials for S3 come from the environment, never from here."""
     values = {
         "spark.driver.extraClassPath": f"{JARS}/*",
         "spark.driver.extraJavaOptions": java,
@@ -53,7 +68,26 @@ def properties(endpoint_url: str, java: str) -> str:
             "software.amazon.awssdk.auth.credentials.EnvironmentVariableCredentialsProvider"
         ),
     }
+    return text_of(values | dict(more or {}))
+
+
+def text_of(values: Mapping[str, str]) -> str:
+    """A properties file, as Spark's programs read it."""
     return "".join(f"{name} {value}\n" for name, value in values.items())
+
+
+def authentication(stack: Stack) -> dict[str, str]:
+    """What master, worker and driver must share; the worker hands it to its executors."""
+    return {"spark.authenticate": "true", "spark.authenticate.secret": stack.settings["ETAR_STACK_SPARK_SECRET"]}
+
+
+def _on_cluster(stack: Stack) -> dict[str, str]:
+    return authentication(stack) | {
+        "spark.cores.max": str(EXECUTOR_CORES),
+        "spark.executor.memory": f"{EXECUTOR_MB}m",
+        "spark.executor.extraClassPath": f"{JARS}/*",
+        "spark.executor.extraJavaOptions": JVM_OPTIONS,
+    }
 
 
 def properties_file(stack: Stack) -> Path:
@@ -64,16 +98,28 @@ def properties_file(stack: Stack) -> Path:
     """
     file = stack.layout.data("spark") / "spark.properties"
     java = java_options(f"-XX:SharedArchiveFile={CLASS_ARCHIVE}")
-    write_if_changed(file, properties(stack.settings["ETAR_S3_ENDPOINT_URL"], java))
+    more = _on_cluster(stack) if runs_on_cluster(stack) else None
+    write_if_changed(file, properties(stack.settings["ETAR_S3_ENDPOINT_URL"], java, more))
     return file
 
 
-def environment(access_key_id: str, secret_access_key: str) -> dict[str, str]:
-    """What a process needs that calls spark-submit."""
+def credentials(stack: Stack) -> tuple[str, str]:
+    """Key id and secret that drivers and executors reach S3 with."""
+    return object_store.spark_credentials(stack)
+
+
+def home_environment() -> dict[str, str]:
+    """What each of Spark's own programs needs: where Spark is, and to listen on loopback only."""
     return {
         "SPARK_HOME": str(spark_home()),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_LAUNCHER_OPTS": _STARTS_FAST,
+    }
+
+
+def environment(access_key_id: str, secret_access_key: str) -> dict[str, str]:
+    """What a process needs that calls spark-submit."""
+    return home_environment() | {
         "PYSPARK_PYTHON": sys.executable,
         "AWS_ACCESS_KEY_ID": access_key_id,
         "AWS_SECRET_ACCESS_KEY": secret_access_key,

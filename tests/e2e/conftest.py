@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -84,8 +84,9 @@ class Traffic:
     log: list[dict]
 
 
-@pytest.fixture(scope="session")
-def etar() -> Iterator[Etar]:
+@contextmanager
+def started_stack(shape: Mapping[str, str] | None = None) -> Iterator[Etar]:
+    """A stack as `etar up --detach` starts it, of the parts that ``shape`` asks for; gone afterwards."""
     with temporary_folder() as folder:
         command = Etar(folder)
         # Minutes before the start are minutes that no run takes: as after an outage.
@@ -94,22 +95,29 @@ def etar() -> Iterator[Etar]:
             "ETAR_DEMO_RATE": "0",
             "ETAR_PIPELINE_START_DATE": deployed.start.isoformat(),
             **PATIENT,
+            **(shape or {}),
         }
         up = [str(VENV_BIN / "etar"), "up", "--detach", "--dir", str(folder)]
-        started = subprocess.run(
-            up,
-            env=command.environment | settings,
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
         try:
+            started = subprocess.run(
+                up,
+                env=command.environment | settings,
+                cwd=REPOSITORY,
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
             assert started.returncode == 0, f"{started.stdout}\n{started.stderr}"
             yield command
         finally:
             command.run("down", check=False)
+
+
+@pytest.fixture(scope="session")
+def etar() -> Iterator[Etar]:
+    with started_stack() as command:
+        yield command
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,12 @@ from etar.clients import object_store_client
 from etar.minute import MINUTE, MinuteWindow
 from etar.report import EVENT_TYPES
 from etar.settings import ObjectStoreSettings
-from stack.parts import PARTS
+from stack.lifecycle import enabled_parts
 from stack.processes import left_behind
 from stack.supervision import Supervisor
 from stack.waiting import wait_until
 from tests.e2e.conftest import MINUTES, RATE, Etar, Traffic
+from tests.e2e.inspection import LOOPBACK, airflow_database, listening, processes, shown_secrets
 
 REPORTED_WITHIN = 180
 
@@ -62,7 +63,7 @@ def expected_reports(log: list[dict]) -> dict[MinuteWindow, dict]:
 def test_status_says_what_runs(etar: Etar) -> None:
     status = etar.json("status")
     assert status["healthy"] is True
-    assert {part["name"] for part in status["parts"]} == {part.name for part in PARTS} - {"demo-producer"}
+    assert {part["name"] for part in status["parts"]} == {part.name for part in enabled_parts(etar.stack)}
     for part in status["parts"]:
         assert set(part) == {"name", "state", "pid", "address", "memory_mb"}
         assert psutil.pid_exists(part["pid"])
@@ -71,25 +72,13 @@ def test_status_says_what_runs(etar: Etar) -> None:
 
 
 def test_every_server_listens_on_loopback_only(etar: Etar) -> None:
-    listening = set()
-    for part in etar.json("status")["parts"]:
-        process = psutil.Process(part["pid"])
-        for member in [process, *process.children(recursive=True)]:
-            listening |= {c.laddr.ip for c in member.net_connections("inet") if c.status == psutil.CONN_LISTEN}
-    assert listening
-    assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+    addresses = listening(processes(etar))
+    assert addresses
+    assert addresses <= LOOPBACK
 
 
 def test_no_secret_in_the_process_list_or_the_logs(etar: Etar) -> None:
-    settings = etar.stack.settings
-    secrets = {name: v for name, v in settings.values.items() if name.endswith(("PASSWORD", "TOKEN", "SECRET", "_KEY"))}
-    assert len(secrets) >= 10
-    commands = " ".join(" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
-    logs = [path for path in etar.folder.rglob("*.log") if path.is_file()]
-    assert logs
-    for name, secret in secrets.items():
-        assert secret not in commands, name
-        assert not [log for log in logs if secret in log.read_text(errors="replace")], name
+    assert shown_secrets(etar) == []
 
 
 def test_reports_equal_an_independent_count(etar: Etar, traffic: Traffic) -> None:
@@ -193,16 +182,7 @@ def test_backfill_reports_the_same_again(etar: Etar, traffic: Traffic) -> None:
 
 
 def backfill_is_done(etar: Etar) -> bool:
-    import psycopg
-
-    settings = etar.stack.settings
-    with psycopg.connect(
-        host="127.0.0.1",
-        port=settings.port("POSTGRES"),
-        dbname="airflow",
-        user="airflow",
-        password=settings["ETAR_STACK_AIRFLOW_DATABASE_PASSWORD"],
-    ) as connection:
+    with airflow_database(etar) as connection:
         runs = connection.execute(
             "SELECT d.state, count(*) FROM backfill_dag_run b JOIN dag_run d ON d.id = b.dag_run_id GROUP BY 1"
         ).fetchall()

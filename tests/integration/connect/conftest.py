@@ -103,18 +103,22 @@ class Lane:
         made = {"event_time": now_ms(), **changes}
         return [encode(event(number, **made), schema_id=self.schema_id) for number in range(first, first + count)]
 
-    def sink(self, **environment: str) -> SinkProcess:
-        """A sink that is not started yet; it is ended with the test."""
+    def sink(self, *, instance: str = "0", **environment: str) -> SinkProcess:
+        """A sink that is not started yet; it is ended with the test.
+
+        Args:
+            instance: its name among several sinks of the lane.
+        """
         document = json.loads(CONNECTOR.read_text())
         document["name"] = f"{self.topic}_sink"
         document["config"] |= {"topics": self.topic, "topic2TableMap": f"{self.topic}={self.table}"}
         path = self.folder / "sink.json"
         path.write_text(json.dumps(document))
         sink = SinkProcess(
-            [sys.executable, "-m", "connect.native_sink", "--connector", str(path)],
+            [sys.executable, "-m", "connect.native_sink", "--connector", str(path), "--instance", instance],
             {**os.environ, "ETAR_PIPELINE_START_DATE": "2026-01-01T00:00Z", "ETAR_SINK_RETRY_SECONDS": "0.2"}
             | environment,
-            self.folder / "sink.log",
+            self.folder / f"sink-{instance}.log",
         )
         self.sinks.append(sink)
         return sink

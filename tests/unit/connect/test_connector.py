@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from connect.native_sink.connector import Connector, ConnectorConfigError
+from connect.native_sink.connector import Connector
+from connect.template import ConnectorConfigError
+from connect.variables import variables
 from etar.streams import USER_INTERACTIONS
 from tests.unit.records.events import CONNECTOR, METADATA
 
-VARIABLES = {"ETAR_WAREHOUSE_DATABASE": "etar"}
+VARIABLES = variables()
 
 
 @pytest.fixture
@@ -49,7 +51,14 @@ def test_the_repositorys_configuration_is_that_of_its_stream() -> None:
 def test_the_repositorys_configuration_holds_no_secret() -> None:
     config = json.loads(CONNECTOR.read_text())["config"]
     secrets = {key: value for key, value in config.items() if "password" in key or "user" in key.split(".")[-1]}
-    assert secrets == {"username": "${env:ETAR_WAREHOUSE_USER}", "password": "${env:ETAR_WAREHOUSE_PASSWORD}"}
+    assert secrets == {
+        "username": "{{ETAR_WAREHOUSE_USER}}",
+        "password": "${directory:{{ETAR_CONNECT_SECRETS_FOLDER}}:etar_warehouse_password}",
+    }
+
+
+def test_the_native_sink_needs_no_landing_before_its_table(load: Callable[[Any], Connector]) -> None:
+    assert load(changed("topic2TableMap", "user_interactions=other_landing")).table == "other"
 
 
 def test_without_a_table_map_the_table_has_the_topics_name(load: Callable[[Any], Connector]) -> None:
@@ -74,9 +83,11 @@ def test_the_table_map_may_hold_other_topics(load: Callable[[Any], Connector]) -
         (changed("topics", 5), "topics must be a text"),
         (changed("topic2TableMap", "other=a"), "has no table for the topic 'user_interactions'"),
         (changed("transforms.metadata.type", "org.example.Mask"), "no other transform is done"),
+        (changed("predicates.tombstone.type", "org.example.IsSunday"), "no other transform is done"),
         (changed("transforms", "metadata,more"), "transforms.more.type must be a text"),
+        (changed("transforms", "tombstones,required"), "must hold one InsertField transform"),
         (changed("transforms.metadata.offset.field", ""), "transforms.metadata.offset.field must be a text"),
-        (changed("database", "${env:HOME}"), "database names ${env:HOME}, which the native sink does not fill in"),
+        (changed("database", "{{HOME}}"), "database names {{HOME}}, which is not filled in"),
     ],
     ids=lambda part: part if isinstance(part, str) else "",
 )

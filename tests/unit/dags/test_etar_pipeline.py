@@ -86,6 +86,10 @@ def test_a_report_follows_a_skipped_analysis_but_not_a_failed_one(dag: Any) -> N
     assert {dag.get_task(name).trigger_rule for name in ("extract", "analyse")} == {"all_success"}
 
 
+def test_an_analysis_that_hangs_ends(dag: Any) -> None:
+    assert dag.get_task("analyse").execution_timeout == timedelta(minutes=10)
+
+
 class Pulled:
     task_id = "analyse"
 

@@ -51,6 +51,7 @@ def test_a_link_offset_puts_something_between_the_parts_and_is_kept() -> None:
         "ETAR_STACK_LINK_OFFSET",
         "ETAR_KAFKA_BOOTSTRAP_SERVERS",
         "ETAR_REGISTRY_URL",
+        "ETAR_CONNECT_REGISTRY_URL",
         "ETAR_WAREHOUSE_PORT",
         "ETAR_S3_ENDPOINT_URL",
         "ETAR_REPORT_STORE_PORT",

@@ -1,0 +1,98 @@
+"""``etar bootstrap``: what each place must have before the first event, made once; for containers and clusters.
+
+Each job takes its settings from the environment and from mounted secrets, changes nothing that is already there, and
+waits for nothing: what starts it knows what it needs. `etar up` does the same for a native stack by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from cli.context import errors_shown, fail
+from etar import bootstrap
+from etar.settings import (
+    KafkaSettings,
+    ObjectStoreSettings,
+    RegistrySettings,
+    ReportStoreSettings,
+    WarehouseSettings,
+    get_settings,
+)
+from etar.streams import USER_INTERACTIONS
+from stack.layout import REPOSITORY
+
+app = typer.Typer(
+    name="bootstrap",
+    help="Make what each place must have before the first event: topics, tables, a bucket. Repeatable.",
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def topics(
+    copies: Annotated[int, typer.Option(min=1, help="Brokers that keep each record.")] = 1,
+    in_sync: Annotated[int, typer.Option(min=1, help="Brokers that must have a record before it is acknowledged.")] = 1,
+) -> None:
+    """Make the topic of each stream in Kafka."""
+    with _refusals_shown("Kafka"):
+        made = bootstrap.create_topic(USER_INTERACTIONS, get_settings(KafkaSettings), copies=copies, in_sync=in_sync)
+        _say(f"topic {USER_INTERACTIONS.topic}", made=made)
+
+
+@app.command()
+def compatibility() -> None:
+    """Have the schema registry refuse schemas that cannot read old events."""
+    with _refusals_shown("the schema registry"):
+        bootstrap.require_compatibility(get_settings(RegistrySettings))
+        typer.echo(f"compatibility of schemas: {bootstrap.COMPATIBILITY}")
+
+
+@app.command()
+def tables() -> None:
+    """Apply the DDL files of sql/clickhouse that were not applied yet."""
+    from etar.migrations import apply_clickhouse
+
+    with _refusals_shown("the warehouse"):
+        _say_applied(apply_clickhouse(get_settings(WarehouseSettings), REPOSITORY / "sql" / "clickhouse"))
+
+
+@app.command()
+def buckets() -> None:
+    """Make the bucket of extracts and results. Users and what they may do are the object store's own business."""
+    with _refusals_shown("the object store"):
+        settings = get_settings(ObjectStoreSettings)
+        _say(f"bucket {settings.bucket}", made=bootstrap.create_bucket(settings))
+
+
+@app.command()
+def report_store() -> None:
+    """Apply the DDL files of sql/postgres that were not applied yet. The database and its owner must be there."""
+    from etar.migrations import apply_postgres
+
+    with _refusals_shown("the report store"):
+        _say_applied(apply_postgres(get_settings(ReportStoreSettings), REPOSITORY / "sql" / "postgres"))
+
+
+@contextmanager
+def _refusals_shown(place: str) -> Iterator[None]:
+    """Show what a place's client raises as one line: each client has errors of its own, and all mean no."""
+    with errors_shown():
+        try:
+            yield
+        except ValidationError:  # of a setting, and its message names it
+            raise
+        except Exception as error:
+            fail(f"{place}: {str(error).strip() or type(error).__name__}")
+
+
+def _say(what: str, *, made: bool) -> None:
+    typer.echo(f"{what}: {'made' if made else 'there already'}")
+
+
+def _say_applied(names: Sequence[str]) -> None:
+    typer.echo(f"applied {', '.join(names)}" if names else "nothing to apply")

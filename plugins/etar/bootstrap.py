@@ -1,0 +1,119 @@
+"""What etar's places must have before the first event: each function makes it if it is missing, and may run again.
+
+The native stack's steps call these, and so does ``etar bootstrap`` in containers and on a cluster. None waits for a
+place that is away.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from etar.clients import object_store_client
+from etar.settings import KafkaSettings, ObjectStoreSettings, RegistrySettings
+from etar.streams import Stream
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+PARTITIONS = 6
+COMPATIBILITY = "BACKWARD"
+"""New readers must be able to read old events: what is in Kafka stays readable. A registry may come with NONE."""
+
+_TIMESTAMPS = "message.timestamp.type"
+_BROKERS_CLOCK = "LogAppendTime"
+_KAFKA_SECONDS = 30.0
+_PAUSE_SECONDS = 0.2
+
+
+class BootstrapError(Exception):
+    """A place has what etar needs in another form; the message says what and how to change it."""
+
+
+def create_topic(stream: Stream, settings: KafkaSettings, *, copies: int = 1, in_sync: int = 1) -> bool:
+    """Make the stream's topic, and say whether it was missing.
+
+    Args:
+        copies: brokers that keep each record.
+        in_sync: brokers that must have a record before it is acknowledged.
+
+    Raises:
+        BootstrapError: the topic is there, but its records carry the producer's clock.
+        confluent_kafka.KafkaException: Kafka is away or refuses.
+    """
+    from confluent_kafka import KafkaError, KafkaException
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers, "log_level": 2})
+    topic = NewTopic(
+        stream.topic,
+        num_partitions=PARTITIONS,
+        replication_factor=copies,
+        # The broker's clock, not the producer's, says when a record arrived: "what Kafka held at 10:32:02" is then
+        # a question with one answer.
+        config={_TIMESTAMPS: _BROKERS_CLOCK, "min.insync.replicas": str(in_sync)},
+    )
+    try:
+        admin.create_topics([topic], request_timeout=_KAFKA_SECONDS)[topic.topic].result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+        _require_brokers_clock(admin, stream.topic)
+        return False
+    return True
+
+
+def _require_brokers_clock(admin: AdminClient, topic: str) -> None:
+    found = _configuration(admin, topic)[_TIMESTAMPS]
+    if found != _BROKERS_CLOCK:
+        raise BootstrapError(
+            f"the topic {topic} is there with {_TIMESTAMPS}={found}, and minutes are settled by the broker's clock: "
+            f"kafka-configs --alter --topic {topic} --add-config {_TIMESTAMPS}={_BROKERS_CLOCK}"
+        )
+
+
+def _configuration(admin: AdminClient, topic: str) -> dict[str, str]:
+    from confluent_kafka import KafkaError, KafkaException
+    from confluent_kafka.admin import ConfigResource
+
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    deadline = time.monotonic() + _KAFKA_SECONDS
+    while True:
+        try:
+            entries = admin.describe_configs([resource], request_timeout=_KAFKA_SECONDS)[resource].result()
+        except KafkaException as error:
+            # A topic that was made a moment ago: the controller knows it, and this broker not yet.
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return {name: entry.value for name, entry in entries.items()}
+
+
+def require_compatibility(settings: RegistrySettings) -> None:
+    """Have the registry refuse, for every subject without a rule of its own, a schema that cannot read old events.
+
+    Raises:
+        Exception: the registry is away or refuses; the client has an error of its own for each.
+    """
+    from confluent_kafka.schema_registry import SchemaRegistryClient
+
+    SchemaRegistryClient({"url": settings.url}).set_compatibility(level=COMPATIBILITY)
+
+
+def create_bucket(settings: ObjectStoreSettings) -> bool:
+    """Make the bucket, and say whether it was missing.
+
+    Raises:
+        botocore.exceptions.ClientError: the key may not do that, or the bucket is another account's.
+        botocore.exceptions.EndpointConnectionError: the object store is away.
+    """
+    from botocore.exceptions import ClientError
+
+    try:
+        object_store_client(settings).create_bucket(Bucket=settings.bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise
+        return False
+    return True

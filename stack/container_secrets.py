@@ -1,0 +1,181 @@
+"""Makes the secrets of the containers: ``make secrets``, one file each in ``secrets/``.
+
+What is there already is never changed. Runs on any Python 3.9 and with nothing installed: whoever starts the containers
+needs no environment of ours.
+
+The folder is its owner's alone, and the files in it are readable by all: a container engine mounts a secret with the
+permissions it has on the host, each container runs as another user, and sees the files it was given and no others.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+Made = Mapping[str, str]
+"""The secrets made so far: content by file name."""
+
+
+def _password(_: Made) -> str:
+    return secrets.token_hex(20)
+
+
+def _fernet_key(_: Made) -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def _this_minute(_: Made) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:00+00:00", time.gmtime())
+
+
+def _clickhouse_users(made: Made) -> str:
+    digest = hashlib.sha256(made["etar_warehouse_password"].encode()).hexdigest()
+    return f"<clickhouse><users><etar><password_sha256_hex>{digest}</password_sha256_hex></etar></users></clickhouse>\n"
+
+
+def _redis_users(made: Made) -> str:
+    # Airflow's broker: everything on data, nothing on the server itself.
+    digest = hashlib.sha256(made["redis_password"].encode()).hexdigest()
+    return f"user default on #{digest} ~* &* +@all -@admin\n"
+
+
+def _spark_s3_credentials(made: Made) -> str:
+    return f"[default]\naws_access_key_id = etar-spark\naws_secret_access_key = {made['spark_s3_secret']}\n"
+
+
+def _spark_authentication(made: Made) -> str:
+    return f"spark.authenticate true\nspark.authenticate.secret {made['spark_secret']}\n"
+
+
+def _airflow_database_url(made: Made) -> str:
+    return f"postgresql+psycopg2://airflow:{made['airflow_database_password']}@postgres:5432/airflow"
+
+
+def _airflow_result_backend(made: Made) -> str:
+    return f"db+{_airflow_database_url(made)}"
+
+
+def _airflow_broker_url(made: Made) -> str:
+    return f"redis://:{made['redis_password']}@redis:6379/0"
+
+
+def _airflow_login(made: Made) -> str:
+    return json.dumps({"admin": made["airflow_admin_password"]}) + "\n"
+
+
+def _airflow_connections(made: Made) -> str:
+    connections = {
+        "etar_warehouse": {
+            "conn_type": "clickhouse",
+            "host": "clickhouse",
+            "port": 8123,
+            "schema": "etar",
+            "login": "etar",
+            "password": made["etar_warehouse_password"],
+        },
+        "etar_s3": {
+            "conn_type": "aws",
+            "login": "etar",
+            "password": made["etar_s3_secret_access_key"],
+            "extra": {"endpoint_url": "http://minio:9000", "region_name": "us-east-1"},
+        },
+        "etar_spark": {
+            "conn_type": "spark",
+            "host": "spark://spark-master:7077",
+            "extra": {"deploy-mode": "client", "properties-file": "/run/etar/spark.properties"},
+        },
+        "etar_ledger": {
+            "conn_type": "postgres",
+            "host": "postgres",
+            "port": 5432,
+            "schema": "etar",
+            "login": "etar",
+            "password": made["etar_report_store_password"],
+            "extra": {"options": "-c TimeZone=UTC", "connect_timeout": 5},
+        },
+        "etar_api": {
+            "conn_type": "http",
+            "schema": "http",
+            "host": "report-api",
+            "port": 8000,
+            "password": made["etar_api_write_token"],
+        },
+    }
+    return json.dumps(connections, indent=2) + "\n"
+
+
+DRAWN: dict[str, Callable[[Made], str]] = {
+    # Named like the variables of .env.example, in lower case: etar's own settings read them from /run/secrets.
+    "etar_warehouse_password": _password,
+    "etar_s3_secret_access_key": _password,
+    "etar_report_store_password": _password,
+    "etar_api_read_token": _password,
+    "etar_api_write_token": _password,
+    # No secret, but known only here as well: the first minute that is reported.
+    "etar_pipeline_start_date": _this_minute,
+    "minio_root_password": _password,
+    "spark_s3_secret": _password,
+    "spark_secret": _password,
+    "postgres_password": _password,
+    "redis_password": _password,
+    "airflow_database_password": _password,
+    "airflow_admin_password": _password,
+    "airflow_jwt_secret": _password,
+    "airflow_secret_key": _password,
+    "airflow_fernet_key": _fernet_key,
+    "grafana_admin_password": _password,
+}
+"""Files that hold something nobody else knows."""
+
+FOLLOWING: dict[str, Callable[[Made], str]] = {
+    "clickhouse_users.xml": _clickhouse_users,
+    "redis_users.acl": _redis_users,
+    "spark_s3_credentials": _spark_s3_credentials,
+    "spark_authentication.properties": _spark_authentication,
+    "airflow_database_url": _airflow_database_url,
+    "airflow_result_backend": _airflow_result_backend,
+    "airflow_broker_url": _airflow_broker_url,
+    "airflow_login.json": _airflow_login,
+    "airflow_connections.json": _airflow_connections,
+}
+"""Files that say the same again in the form that a program reads."""
+
+
+def make_secrets(folder: Path, say: Callable[[str], None]) -> None:
+    """Make each file that is missing. Says names, never what is in them.
+
+    Raises:
+        OSError: the folder or a file cannot be written or read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    made: dict[str, str] = {}
+    new = 0
+    for name, make in {**DRAWN, **FOLLOWING}.items():
+        file = folder / name
+        if not file.exists():
+            _write(file, make(made))
+            new += 1
+            say(f"made {file}")
+        made[name] = file.read_text()
+        if name in FOLLOWING and made[name] != make(made):
+            say(f"{file} does not follow from the other files: if you did not change it, delete it and run this again")
+    say(f"{new} made, {len(made) - new} kept in {folder}")
+
+
+def _write(file: Path, text: str) -> None:
+    # Whole or not at all: half a secret would be kept for good.
+    draft = file.with_name(f".{file.name}")
+    draft.write_text(text)
+    draft.chmod(0o444)
+    draft.replace(file)
+
+
+if __name__ == "__main__":
+    make_secrets(Path(sys.argv[1]), print)

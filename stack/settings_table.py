@@ -1,0 +1,151 @@
+"""``python -m stack.settings_table``: writes docs/settings.md, what each setting is natively and in containers.
+
+Everything in it comes from where it is decided: the settings classes, ``.env.example``, the native stack's own
+settings and ``docker-compose.yml``. A test compares the file with what this would write.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic_settings import BaseSettings
+
+from stack.compose_check.programs import read_project
+from stack.compose_check.project import Project, documented_variables
+from stack.compose_check.variables import container_section
+from stack.configuration import PORTS, SECRETS, SHAPE, TUNABLE, make_settings
+from stack.layout import REPOSITORY
+from stack.settings_classes import settings_classes, variables_of
+
+FILE = REPOSITORY / "docs" / "settings.md"
+
+_HEAD = """\
+# Settings
+
+Every part reads its settings from environment variables, under the same names wherever it runs; a setting that is
+secret may also be a file of `/run/secrets`, named like the variable in lower case. `.env.example` documents each.
+Natively `etar up` writes them into `DIR/settings.env`. In containers `docker-compose.yml` gives each service those it
+needs: addresses are fixed there, `.env` may change the others, and `make secrets` makes the files.
+
+This file is generated: `.venv/bin/python -m stack.settings_table` writes it, and a test says when it is out of date.
+"""
+
+
+def render(project: Project) -> str:
+    """The whole file, as it should be for this project."""
+    example = project.example
+    told = _comments(example)
+    native = make_settings({}, {}, datetime(2026, 1, 1, tzinfo=UTC)).values
+    lines = [_HEAD]
+    seen: set[str] = set()
+    for kind in settings_classes():
+        rows = []
+        for field, variable in variables_of(kind).items():
+            if variable not in seen:
+                seen.add(variable)
+                about = kind.model_fields[field].description or told.get(variable) or field.replace("_", " ")
+                rows.append(
+                    (variable, about, _default(kind, field), _natively(variable, native), _contained(variable, project))
+                )
+        if rows:
+            title = re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__.removesuffix("Settings")).capitalize()
+            what = inspect.cleandoc(kind.__doc__ or "").splitlines()[0].replace("``", "`")
+            lines += [f"\n## {title}\n{what}\n", *_table("Variable", rows)]
+    lines += ["\n## Only the native stack\nPorts, and what the stack is made of; no part of etar reads them.\n"]
+    lines += _short_table(
+        (name, told.get(name) or f"port of {_words(name)}", value)
+        for name, value in documented_variables(example).items()
+        if name in PORTS or name in SHAPE or (name not in seen and name.startswith(TUNABLE))
+    )
+    lines += ["\n## Only the containers\nWhat else `docker-compose.yml` leaves to `.env`.\n"]
+    contained = documented_variables(container_section(example))
+    lines += _short_table(
+        (name, told.get(name) or _words(name), value) for name, value in contained.items() if name not in seen
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _words(variable: str) -> str:
+    return re.sub(r"^ETAR_(PORT_)?", "", variable).lower().replace("_", " ")
+
+
+def _table(first: str, rows: list[tuple[str, str, str, str, str]]) -> Iterator[str]:
+    yield f"| {first} | what it is | default | natively | in containers |"
+    yield "|---|---|---|---|---|"
+    for variable, about, *values in rows:
+        yield f"| `{variable}` | {_cell(about)} | {' | '.join(map(_cell, values))} |"
+
+
+def _short_table(rows: Iterator[tuple[str, str, str]]) -> Iterator[str]:
+    yield "| variable | what it is | default |"
+    yield "|---|---|---|"
+    for variable, about, value in rows:
+        yield f"| `{variable}` | {_cell(about)} | {_cell(_code(value))} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _code(value: str) -> str:
+    return f"`{value}`" if value else ""
+
+
+def _default(kind: type[BaseSettings], field: str) -> str:
+    info = kind.model_fields[field]
+    return "required" if info.is_required() else _code(str(info.default)) or "empty"
+
+
+def _natively(variable: str, native: Mapping[str, str]) -> str:
+    if variable in SECRETS:
+        return "generated"
+    if variable == "ETAR_PIPELINE_START_DATE":
+        return "the first start"
+    value = native.get(variable, "").replace(str(Path(".etar").absolute()), "DIR")
+    return _code(value) or "the default"
+
+
+def _contained(variable: str, project: Project) -> str:
+    """What the services are given: the value as it is written in docker-compose.yml, or the file of a secret."""
+    given = {
+        service.written_environment[variable] for service in project.services if variable in service.written_environment
+    }
+    if given:
+        return ", ".join(_code(_left_open(value, project)) for value in sorted(given))
+    name = variable.lower()
+    if any(name in service.secrets for service in project.services):
+        return f"file `secrets/{name}`"
+    return "the default"
+
+
+def _left_open(value: str, project: Project) -> str:
+    """What ``.env.example`` gives where docker-compose.yml names a variable, else the value itself."""
+    name = re.fullmatch(r"\$\{(\w+)[:?-].*\}", value)
+    return documented_variables(project.example)[name[1]] if name else value
+
+
+def _comments(example: str) -> Mapping[str, str]:
+    """The comment right above each variable of an ``.env.example``."""
+    told: dict[str, str] = {}
+    comment: list[str] = []
+    for line in example.splitlines():
+        if variable := re.match(r"(?:# )?([A-Z]\w+)=", line):
+            told[variable[1]] = " ".join(comment)
+            comment = []
+        elif line.startswith("# ") and not line.startswith("# ---"):
+            comment.append(line.removeprefix("# "))
+        else:
+            comment = []
+    return told
+
+
+def main() -> None:
+    FILE.write_text(render(read_project(REPOSITORY)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What becomes of records, good and bad, under the repository's connector on a real worker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from connect.registration import register as register_connector
+from connect.worker import Worker
+from etar.settings import RegistrySettings
+from tests.integration.kafka_connect.conftest import Flow, headers, register
+from tests.unit.records.events import SCHEMA, encode, event
+
+CLICK = {"type": "record", "name": "Click", "fields": [{"name": "where", "type": "string"}]}
+CONVERTER, TRANSFORMATION = "VALUE_CONVERTER", "TRANSFORMATION"
+
+
+def good(flow: Flow, number: int) -> bytes:
+    return encode(recent(number), schema_id=flow.schema_id)
+
+
+def recent(number: int) -> dict[str, Any]:
+    return event(number, event_time=int(datetime.now(UTC).timestamp() * 1000))
+
+
+def schema_without(name: str) -> Mapping[str, Any]:
+    return SCHEMA | {"fields": [field for field in SCHEMA["fields"] if field["name"] != name]}
+
+
+def test_a_good_record_keeps_its_fields_and_gets_its_place_in_kafka(flow: Flow, worker: Worker) -> None:
+    # Headers are passed on as bytes and not looked into.
+    flow.produce([good(flow, 0)], headers=[("trace", b'{"a": [1,'), ("raw", b"\xff\xfe")])
+    flow.produce([good(flow, 1)])
+    assert register_connector(worker, flow.config()).running
+    flow.settle()
+
+    written = flow.written()
+    expected = {
+        name: str(value)
+        for name, value in event(1).items()
+        if name != "event_time" and value is not None  # a Java date is written otherwise, a null not at all
+    }
+    assert written[1].items() >= expected.items()
+    assert [(row["_topic"], row["_partition"], row["_offset"]) for row in written] == [
+        (flow.topic, "0", "0"),
+        (flow.topic, "0", "1"),
+    ]
+    # Both are Connect timestamps and not numbers, which a DateTime64 column of the landing needs.
+    assert all(str(datetime.now(UTC).year) in row[name] for row in written for name in ("event_time", "_timestamp"))
+
+
+def test_each_bad_record_goes_alone_to_the_dead_letters_and_the_group_commits_past_it(
+    flow: Flow, worker: Worker, registry: RegistrySettings
+) -> None:
+    click = register(registry, f"{flow.topic}-click", json.dumps(CLICK))
+    text = register(registry, f"{flow.topic}-text", '"string"')
+    timeless = schema_without("event_time")
+    without_time = register(registry, f"{flow.topic}-timeless", json.dumps(timeless))
+    bad = {
+        1: (b'{"event_id": "json"}', CONVERTER, "Exception"),
+        3: (encode(recent(1), schema_id=999_999), CONVERTER, "Exception"),
+        4: (encode({"where": "here"}, schema=CLICK, schema_id=click), TRANSFORMATION, "Field does not exist: event_id"),
+        5: (b"\0" + text.to_bytes(4, "big") + b"\x08text", TRANSFORMATION, "copying fields from value to key"),
+        7: (good(flow, 2)[:-4], CONVERTER, "Exception"),
+        8: (
+            encode(recent(3), schema=timeless, schema_id=without_time),
+            TRANSFORMATION,
+            "Field does not exist: event_time",
+        ),
+        9: (b"\0\0", CONVERTER, "Exception"),
+    }
+    values: dict[int, bytes | None] = {offset: value for offset, (value, _, _) in bad.items()}
+    values |= {0: good(flow, 10), 2: good(flow, 11), 6: good(flow, 12)}
+    flow.produce([values[offset] for offset in sorted(values)])
+    assert register_connector(worker, flow.config()).running
+    flow.settle()
+
+    assert [row["_offset"] for row in flow.written()] == ["0", "2", "6"]
+    letters = flow.dead_letters(len(bad))
+    told = {int(headers(letter)["__connect.errors.offset"]): letter for letter in letters}
+    assert told.keys() == bad.keys()
+    for offset, (value, stage, said) in bad.items():
+        described = headers(told[offset])
+        assert told[offset].value() == value, offset
+        assert told[offset].key() == b"k" * 16
+        assert described["__connect.errors.topic"] == flow.topic
+        assert described["__connect.errors.partition"] == "0"
+        assert described["__connect.errors.connector.name"] == flow.name
+        assert described["__connect.errors.stage"] == stage, described
+        # An exception without a message has none here either.
+        what = described["__connect.errors.exception.class.name"], described.get("__connect.errors.exception.message")
+        assert said in str(what)
+
+
+def test_what_vanishes_without_a_dead_letter(flow: Flow, worker: Worker) -> None:
+    """A tombstone: left to the auditor, which files it from Kafka (tests/integration/audit)."""
+    flow.produce([None, good(flow, 0), None])
+    assert register_connector(worker, flow.config()).running
+    flow.settle()
+
+    assert [row["_offset"] for row in flow.written()] == ["1"]
+    assert flow.dead_letters(0) == []
+
+
+def test_what_passes_for_a_row_and_an_empty_value_which_does_not(flow: Flow, worker: Worker) -> None:
+    """Bytes after the record's end go unnoticed; the auditor does not see them either (docs/kafka-connect.md)."""
+    flow.produce([good(flow, 0) + b"more", b"", good(flow, 1)])
+    assert register_connector(worker, flow.config()).running
+    flow.settle()
+
+    assert [row["_offset"] for row in flow.written()] == ["0", "2"]
+    (letter,) = flow.dead_letters(1)
+    assert headers(letter)["__connect.errors.offset"] == "1"
+    assert letter.value() in (b"", None)

@@ -1,0 +1,96 @@
+"""The analysis on a real Spark master and worker, who take nobody's work who does not know their secret."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from etar.minute import MinuteWindow
+from stack.class_archive import ROWS, write_events
+from stack.configuration import prepare_settings
+from stack.layout import REPOSITORY, VENV_BIN, Layout
+from stack.lifecycle import is_ready
+from stack.parts import Stack, part_named, spark
+from stack.waiting import wait_until
+from tests.conftest import running_part, stack_environment, temporary_folder
+
+MINUTE = MinuteWindow.parse("2026-11-21T10:31Z")
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with temporary_folder() as folder:
+        layout = Layout.at(folder)
+        layout.create()
+        environment = stack_environment() | {"ETAR_STACK_SPARK": "standalone"}
+        yield Stack(layout, prepare_settings(layout.settings_file, environment, datetime.now(UTC)))
+
+
+@pytest.fixture(scope="module")
+def worker(stack: Stack) -> Iterator[int]:
+    """A worker whose master, once killed, has come back."""
+    with running_part("spark-master", stack) as first, running_part("spark-worker", stack) as worker:
+        psutil.Process(first).kill()
+        wait_until(lambda: not is_ready(part_named("spark-master"), stack), timeout=30, what="the master to be gone")
+        with running_part("spark-master", stack):
+            yield worker
+
+
+def state(stack: Stack) -> Any:
+    return httpx.get(f"http://127.0.0.1:{stack.settings.port('SPARK_UI')}/json/", timeout=30).raise_for_status().json()
+
+
+def submit(stack: Stack, properties: Path, events: Path, result: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            str(VENV_BIN / "spark-submit"), "--master", spark.master(stack), "--properties-file", str(properties),
+            str(REPOSITORY / "spark_apps" / "interaction_report.py"),
+            "--minute", str(MINUTE), "--source", events.as_uri(), "--result", result.as_uri(),
+        ],
+        env=os.environ | spark.environment("unused", "unused") | {"PYTHONPATH": str(REPOSITORY)},
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+
+
+def test_the_worker_registers_with_a_master_that_was_killed(stack: Stack, worker: int) -> None:
+    wait_until(lambda: is_ready(part_named("spark-worker"), stack), timeout=90, what="the worker to register")
+    assert [each["port"] for each in state(stack)["workers"]] == [stack.settings.port("SPARK_WORKER")]
+
+
+def test_the_analysis_runs_on_the_worker(stack: Stack, worker: int, tmp_path: Path) -> None:
+    write_events(tmp_path / "events.parquet")
+    driver = submit(stack, spark.properties_file(stack), tmp_path / "events.parquet", tmp_path / "report.json")
+    _, log = driver.communicate(timeout=250)
+    assert driver.returncode == 0, log
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["rows_read"], report["total_events"]) == (ROWS, ROWS)
+    wait_until(lambda: len(state(stack)["completedapps"]) == 1, timeout=30, what="the master to count it")
+
+
+def test_a_driver_with_another_secret_gets_no_executor(stack: Stack, worker: int, tmp_path: Path) -> None:
+    write_events(tmp_path / "events.parquet")
+    secret = stack.settings["ETAR_STACK_SPARK_SECRET"]
+    properties = tmp_path / "spark.properties"
+    properties.write_text(spark.properties_file(stack).read_text().replace(secret, "another"))
+    before = state(stack)["completedapps"]
+    driver = submit(stack, properties, tmp_path / "events.parquet", tmp_path / "report.json")
+    try:
+        assert driver.stderr is not None
+        assert next((line for line in driver.stderr if "Failed to connect to master" in line), None) is not None
+        assert state(stack)["activeapps"] == []
+        assert state(stack)["completedapps"] == before
+    finally:
+        driver.kill()
+        driver.communicate()
