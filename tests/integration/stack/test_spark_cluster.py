@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,7 @@ from etar.minute import MinuteWindow
 from stack.class_archive import ROWS, write_events
 from stack.configuration import prepare_settings
 from stack.layout import REPOSITORY, VENV_BIN, Layout
-from stack.lifecycle import is_ready
-from stack.parts import Stack, part_named, spark
+from stack.parts import Stack, spark
 from stack.waiting import wait_until
 from tests.conftest import running_part, stack_environment, temporary_folder
 
@@ -36,13 +36,24 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def worker(stack: Stack) -> Iterator[int]:
-    """A worker whose master, once killed, has come back."""
-    with running_part("spark-master", stack) as first, running_part("spark-worker", stack) as worker:
-        psutil.Process(first).kill()
-        wait_until(lambda: not is_ready(part_named("spark-master"), stack), timeout=30, what="the master to be gone")
-        with running_part("spark-master", stack):
-            yield worker
+def report(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What an analysis found that had asked for an executor, and not got one, when its master was killed.
+
+    Master and worker run as long as it is in use.
+    """
+    folder = tmp_path_factory.mktemp("analysis")
+    write_events(folder / "events.parquet")
+    with ExitStack() as running:
+        with running_part("spark-master", stack) as master:
+            driver = submit(stack, spark.properties_file(stack), folder / "events.parquet", folder / "report.json")
+            running.callback(driver.kill)
+            wait_until(lambda: len(state(stack)["activeapps"]) == 1, timeout=120, what="the driver to register")
+            psutil.Process(master).kill()
+        running.enter_context(running_part("spark-master", stack))
+        running.enter_context(running_part("spark-worker", stack))
+        _, log = driver.communicate(timeout=250)
+        assert driver.returncode == 0, log
+        yield json.loads((folder / "report.json").read_text())
 
 
 def state(stack: Stack) -> Any:
@@ -64,22 +75,13 @@ def submit(stack: Stack, properties: Path, events: Path, result: Path) -> subpro
     )  # fmt: skip
 
 
-def test_the_worker_registers_with_a_master_that_was_killed(stack: Stack, worker: int) -> None:
-    wait_until(lambda: is_ready(part_named("spark-worker"), stack), timeout=90, what="the worker to register")
-    assert [each["port"] for each in state(stack)["workers"]] == [stack.settings.port("SPARK_WORKER")]
-
-
-def test_the_analysis_runs_on_the_worker(stack: Stack, worker: int, tmp_path: Path) -> None:
-    write_events(tmp_path / "events.parquet")
-    driver = submit(stack, spark.properties_file(stack), tmp_path / "events.parquet", tmp_path / "report.json")
-    _, log = driver.communicate(timeout=250)
-    assert driver.returncode == 0, log
-    report = json.loads((tmp_path / "report.json").read_text())
+def test_an_analysis_outlives_its_master_and_runs_on_the_worker(stack: Stack, report: dict[str, Any]) -> None:
     assert (report["rows_read"], report["total_events"]) == (ROWS, ROWS)
-    wait_until(lambda: len(state(stack)["completedapps"]) == 1, timeout=30, what="the master to count it")
+    wait_until(lambda: state(stack)["activeapps"] == [], timeout=30, what="the master to see it end")
+    assert len(state(stack)["completedapps"]) == 1
 
 
-def test_a_driver_with_another_secret_gets_no_executor(stack: Stack, worker: int, tmp_path: Path) -> None:
+def test_a_driver_with_another_secret_is_refused(stack: Stack, report: dict[str, Any], tmp_path: Path) -> None:
     write_events(tmp_path / "events.parquet")
     secret = stack.settings["ETAR_STACK_SPARK_SECRET"]
     properties = tmp_path / "spark.properties"
