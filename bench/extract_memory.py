@@ -1,9 +1,9 @@
-"""Peak memory of the extract step for a large minute, against a small one.
+"""Peak memory of extracting a large minute, against a small one.
 
     .venv/bin/python bench/extract_memory.py --rows 7000000
 
-Starts a warehouse and an S3 server of its own in a temporary folder, fills two minutes, and runs the step as a task
-would, in a process of its own each: hooks, connections and Airflow's imports included.
+Starts a warehouse and an S3 server of its own in a temporary folder, fills two minutes, and extracts them as the task
+does, in a process of its own each: hooks, connections and Airflow's imports included.
 """
 
 from __future__ import annotations
@@ -34,13 +34,28 @@ SELECT generateUUIDv4(1), generateUUIDv4(2), generateUUIDv4(3), 'view', 'success
     'user_interactions', number % 6, intDiv(number, 6), {start:DateTime64(3, 'UTC')}
 FROM numbers({rows:UInt64})
 """
-_STEP = """
+_EXTRACT = """
 import json, resource, sys
-from datetime import datetime
-from etar.pipeline import steps
-start, end = map(datetime.fromisoformat, sys.argv[1:])
-rows = steps.extract(start, end)["rows"]
-print(json.dumps({"rows": rows, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+from datetime import UTC, datetime
+from etar.minute import MinuteWindow
+from etar.pipeline import connections
+from etar.pipeline.extract import extract_minute
+from etar.settings import ObjectStoreSettings, PipelineSettings, get_settings
+from etar.streams import USER_INTERACTIONS
+policy = get_settings(PipelineSettings)
+with connections.warehouse() as warehouse:
+    extracted = extract_minute(
+        MinuteWindow.parse(sys.argv[1]),
+        stream=USER_INTERACTIONS,
+        warehouse=warehouse,
+        store=connections.object_store(),
+        bucket=get_settings(ObjectStoreSettings).bucket,
+        grace=policy.grace,
+        retention=policy.retention,
+        now=lambda: datetime.now(UTC),
+    )
+peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"rows": extracted.rows, "peak_mb": peak_mb}))
 """
 
 
@@ -50,11 +65,11 @@ def fill(stack: Stack, window: MinuteWindow, rows: int) -> None:
 
 
 def extract(stack: Stack, window: MinuteWindow) -> dict[str, float]:
-    """``{"rows", "peak_mb"}`` of one run of the step; peak resident memory of its process."""
+    """``{"rows", "peak_mb"}`` of one extraction; peak resident memory of its process."""
     environment = os.environ | stack.base_environment | airflow.environment(stack)
-    # The step needs Airflow's hooks and not its database.
+    # It needs Airflow's hooks and not its database.
     del environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]
-    command = [sys.executable, "-c", _STEP, window.start.isoformat(), window.end.isoformat()]
+    command = [sys.executable, "-c", _EXTRACT, str(window)]
     done = subprocess.run(command, env=environment, cwd=REPOSITORY, check=True, capture_output=True, text=True)
     measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return measured

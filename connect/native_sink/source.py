@@ -149,8 +149,8 @@ class Source:
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.assign(partitions)
-        if self._holding:
-            consumer.pause(partitions)
+        # A pause outlives its assignment: what was taken away during a wait comes back paused, though the wait is over.
+        (consumer.pause if self._holding else consumer.resume)(partitions)
         _log.info("reading partitions %s", sorted(entry.partition for entry in partitions))
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -304,6 +304,27 @@ def test_membership_outlives_a_wait_longer_than_the_poll_interval(
     source.close()
 
 
+def test_partitions_lost_during_a_wait_do_not_come_back_paused(lane: Lane, kafka: KafkaSettings) -> None:
+    lane.produce(lane.good(60))
+    settings = SinkSettings(retry_seconds=0.2)
+    source = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=settings)
+    _take(source, 60)
+    consumer = source._consumer
+    with source.held() as rest:
+        rest()
+        # As in a rebalance that ends only after the wait.
+        consumer.unsubscribe()
+
+        def everything_was_taken_away() -> bool:
+            rest()
+            return not consumer.assignment()
+
+        wait_until(everything_was_taken_away, timeout=30, what="the partitions to be taken away")
+    consumer.subscribe([lane.topic], on_assign=source._assigned, on_revoke=source._revoked, on_lost=source._revoked)
+    _take(source, 60)  # nothing was committed: all of them come again
+    source.close()
+
+
 def test_a_sink_whose_place_in_the_group_was_taken_ends_instead_of_reading_no_more(
     lane: Lane, kafka: KafkaSettings
 ) -> None:
