@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
-from stack.parts import PARTS as PARTS_OF_THE_STACK
+from stack.configuration import make_settings
+from stack.layout import Layout
+from stack.lifecycle import enabled_parts
+from stack.parts import Stack
 from tests.chaos.faults import FIRST_SECONDS, PARTS, QUIET_SECONDS, STACK, TARGETS, Fault, Kind, schedule
 
 SEEDS = range(50)
@@ -68,5 +73,6 @@ def test_a_kill_is_over_at_once_and_everything_else_ends() -> None:
     assert Fault(10.0, Kind.PAUSE, "sink", 20.0).end == 30.0
 
 
-def test_every_part_of_the_stack_is_among_the_targets() -> None:
-    assert {part.name for part in PARTS_OF_THE_STACK} - {"demo-producer"} == set(PARTS)
+def test_every_part_of_the_stack_is_among_the_targets(tmp_path: Path) -> None:
+    settings = make_settings({"ETAR_DEMO_RATE": "0"}, {}, datetime.now(UTC))
+    assert {part.name for part in enabled_parts(Stack(Layout.at(tmp_path), settings))} == set(PARTS)
