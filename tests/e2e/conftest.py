@@ -83,6 +83,20 @@ class Traffic:
     account_file: Path
     log: list[dict]
 
+    @staticmethod
+    def read(account_file: Path, log_file: Path, *, minutes: int) -> Traffic:
+        """What a run of ``minutes`` whole minutes left."""
+        account = Account.read(account_file)
+        assert account.first_minute is not None
+        first = MinuteWindow.parse(account.first_minute)
+        return Traffic(
+            first=first,
+            end=MinuteWindow(first.start + timedelta(minutes=minutes)),
+            account=account,
+            account_file=account_file,
+            log=[json.loads(line) for line in log_file.read_text().splitlines()],
+        )
+
 
 @contextmanager
 def started_stack(shape: Mapping[str, str] | None = None) -> Iterator[Etar]:
@@ -130,13 +144,4 @@ def traffic(etar: Etar, tmp_path_factory: pytest.TempPathFactory) -> Traffic:
         "--duplicates", "0.02", "--malformed", "0.01", "--account", str(account_file), "--event-log", str(log_file),
         timeout=MINUTES * 60 + 180,
     )  # fmt: skip
-    account = Account.read(account_file)
-    assert account.first_minute is not None
-    first = MinuteWindow.parse(account.first_minute)
-    return Traffic(
-        first=first,
-        end=MinuteWindow(first.start + timedelta(minutes=MINUTES)),
-        account=account,
-        account_file=account_file,
-        log=[json.loads(line) for line in log_file.read_text().splitlines()],
-    )
+    return Traffic.read(account_file, log_file, minutes=MINUTES)

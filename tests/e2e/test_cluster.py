@@ -5,26 +5,22 @@ One stack for all tests here: two minutes of traffic, during which a Celery work
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
 from uuid import UUID
 
 import psutil
 import pytest
 
 from etar.minute import MinuteWindow
-from producer.account import Account
 from stack.lifecycle import enabled_parts
 from stack.processes import left_behind
 from stack.supervision import Supervisor
 from stack.waiting import wait_until
-from tests.e2e.conftest import Etar, started_stack
+from tests.e2e.conftest import Etar, Traffic, started_stack
 from tests.e2e.inspection import LOOPBACK, airflow_database, listening, processes, shown_secrets
 from tests.e2e.test_stack import expected_reports, wait_for_report
 
@@ -54,14 +50,9 @@ class Killed:
 
 
 @dataclass(frozen=True)
-class Events:
-    """What happened while the events were sent."""
+class Events(Traffic):
+    """What was sent, and what happened meanwhile."""
 
-    first: MinuteWindow
-    end: MinuteWindow
-    account: Account
-    account_file: Path
-    log: list[dict]
     killed: Killed
     executor_listened_on: set[str]
     shown_while_it_ran: list[str]
@@ -86,15 +77,9 @@ def events(etar: Etar, tmp_path_factory: pytest.TempPathFactory) -> Events:
         listened, shown = listening([executor]), shown_secrets(etar)
         killed = kill_a_worker_at_work(etar)
         assert producer.wait(timeout=300) == 0
-    account = Account.read(account_file)
-    assert account.first_minute is not None
-    first = MinuteWindow.parse(account.first_minute)
+    sent = Traffic.read(account_file, log_file, minutes=MINUTES)
     return Events(
-        first=first,
-        end=MinuteWindow(first.start + timedelta(minutes=MINUTES)),
-        account=account,
-        account_file=account_file,
-        log=[json.loads(line) for line in log_file.read_text().splitlines()],
+        **vars(sent),
         killed=killed,
         executor_listened_on=listened,
         shown_while_it_ran=shown,
