@@ -17,7 +17,8 @@ CONCURRENCY = 3
 """Tasks that one worker runs at once: with two workers, as many as the LocalExecutor."""
 
 _PUBLISH_SECONDS = 15
-_PING_SECONDS = 3
+_PING_SECONDS = 10
+"""A worker answers between two things that it does: on a busy machine, 3 s were too few."""
 
 
 def runs(stack: Stack) -> bool:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from stack.lifecycle import enabled_parts
+from stack.supervision import Supervisor
 from tests.e2e.conftest import Etar
 
 if TYPE_CHECKING:
@@ -18,7 +20,10 @@ LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 def processes(etar: Etar) -> list[psutil.Process]:
     """Every process of the stack's parts."""
-    parts = [psutil.Process(part["pid"]) for part in etar.json("status")["parts"]]
+    # Asked of the supervisor: a busy part that is slow to say how it is listens all the same.
+    states = Supervisor(etar.stack).states()
+    assert {part.name for part in enabled_parts(etar.stack)} <= {name for name, state in states.items() if state.pid}
+    parts = [psutil.Process(state.pid) for state in states.values()]
     return [member for part in parts for member in (part, *part.children(recursive=True))]
 
 
