@@ -6,6 +6,9 @@ For each kind of poison a topic, a table and a sink of its own are made, and rem
 rate given; after a while all the poison is sent at once. Printed is how long it took from a good record's
 acknowledgement until its row could be read, without poison and with it. The exit code says whether all poison was
 listed, no good record was lost, and none was held up for more than ten seconds.
+
+Under the last kind it is 1: rows that are filed beside refused ones wait for the auditor (docs/guarantees.md), which
+goes through the stack's own stream and not through these; so here they are never readable, and count as that.
 """
 
 from __future__ import annotations
@@ -128,11 +131,11 @@ class Lane:
         return int(self._client.query(f"SELECT uniqExact(_partition, _offset) FROM {self.name}").result_rows[0][0])
 
     def delays(self, since: float, until: float) -> list[float]:
-        """Seconds from acknowledged to readable, of the probes acknowledged in between."""
+        """Seconds from acknowledged to readable, of the probes acknowledged in between; infinite where not yet."""
         return [
-            self._readable[each] - at
+            self._readable.get(each, float("inf")) - at
             for each, at in self._acknowledged.items()
-            if since <= at < until and each in self._readable
+            if since <= at < until
         ]
 
     def _send(self) -> None:
@@ -218,6 +221,7 @@ def measure(kind: str, *, rate: float, count: int, seconds: float) -> bool:
             timeout=60,
             what="every record to be in its place",
         )
+        lane.look()
         before, after = lane.delays(began, poisoned), lane.delays(poisoned, float("inf"))
         letters = lane.letters()
     beside = sum(letters.values()) - count
@@ -228,8 +232,7 @@ def measure(kind: str, *, rate: float, count: int, seconds: float) -> bool:
         f"{max(after) / max(before):.1f})\n"
         f"  dead letters {letters}; good records among them: {beside}"
     )
-    # A table that refuses thousands sets good rows aside with those around them; the auditor brings them back.
-    return max(after) <= BAR_SECONDS and (beside == 0 or kind == "refused by the table")
+    return max(after) <= BAR_SECONDS and beside == 0
 
 
 def poison(kind: str, serialize: Serialize, count: int) -> list[tuple[UserEvent, bytes | None]]:

@@ -20,6 +20,7 @@ from etar.settings import (
     ObjectStoreSettings,
     RegistrySettings,
     ReportStoreSettings,
+    RetentionSettings,
     WarehouseSettings,
     get_settings,
 )
@@ -54,11 +55,13 @@ def compatibility() -> None:
 
 @app.command()
 def tables() -> None:
-    """Apply the DDL files of sql/clickhouse that were not applied yet."""
+    """Apply the DDL files of sql/clickhouse that were not applied yet, and check how long rows are kept."""
     from etar.migrations import apply_clickhouse
 
     with _refusals_shown("the warehouse"):
-        _say_applied(apply_clickhouse(get_settings(WarehouseSettings), REPOSITORY / "sql" / "clickhouse"))
+        settings = get_settings(WarehouseSettings)
+        _say_applied(apply_clickhouse(settings, REPOSITORY / "sql" / "clickhouse"))
+        bootstrap.require_retention(USER_INTERACTIONS, settings, get_settings(RetentionSettings))
 
 
 @app.command()

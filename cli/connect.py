@@ -99,11 +99,11 @@ def status(names: Names = None, as_json: AsJson = False, folder: Folder = DEFAUL
 def restart(
     names: Names = None,
     *,
-    everything: Annotated[bool, typer.Option("--everything", help="What runs, too, not only what failed.")] = False,
+    everything: Annotated[bool, typer.Option("--everything", help="What runs, too, not only what has failed.")] = False,
     wait: Wait = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
-    """Start failed connectors and tasks again; returns when they run."""
+    """Start connectors again that have failed, or a task of theirs; returns when they run."""
     with _worker(folder, wait) as worker:
         worker.wait()
         for name in names or worker.names():

@@ -155,7 +155,9 @@ def replay(
     hook: Hook = False,
     schema_id: SchemaId = None,
     again: Annotated[bool, typer.Option("--again", help="Also letters that were replayed before.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Also records that become dead letters again.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also records that become dead letters again, or count twice.")
+    ] = False,
     apply: Apply = False,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:

@@ -88,22 +88,31 @@ def audit_again(
 ) -> None:
     """Have the auditor look at every record from these offsets on, ``{partition: offset}``, also at closed ones.
 
+    What it cannot repair is said; all else is done, and the account shows what is left.
+
     Raises:
         AuditFailedError: a part that it needs is away.
     """
     import psycopg
 
     from etar.audit import LostRecordsError, NotRepairedError, run_audit
-    from etar.audit.reopening import reopen
+    from etar.audit.reopening import closed_up_to, reopen
 
     try:
         with closing(report_store_connection(get_settings(ReportStoreSettings))) as connection:
             reopen(connection, stream, suspect_from)
-            # A pass is bounded: on until there is no minute left to close.
-            while (result := run_audit(stream, connection=connection, now=now)).minutes:
-                say(f"audit: {result}")
-    except (LostRecordsError, NotRepairedError) as error:
-        say(f"audit: {error}")  # all else is done, and the account shows what is left
+            # A pass is bounded: on until one closes nothing more. Every pass fails while a loss is not taken note of.
+            while True:
+                before, left = closed_up_to(connection, stream), ""
+                try:
+                    if (result := run_audit(stream, connection=connection, now=now)).minutes:
+                        say(f"audit: {result}")
+                except (LostRecordsError, NotRepairedError) as error:
+                    left = str(error)
+                if closed_up_to(connection, stream) == before:
+                    break
+        if left:
+            say(f"audit: {left}")
     except (ConnectionError, psycopg.Error, PermanentError, TransientError) as error:
         raise AuditFailedError(f"the auditor stopped: {error}") from error
 

@@ -19,7 +19,7 @@ from etar.accounting import ProducerAccount, UnverifiableRangeError
 from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
 from etar.places import PlaceUnavailableError
-from etar.reconciliation import Totals, Verification, report_again
+from etar.reconciliation import HOW_TO_RUN_AIRFLOW, Totals, Verification, report_again
 from stack.configuration import SettingsError
 
 _Cell = int | str | None
@@ -90,9 +90,8 @@ def _repaired(verification: Verification, compare: Callable[[], Verification], f
             try:
                 stack = existing_stack(folder)
             except SettingsError:
-                fail(
-                    f"no stack runs in {folder}; have your own Airflow do it: {report_again(verification.minutes_off)}"
-                )
+                again = report_again(verification.minutes_off)
+                fail(f"no stack runs in {folder}; have your own Airflow do it: {again}\n{HOW_TO_RUN_AIRFLOW}")
             report_minutes_again(verification.minutes_off, stack, _say)
             verification = compare()
     except (AirflowUnavailableError, AuditFailedError) as error:
@@ -122,7 +121,10 @@ def render(verification: Verification, console: Console) -> None:
     console.print(_partitions(verification))
     notes = [(f"minute {minute.minute}", minute.note) for minute in verification.minutes]
     notes += [(f"partition {partition.partition}", partition.note) for partition in verification.partitions]
-    for line in (*_equation(verification.totals), *(f"{where}: {note}" for where, note in notes if note)):
+    lines = [*_equation(verification.totals), *(f"{where}: {note}" for where, note in notes if note)]
+    if any("airflow dags" in line for line in lines):
+        lines.append(HOW_TO_RUN_AIRFLOW)
+    for line in lines:
         # Notes hold commands to be copied: no wrapping in the middle, no markup in brackets.
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if verification.ok:
@@ -179,11 +181,12 @@ def _minutes(verification: Verification) -> Table:
         "report events": [each.report_events for each in minutes],
         "late": [each.late_events for each in minutes],
         "pending": [each.pending for each in minutes],
+        "lost rows": [each.lost_rows for each in minutes],
         "revision": [each.revision for each in minutes],
         "dead letters": [each.dead_letters for each in minutes],
         "difference": [each.difference for each in minutes],
     }
-    return _table("Minutes, by event time", columns, when_any=("pending",))
+    return _table("Minutes, by event time", columns, when_any=("pending", "lost rows"))
 
 
 def _partitions(verification: Verification) -> Table:

@@ -31,7 +31,8 @@ HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.pipeline.errors.Per
     catchup=False,
     max_active_runs=get_settings(PipelineSettings).max_active_runs,
     default_args={
-        # 5, then 10 s apart, for a minute: after that the minute is etar_reconcile's, and makes room for the newest.
+        # 5, then 10 s apart: a task that fails at once is given up after a minute, `settle` after seven waits for a
+        # sink that is behind. Then the minute is etar_reconcile's, and makes room for the newest.
         "retries": 6,
         "retry_delay": timedelta(seconds=5),
         "retry_exponential_backoff": 2.0,

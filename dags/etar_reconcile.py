@@ -4,6 +4,7 @@
 Every minute. **find** compares ledger, reports and table: a minute that no run has taken, that failed, whose run died,
 whose rows have become more since (late events), or where the three disagree. It takes a bounded batch, oldest first,
 with some room kept for the newest; its log says each minute's cause, and without any the rest is skipped.
+A minute that the table has lost rows of is left as it is until the auditor has put them back.
 **extract**, **analyse** and **report** do what they do in `etar_pipeline`, with one Spark for the whole batch. The same
 rows make the same report; other rows make the minute's next revision.
 

@@ -46,6 +46,7 @@ class Source:
         self._topic = topic
         self._settings = settings
         self._next: dict[int, int] = {}
+        self._committed: dict[int, int] = {}
         self._holding = False
         self._told_missing = False
         self._consumer = Consumer(
@@ -58,6 +59,8 @@ class Source:
                 "heartbeat.interval.ms": 3_000,
                 "max.poll.interval.ms": _MAX_POLL_INTERVAL_MS,
                 "auto.offset.reset": "earliest",
+                # Aborted records and transaction markers are never given out; only the end says that they were passed.
+                "enable.partition.eof": True,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "topic.metadata.refresh.interval.ms": 10_000,
@@ -87,8 +90,8 @@ class Source:
             if room <= 0 or (left := end - now()) <= 0:
                 break
             for message in self._consumer.consume(min(room, _CHUNK_ROWS), timeout=left):
-                if (error := message.error()) is not None:
-                    self._note(error)
+                if message.error() is not None:
+                    self._note(message)
                     continue
                 record = _record(message)
                 records.append(record)
@@ -97,7 +100,8 @@ class Source:
         return records
 
     def commit(self) -> None:
-        """Commit past everything that :meth:`take` gave out, for the partitions that are still ours.
+        """Commit past everything that :meth:`take` gave out, and past offsets without a record behind it, for the
+        partitions that are still ours. Nothing is asked of Kafka where there is nothing new.
 
         Raises:
             KafkaAwayError: no answer; try again.
@@ -118,6 +122,8 @@ class Source:
         if failed is not None:
             # The rows are stored already; whoever reads them again stores them again, and the table keeps one.
             _log.warning("not committed, as the group was rebalanced meanwhile (%s); these records come again", failed)
+        else:
+            self._committed |= self._next
         self._next.clear()
 
     @contextmanager
@@ -141,8 +147,8 @@ class Source:
         message = self._consumer.poll(self._settings.retry_seconds)
         if message is None:
             return
-        if (error := message.error()) is not None:
-            self._note(error)
+        if message.error() is not None:
+            self._note(message)
         else:
             # A paused consumer gives out nothing; should it ever, the record must come again.
             self._consumer.seek(TopicPartition(self._topic, message.partition(), message.offset()))
@@ -156,8 +162,15 @@ class Source:
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for entry in partitions:
             self._next.pop(entry.partition, None)
+            self._committed.pop(entry.partition, None)
 
-    def _note(self, error: KafkaError) -> None:
+    def _note(self, event: Message) -> None:
+        error = event.error()
+        if error.code() == KafkaError._PARTITION_EOF:
+            # It stands behind the records before it, so these were given out and are stored when it is committed.
+            if self._committed.get(event.partition()) != event.offset():
+                self._next[event.partition()] = event.offset()
+            return
         # As an event the fatal error has a code of its own, and says of itself that it is not fatal.
         if error.fatal() or error.code() == KafkaError._FATAL:
             raise KafkaException(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,15 +14,18 @@ from pydantic import AwareDatetime, BaseModel, NonNegativeInt, ValidationError
 from etar.dead_letters import Reason
 from etar.kafka_offsets import TopicOffsets, behind, settled
 from etar.minute import MinuteWindow
-from etar.places import Books, Mark, MinuteCounts, Table, parquet_objects, read_reports
+from etar.pipeline.reconcile import has_to_be_reported
+from etar.places import Books, ClosedOffsets, MinuteCounts, Table, parquet_objects, read_reports
 from etar.reconciliation import (
     Coverage,
-    MinuteFacts,
+    GoneRows,
+    MinuteInPlaces,
     PartitionFacts,
     Sent,
     Span,
     TotalsFacts,
     Verification,
+    gone_rows,
     reconcile,
 )
 from etar.report import PublishedReport
@@ -42,6 +46,9 @@ REPORT_ALLOWANCE = timedelta(minutes=2)
 
 _RETENTION_MARGIN = timedelta(minutes=10)
 """The oldest minutes leave the table while they would be counted, or repaired."""
+
+_LETTERS_KEPT = timedelta(days=30)
+"""The TTL of the dead letters' table."""
 
 
 class UnverifiableRangeError(ValueError):
@@ -98,11 +105,13 @@ class _AccountFile(BaseModel):
 
 @dataclass(frozen=True)
 class Range:
-    """The minutes ``[first, end)``, all settled, and the offsets that each partition took in over them.
+    """The minutes ``[first, end)``, all settled, and the offsets that each partition took in over them, or from
+    ``arrived_from`` on.
 
     Args:
         oldest: first minute that the table is sure to have whole.
         young_from: by partition, the offset from which on every row is of ``oldest`` or later.
+        letters_from: first arrival minute whose dead letters are sure to be there.
     """
 
     first: MinuteWindow
@@ -110,6 +119,8 @@ class Range:
     offsets: Mapping[int, Span]
     oldest: MinuteWindow
     young_from: Mapping[int, int]
+    letters_from: MinuteWindow
+    arrived_from: MinuteWindow
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,8 @@ def verify(
     """Compare the places over the minutes ``[from_, to)``. Only settled minutes are compared, so traffic may flow.
 
     Args:
-        from_: default: the pipeline's first minute, or the oldest that the table is sure to have whole.
+        from_: default: the oldest that the table is sure to have whole. A minute before the pipeline's first one is
+            compared if it has rows, or a row of the ledger.
         to: default: after the newest settled minute that is old enough to be reported (:data:`REPORT_ALLOWANCE`).
         producer_account: compared with what Kafka took in during that run, all of which must be accounted for; exact
             if nobody else wrote to the topic and the producer's clock is the broker's.
@@ -158,7 +170,6 @@ def verify(
     with TopicOffsets.connect(stream.topic, settings=get_settings(KafkaSettings)) as offsets:
         span = resolve_range(from_, to, offsets=offsets, group=stream.sink_group, pipeline=pipeline, now=asked_at)
         arrivals = _arrivals(producer_account, span, offsets, stream)
-    windows = list(MinuteWindow.between(span.first, span.end))
     # A report is posted after its Parquet object is put, which is made from the table. Read in the opposite order, each
     # place has at least what the one before has, while traffic flows; rows that are only just there are told by their
     # time of arrival.
@@ -168,16 +179,24 @@ def verify(
         Table(get_settings(WarehouseSettings), stream, oldest=span.oldest) as table,
     ):
         entries = books.ledger(span.first, span.end)
-        compared = sorted({*windows, *table.minutes_of(arrivals.offsets)})
+        most_reported = books.most_reported(span.first, span.end)
+        held = {*table.minutes_of(arrivals.offsets), *entries}
+        windows = [
+            window
+            for window in MinuteWindow.between(span.first, span.end)
+            if has_to_be_reported(window, pipeline, held=window in held)
+        ]
+        compared = sorted({*windows, *held})
         reports = _reports(stream, compared)
         parquet = parquet_objects(get_settings(ObjectStoreSettings), stream, windows)
         counts = table.minutes(compared, fresh_from=fresh_from, owned=arrivals.offsets)
         dead = table.dead_letters(span.first, span.end)
+        gone = _gone(most_reported, reports, counts, books)
         minutes = []
         for window in windows:
             counted = counts.get(window, MinuteCounts())
             minutes.append(
-                MinuteFacts(
+                MinuteInPlaces(
                     window=window,
                     rows=counted.rows,
                     unique=counted.unique,
@@ -186,6 +205,7 @@ def verify(
                     report=reports.get(window),
                     ledger=entries.get(window),
                     fresh=counted.fresh,
+                    gone=gone.get(window),
                 )
             )
         partitions = _partitions(span, table, books, producer_account, arrivals)
@@ -229,17 +249,18 @@ def resolve_range(
         return over <= now and settled(offsets.held_at(over), committed)
 
     oldest = MinuteWindow.first_at_or_after(now - pipeline.retention + _RETENTION_MARGIN)
-    first = from_ or max(MinuteWindow.first_at_or_after(pipeline.start_date), oldest)
+    first = from_ or oldest
     if first < oldest:
         raise UnverifiableRangeError(
             f"{first} is leaving the table, which keeps {pipeline.retention_hours:g} h; the oldest minute that can be "
             f"compared is {oldest}"
         )
     if to is None:
-        end = MinuteWindow.containing(now - REPORT_ALLOWANCE)
-        while end > first and not is_settled(end.previous):
-            end = end.previous
-        end = max(first, end)
+        newest = MinuteWindow.containing(now - REPORT_ALLOWANCE)
+        windows = list(MinuteWindow.between(first, newest))
+        # Where one is settled, so are those before it.
+        ready = bisect_left(windows, True, key=lambda window: not is_settled(window))
+        end = windows[ready - 1].next if ready else first
     else:
         end = to
         if end <= first:
@@ -249,7 +270,9 @@ def resolve_range(
                 f"minute {end.previous} is not settled yet: it is not over, or the sink is still behind it; "
                 "give an earlier end, or wait (`etar status` shows whether the sink runs)"
             )
-    start_offsets, end_offsets = offsets.held_at(first.start), offsets.held_at(end.start)
+    # What arrived before the deployment was never audited.
+    arrived_from = min(end, from_ or max(MinuteWindow.first_at_or_after(pipeline.start_date), oldest))
+    start_offsets, end_offsets = offsets.held_at(arrived_from.start), offsets.held_at(end.start)
     return Range(
         first,
         end,
@@ -258,12 +281,14 @@ def resolve_range(
         # What arrives is younger than the horizon, or a bad record: from here on it is of the oldest minute or later.
         # On whole minutes, as the auditor closes them.
         offsets.held_at(MinuteWindow.first_at_or_after(oldest.start + pipeline.horizon).start),
+        MinuteWindow.first_at_or_after(now - _LETTERS_KEPT + _RETENTION_MARGIN),
+        arrived_from,
     )
 
 
 def _arrivals(account: ProducerAccount | None, span: Range, offsets: TopicOffsets, stream: Stream) -> _Arrivals:
     if account is None:
-        return _Arrivals(span.first.start, span.end.start, span.offsets)
+        return _Arrivals(span.arrived_from.start, span.end.start, span.offsets)
     if account.topic != stream.topic:
         raise UnverifiableRangeError(f"the account is of topic {account.topic!r}, not of {stream.topic!r}")
     before, after = offsets.held_at(account.started_at), offsets.held_at(account.ended_at)
@@ -281,25 +306,53 @@ def _reports(stream: Stream, windows: list[MinuteWindow]) -> dict[MinuteWindow, 
     return read_reports(get_settings(ReportReadSettings), stream, windows[0], windows[-1].next)
 
 
+def _gone(
+    most_reported: Mapping[MinuteWindow, int],
+    reports: Mapping[MinuteWindow, PublishedReport],
+    counts: Mapping[MinuteWindow, MinuteCounts],
+    books: Books,
+) -> dict[MinuteWindow, GoneRows]:
+    """Rows that are gone, of the minutes that lack some."""
+    rows = {window: counts[window].rows if window in counts else 0 for window in most_reported}
+    # A revision whose run was killed before it wrote it down is known by its report alone.
+    reported = {w: max(most, reports[w].rows_read if w in reports else 0) for w, most in most_reported.items()}
+    fewer = [window for window, most in reported.items() if rows[window] < most]
+    if not fewer:
+        return {}
+    # Asked after the table: the auditor notes a row before it takes it out.
+    removed, records = books.rows_removed(), books.records_reported(fewer)
+    found = {
+        window: gone_rows(rows[window], reported=reported[window], records=records.get(window, {}), removed=removed)
+        for window in fewer
+    }
+    return {window: gone for window, gone in found.items() if gone}
+
+
 def _partitions(
     span: Range, table: Table, books: Books, account: ProducerAccount | None, arrivals: _Arrivals
 ) -> list[PartitionFacts]:
     found = []
-    for partition, coverage in _coverage(span.offsets, books.marks(span.first, span.end), span, table).items():
+    closed = books.closed(span.first, span.end, letters_from=span.letters_from)
+    for partition, coverage in _coverage(span.offsets, closed, span, table).items():
         sent = None
         if account is not None:
             run = arrivals.offsets[partition]
-            sent = Sent(account.acknowledged.get(partition, 0), run.size, books.replays(partition, run))
+            sent = Sent(
+                account.acknowledged.get(partition, 0),
+                run.size,
+                books.replays(partition, run),
+                tuple(f"{of}:{offset}" for of, offset in books.unsettled_replays(partition, run)),
+            )
         found.append(PartitionFacts(partition, coverage, sent))
     return found
 
 
 def _coverage(
-    offsets: Mapping[int, Span], marks: Mapping[int, list[Mark]], span: Range, table: Table
+    offsets: Mapping[int, Span], closed: Mapping[int, list[ClosedOffsets]], span: Range, table: Table
 ) -> dict[int, Coverage]:
     return {
         partition: table.coverage(
-            partition, held, marks=marks.get(partition, ()), young_from=span.young_from[partition]
+            partition, held, closed=closed.get(partition, ()), young_from=span.young_from[partition]
         )
         for partition, held in sorted(offsets.items())
     }
@@ -317,7 +370,8 @@ def _totals(
     due_before: MinuteWindow | None,
 ) -> TotalsFacts:
     """``due_before``: events of this minute and later ones need not be in a report; None if all must."""
-    coverage = _coverage(arrivals.offsets, books.marks(arrivals.first, arrivals.end), span, table)
+    closed = books.closed(arrivals.first, arrivals.end, letters_from=span.letters_from)
+    coverage = _coverage(arrivals.offsets, closed, span, table)
     off = {window: _unreported(counted, reports.get(window)) for window, counted in counts.items()}
     unreported = sum(by for window, by in off.items() if due_before is None or window < due_before)
     return TotalsFacts(

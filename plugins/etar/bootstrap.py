@@ -6,11 +6,13 @@ place that is away.
 
 from __future__ import annotations
 
+import re
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from etar.clients import object_store_client
-from etar.settings import KafkaSettings, ObjectStoreSettings, RegistrySettings
+from etar.clients import object_store_client, warehouse_client
+from etar.settings import KafkaSettings, ObjectStoreSettings, RegistrySettings, RetentionSettings, WarehouseSettings
 from etar.streams import Stream
 
 if TYPE_CHECKING:
@@ -99,6 +101,34 @@ def require_compatibility(settings: RegistrySettings) -> None:
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
     SchemaRegistryClient({"url": settings.url}).set_compatibility(level=COMPATIBILITY)
+
+
+def require_retention(stream: Stream, warehouse: WarehouseSettings, settings: RetentionSettings) -> None:
+    """See that the stream's table keeps a minute for as long as the pipeline believes: it would take one that has
+    expired for an empty one, and report that.
+
+    Raises:
+        BootstrapError: its TTL is shorter.
+        clickhouse_connect.driver.exceptions.Error: the warehouse is away, or has no such table.
+    """
+    with warehouse_client(warehouse) as client:
+        engine = client.command(
+            "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {table:String}",
+            parameters={"table": stream.table},
+        )
+        expires = re.search(r"\bTTL (event_minute \+ [^\s,]+)", str(engine))
+        if expires is None:
+            return  # nothing leaves the table by its minute
+        kept = client.query(
+            f"SELECT dateDiff('second', event_minute, {expires[1]}) FROM (SELECT toDateTime(0, 'UTC') AS event_minute)"
+        )
+    seconds = int(kept.result_rows[0][0])
+    if timedelta(seconds=seconds) < settings.retention:
+        raise BootstrapError(
+            f"the table {stream.table} keeps a minute for {seconds / 3600:g} h, and ETAR_PIPELINE_RETENTION_HOURS is "
+            f"{settings.retention_hours:g}: set that to {seconds / 3600:g} or less, or have the table keep more: "
+            f"ALTER TABLE {stream.table} MODIFY TTL event_minute + INTERVAL {settings.retention_hours:g} HOUR"
+        )
 
 
 def create_bucket(settings: ObjectStoreSettings) -> bool:

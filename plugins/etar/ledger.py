@@ -54,7 +54,7 @@ _ERROR_CHARACTERS = 2000
 
 
 class SupersededError(PermanentError):
-    """Another run has taken the minute over; the ledger is about its extract now."""
+    """Another run has taken the minute over, or has reported it since; the ledger is about its extract now."""
 
 
 class OffsetSpan(BaseModel):
@@ -159,13 +159,14 @@ _END_STAGE = f"""
         || jsonb_build_object('ended_at', excluded.stages -> %(stage)s::text -> 'ended_at'))
 """
 
-# A run that another has taken the minute from must not call it failed.
+# A run that another has taken the minute from must not call it failed; nor does a failure to report it again undo the
+# report that stands.
 _FAIL = f"""
     INSERT INTO minutes (stream, minute, state, run_id, stages, error, updated_at)
     VALUES (%(stream)s, %(minute)s, 'failed', %(run_id)s, %(stages)s, %(error)s, %(now)s)
     ON CONFLICT (stream, minute) DO UPDATE SET
         state = excluded.state, stages = {_END_STAGE}, error = excluded.error, updated_at = excluded.updated_at
-    WHERE minutes.run_id = excluded.run_id
+    WHERE minutes.run_id = excluded.run_id AND minutes.state <> 'reported'
 """
 
 # Only where the row is about the extract that the report was made from: its counts stand beside the report's.
@@ -280,8 +281,33 @@ class Ledger:
             self._connection.execute(_KEEP_REVISION.encode(), bound)
             self._connection.execute(_KEEP_UNWRITTEN_REVISIONS.encode(), bound)
 
+    def require_current(self, window: MinuteWindow, rows: int) -> None:
+        """See that a step may go on from its run's extract of ``rows`` rows, however long ago that was made.
+
+        Raises:
+            SupersededError: the minute has been reported from another extract since.
+        """
+        found = self._connection.execute(
+            "SELECT run_id, revision, received FROM minutes WHERE stream = %s AND minute = %s AND state = 'reported'",
+            (self._stream.name, window.start),
+        ).fetchone()
+        if found and found[2] != rows:
+            raise SupersededError(
+                f"minute {window} has been reported from {found[2]} rows since (revision {found[1]}, by {found[0]}); "
+                f"this run's extract has {rows}. Nothing is left to do. To have this run report the minute anew, clear "
+                "its task `extract` and those after it"
+            )
+
+    def left(self, window: MinuteWindow) -> None:
+        """A run has looked at the minute and leaves it as it is: it has had its turn for now."""
+        self._connection.execute(
+            "UPDATE minutes SET updated_at = %s WHERE stream = %s AND minute = %s",
+            (self._now(), self._stream.name, window.start),
+        )
+
     def failed(self, window: MinuteWindow, stage: Stage, error: str) -> None:
-        """The run has given the minute up. Nothing is written when another run has taken it over."""
+        """The run has given the minute up. Nothing is written when another run has taken it over, or when the minute's
+        report stands."""
         bound = self._bound(window, stage) | {"error": _printable(error)[:_ERROR_CHARACTERS]}
         self._connection.execute(_FAIL.encode(), bound)
 

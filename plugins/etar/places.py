@@ -14,6 +14,7 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from etar import dead_letters, ledger
+from etar.audit.placement import Repair
 from etar.clients import object_store_client, report_store_connection, warehouse_client
 from etar.minute import MINUTE, MinuteWindow
 from etar.reconciliation import Coverage, Span, StoredObject, without
@@ -133,11 +134,12 @@ class _Tail:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """Offsets that one partition took in one minute, closed by the auditor: ``no_record`` of them hold no record, and
-    ``lost`` ones were in no place any more."""
+class ClosedOffsets:
+    """Offsets that one partition took in one minute, closed by the auditor: ``no_record`` of them hold no record,
+    ``lost`` ones were in no place any more, and ``dead_letters`` are letters still; the others are or were rows."""
 
     offsets: Span
+    dead_letters: int = 0
     no_record: int = 0
     lost: int = 0
 
@@ -255,32 +257,53 @@ class Table:
                 found[reason] = found.get(reason, 0) + count
         return found
 
-    def coverage(self, partition: int, span: Span, *, marks: Iterable[Mark], young_from: int) -> Coverage:
+    def coverage(self, partition: int, span: Span, *, closed: Sequence[ClosedOffsets], young_from: int) -> Coverage:
         """Where the offsets of ``span`` are.
 
         Args:
-            marks: what the auditor has closed, of this partition.
+            closed: what the auditor has closed, of this partition.
             young_from: offset from which on no row can have left the table for its age.
         """
-        inside = [mark for mark in marks if mark.offsets.clipped(span) == mark.offsets]
-        closed = [mark.offsets for mark in marks if mark.offsets.end <= young_from]
-        alive = without(span, closed)
+        inside = [each for each in closed if each.offsets.clipped(span) == each.offsets]
+        old = [each for each in inside if each.offsets.end <= young_from]
+        old_offsets = [each.offsets for each in closed if each.offsets.end <= young_from]
+        alive = without(span, old_offsets)
         dropped = without(span, alive)
         stored = self._stored(partition, alive)
         left_over = self._stored(partition, dropped)
-        unstored = [mark.no_record + mark.lost for mark in inside if mark.offsets.end <= young_from]
+        # Rows may have left for their age; letters are kept longer, and have to be there.
+        lacking = self._lacking_letters(partition, old)
+        unstored = sum(each.no_record + each.lost for each in old) + sum(lacking.values())
         coverage = Coverage(
             span=span,
             in_table=stored.rows + left_over.rows,
             in_dead_letters=stored.letters + left_over.letters,
             in_both=stored.both + left_over.both,
-            closed=max(0, sum(part.size for part in dropped) - left_over.offsets - sum(unstored)),
-            no_record=sum(mark.no_record for mark in inside),
-            lost=sum(mark.lost for mark in inside),
-            unaudited=sum(part.size for part in without(Span(span.first, min(span.end, young_from)), closed)),
+            closed=max(0, sum(part.size for part in dropped) - left_over.offsets - unstored),
+            no_record=sum(each.no_record for each in inside),
+            lost=sum(each.lost for each in inside),
+            unaudited=sum(part.size for part in without(Span(span.first, min(span.end, young_from)), old_offsets)),
             both_sample=self._both(partition, span) if stored.both or left_over.both else (),
         )
-        return replace(coverage, missing_ranges=self._gaps(partition, alive)) if coverage.missing else coverage
+        if not coverage.missing:
+            return coverage
+        missing = sorted([*((each.first, each.end - 1) for each in lacking), *self._gaps(partition, alive)])
+        return replace(coverage, missing_ranges=tuple(missing[:_SAMPLE]))
+
+    def _lacking_letters(self, partition: int, closed: Sequence[ClosedOffsets]) -> dict[Span, int]:
+        """How many dead letters of closed offsets are gone, by those offsets; without those that lack none."""
+        if not any(each.dead_letters for each in closed):
+            return {}
+        firsts = sorted({each.offsets.first for each in closed})
+        _, in_letters, both = self._selects()
+        found = self._query(
+            f"SELECT roundDown(_offset, {firsts}) AS first, uniqExact(_offset) FROM ({in_letters}) "
+            f"WHERE _offset NOT IN ({both}) GROUP BY first",
+            **self._bound(partition, Span(firsts[0], max(each.offsets.end for each in closed))),
+        )
+        letters = {int(first): count for first, count in found}
+        gone = {each.offsets: each.dead_letters - letters.get(each.offsets.first, 0) for each in closed}
+        return {offsets: count for offsets, count in gone.items() if count > 0}
 
     def _stored(self, partition: int, parts: Iterable[Span]) -> _Stored:
         total = _Stored(0, 0, 0)
@@ -376,18 +399,62 @@ class Books:
         except psycopg.Error as error:
             raise self._unavailable(error) from error
 
-    def marks(self, first: MinuteWindow, end: MinuteWindow) -> dict[int, list[Mark]]:
-        """What the auditor has closed of the arrival minutes ``[first, end)``, by partition."""
+    def most_reported(self, first: MinuteWindow, end: MinuteWindow) -> dict[MinuteWindow, int]:
+        """The most rows that a revision counted, of each minute of ``[first, end)`` that was reported."""
         found = self._query(
-            'SELECT "partition", first_offset, end_offset, no_record, lost FROM audited_offsets '
-            "WHERE stream = %(stream)s AND minute >= %(first)s AND minute < %(end)s",
+            "SELECT minute, max(received) FROM minute_revisions "
+            "WHERE stream = %(stream)s AND minute >= %(first)s AND minute < %(end)s GROUP BY minute",
             first=first.start,
             end=end.start,
         )
-        marks: dict[int, list[Mark]] = {}
-        for partition, low, high, no_record, lost in found:
-            marks.setdefault(partition, []).append(Mark(Span(low, high), no_record, lost))
-        return marks
+        return {MinuteWindow(minute): rows or 0 for minute, rows in found}
+
+    def records_reported(self, windows: Iterable[MinuteWindow]) -> dict[MinuteWindow, dict[int, Span]]:
+        """By minute and partition, the offsets from the first to the last record that was ever extracted."""
+        found = self._query(
+            "SELECT minute, key::integer, min((value ->> 'first')::bigint), max((value ->> 'last')::bigint) + 1 FROM "
+            "(SELECT stream, minute, offsets FROM minutes UNION ALL SELECT stream, minute, offsets "
+            "FROM minute_revisions) AS extracts, jsonb_each(offsets) "
+            "WHERE stream = %(stream)s AND minute = ANY(%(minutes)s) GROUP BY minute, key",
+            minutes=[window.start for window in windows],
+        )
+        spans: dict[MinuteWindow, dict[int, Span]] = {}
+        for minute, partition, low, high in found:
+            spans.setdefault(MinuteWindow(minute), {})[partition] = Span(low, high)
+        return spans
+
+    def rows_removed(self) -> dict[int, list[Span]]:
+        """Offsets of rows that the auditor took out of the table, by partition; they may overlap."""
+        found = self._query(
+            'SELECT "partition", first_offset, end_offset FROM audit_repairs '
+            "WHERE stream = %(stream)s AND repair = %(repair)s",
+            repair=Repair.ROW_REMOVED.value,
+        )
+        removed: dict[int, list[Span]] = {}
+        for partition, low, high in found:
+            removed.setdefault(partition, []).append(Span(low, high))
+        return removed
+
+    def closed(
+        self, first: MinuteWindow, end: MinuteWindow, *, letters_from: MinuteWindow
+    ) -> dict[int, list[ClosedOffsets]]:
+        """What the auditor has closed of the arrival minutes ``[first, end)``, by partition.
+
+        Args:
+            letters_from: dead letters that arrived before may have left for their age, and count as none.
+        """
+        found = self._query(
+            'SELECT "partition", first_offset, end_offset, '
+            "CASE WHEN minute >= %(letters_from)s THEN dead_letters ELSE 0 END, no_record, lost FROM audited_offsets "
+            "WHERE stream = %(stream)s AND minute >= %(first)s AND minute < %(end)s",
+            first=first.start,
+            end=end.start,
+            letters_from=letters_from.start,
+        )
+        closed: dict[int, list[ClosedOffsets]] = {}
+        for partition, low, high, *counts in found:
+            closed.setdefault(partition, []).append(ClosedOffsets(Span(low, high), *counts))
+        return closed
 
     def replays(self, partition: int, span: Span) -> int:
         """How many of the records are replays of dead letters."""
@@ -399,6 +466,17 @@ class Books:
             end=span.end,
         )
         return int(count)
+
+    def unsettled_replays(self, partition: int, span: Span) -> list[Offset]:
+        """Letters whose replay was interrupted, so that its record, if there is one, may be among these."""
+        found = self._query(
+            "SELECT of_partition, of_offset FROM dead_letter_replays WHERE topic = %(topic)s "
+            "AND of_partition = %(partition)s AND search_from < %(end)s AND sent_at IS NULL AND withdrawn_at IS NULL "
+            "ORDER BY of_offset",
+            partition=partition,
+            end=span.end,
+        )
+        return [(of_partition, of_offset) for of_partition, of_offset in found]
 
     def letters_not_open(self, offsets: Mapping[int, Span]) -> dict[str, list[Offset]]:
         """Dead letters among these records that a person has replayed or discarded, by that state."""

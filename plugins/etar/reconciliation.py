@@ -8,18 +8,24 @@ Pure: :mod:`etar.accounting` gathers the facts, this module says where they diff
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, computed_field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
 
 from etar.ledger import LedgerEntry, State
 from etar.minute import MinuteWindow
 from etar.report import PublishedReport
 
 RECONCILING_DAG = "etar_reconcile"
+
+HOW_TO_RUN_AIRFLOW = (
+    "`airflow …` is run as `etar exec airflow …` where `etar up` runs the stack, as `docker compose exec "
+    "airflow-worker airflow …` where containers do"
+)
 
 
 class Span(NamedTuple):
@@ -58,7 +64,35 @@ class StoredObject:
 
 
 @dataclass(frozen=True)
-class MinuteFacts:
+class GoneRows:
+    """How many rows of a minute a revision of its report counted and the table lacks by now. They are of offsets from
+    ``first_offsets`` on, ``{partition: offset}``."""
+
+    count: int
+    first_offsets: Mapping[int, int]
+
+
+def gone_rows(
+    rows: int, *, reported: int, records: Mapping[int, Span], removed: Mapping[int, Sequence[Span]]
+) -> GoneRows | None:
+    """The rows of a minute that were there and are gone without a reason; None if there is none.
+
+    Args:
+        rows: rows of the minute in the table.
+        reported: the most rows that a revision of its report counted.
+        records: by partition, the offsets from the first to the last record that a revision counted.
+        removed: rows that the auditor took out, of whatever minute, by partition.
+    """
+    taken_out = sum(
+        span.size - sum(left.size for left in without(span, removed.get(partition, ())))
+        for partition, span in records.items()
+    )
+    count = reported - taken_out - rows
+    return GoneRows(count, {partition: span.first for partition, span in records.items()}) if count > 0 else None
+
+
+@dataclass(frozen=True)
+class MinuteInPlaces:
     """One minute, by event time (``dead_letters``: by append time; they have no other that could be trusted).
 
     ``parquet``, ``report`` and ``ledger`` are None where there is none. ``fresh``: how many of the ``rows`` arrived so
@@ -73,6 +107,7 @@ class MinuteFacts:
     report: PublishedReport | None
     ledger: LedgerEntry | None
     fresh: int = 0
+    gone: GoneRows | None = None
 
     @property
     def parquet_rows(self) -> int:
@@ -96,11 +131,12 @@ class Coverage:
     """Where a partition's offsets ``span`` are now. Counts are of distinct offsets.
 
     Args:
-        closed: the auditor counted them when all were there; by now the table has dropped them for their age.
+        closed: the auditor counted them as rows, and the table has dropped them for their age.
         no_record: offsets at which Kafka has no record, as the auditor found.
         lost: the auditor found them in no place, and Kafka no longer had them.
         unaudited: offsets so old that the table may have dropped rows of theirs, and that the auditor has not closed.
-        missing_ranges: inclusive and, like ``both_sample``, at most a handful.
+        missing_ranges: inclusive and, like ``both_sample``, at most a handful. Where rows may have left for their age,
+            a range is that of an arrival minute which lacks dead letters.
     """
 
     span: Span
@@ -123,11 +159,13 @@ class Coverage:
 @dataclass(frozen=True)
 class Sent:
     """One partition in the time of a producer's run: the records that it says were ``acknowledged``, those that Kafka
-    ``appended``, and how many of these are ``replays`` of dead letters."""
+    ``appended``, and how many of these are ``replays`` of dead letters. ``unsettled``: letters, as PARTITION:OFFSET,
+    whose replay was interrupted and may be among the records as well."""
 
     acknowledged: int
     appended: int
     replays: int = 0
+    unsettled: tuple[str, ...] = ()
 
     @property
     def unclaimed(self) -> int:
@@ -181,7 +219,7 @@ class _Result(BaseModel):
 
 class MinuteAccount(_Result):
     """What the places say of one minute. ``difference`` is 0 exactly when they agree; ``pending`` rows arrived too
-    recently to be in its report already."""
+    recently to be in its report already, ``lost_rows`` were in the table when it was reported."""
 
     minute: str
     state: State | None
@@ -195,8 +233,15 @@ class MinuteAccount(_Result):
     report_events: int | None
     revision: int | None
     pending: int
+    lost_rows: int
     difference: int
     note: str | None
+    suspect_from: Mapping[int, int] = Field(default_factory=dict, exclude=True)
+
+    @property
+    def to_report_again(self) -> bool:
+        """Not while rows are lost: a true report would give way to one of a table that is not whole."""
+        return self.difference > 0 and not self.lost_rows
 
 
 class PartitionAccount(_Result):
@@ -283,38 +328,44 @@ class Verification(_Result):
     @property
     def minutes_off(self) -> list[MinuteWindow]:
         """Minutes to be reported again."""
-        return [MinuteWindow.parse(minute.minute) for minute in self.minutes if minute.difference]
+        return [MinuteWindow.parse(minute.minute) for minute in self.minutes if minute.to_report_again]
 
     @property
     def suspect_from(self) -> dict[int, int]:
         """``{partition: offset}`` from which on the auditor has to look (again)."""
-        found = {part.partition: part.suspect_from for part in self.partitions}
-        return {partition: offset for partition, offset in found.items() if offset is not None}
+        of_partitions = ((each.partition, each.suspect_from) for each in self.partitions)
+        of_minutes = chain.from_iterable(minute.suspect_from.items() for minute in self.minutes)
+        found: dict[int, int] = {}
+        for partition, offset in chain(of_partitions, of_minutes):
+            if offset is not None:
+                found[partition] = min(offset, found.get(partition, offset))
+        return found
 
 
 def reconcile(
-    minutes: Sequence[MinuteFacts],
+    minutes: Sequence[MinuteInPlaces],
     partitions: Sequence[PartitionFacts],
     totals: TotalsFacts,
     *,
     in_doubt: int = 0,
     stale_before: datetime,
 ) -> Verification:
-    """The account of a range. Every record must be in the table or the dead letters, and every row in a report.
+    """The account of a range. Every record must be in the table or the dead letters, and every row in a report; what
+    was in a report must still be in the table.
 
     Args:
         in_doubt: records that may or may not be in Kafka, as the producer's account says; over all partitions.
         stale_before: a run at work that has written nothing to the ledger since then is taken for dead.
     """
     command = _repair_command(minutes)
-    in_minutes = tuple(_minute(facts, stale_before) for facts in minutes)
+    in_minutes = tuple(_minute(facts, stale_before, command) for facts in minutes)
     in_partitions = []
     doubt_left = in_doubt
     for facts in partitions:
         landed = min(max(facts.sent.unclaimed, 0), doubt_left) if facts.sent else 0
         doubt_left -= landed
         in_partitions.append(_partition(facts, landed, command))
-    repairable = any(minute.difference for minute in in_minutes) or any(
+    repairable = any(minute.to_report_again or minute.suspect_from for minute in in_minutes) or any(
         part.suspect_from is not None for part in in_partitions
     )
     return Verification(
@@ -326,18 +377,18 @@ def reconcile(
 
 
 def report_again(windows: Sequence[MinuteWindow]) -> str:
-    """The command that has Airflow report minutes again."""
+    """The command that has Airflow report minutes again; :data:`HOW_TO_RUN_AIRFLOW` goes with it."""
     asked = json.dumps({"minutes": [str(window) for window in windows]})
-    return f"etar exec airflow dags trigger {RECONCILING_DAG} --conf '{asked}'"
+    return f"airflow dags trigger {RECONCILING_DAG} --conf '{asked}'"
 
 
-def _repair_command(minutes: Sequence[MinuteFacts]) -> str:
+def _repair_command(minutes: Sequence[MinuteInPlaces]) -> str:
     if not minutes:
         return "etar verify --repair"
     return f"etar verify --repair --from {minutes[0].window} --to {minutes[-1].window.next}"
 
 
-def _minute(facts: MinuteFacts, stale_before: datetime) -> MinuteAccount:
+def _minute(facts: MinuteInPlaces, stale_before: datetime, repair: str) -> MinuteAccount:
     report, entry = facts.report, facts.ledger
     report_rows = report.rows_read if report else 0
     report_events = report.total_events if report else 0
@@ -357,7 +408,13 @@ def _minute(facts: MinuteFacts, stale_before: datetime) -> MinuteAccount:
     if fault:
         difference += 1
         notes.append(fault)
-    if difference:
+    if facts.gone:
+        difference += facts.gone.count
+        notes.append(
+            f"{facts.gone.count} rows that its report counted are not in the table any more; have the auditor put them "
+            f"back: {repair}"
+        )
+    elif difference:
         notes.append(f"report it again: {report_again([facts.window])}")
     return MinuteAccount(
         minute=str(facts.window),
@@ -372,12 +429,14 @@ def _minute(facts: MinuteFacts, stale_before: datetime) -> MinuteAccount:
         report_events=report.total_events if report else None,
         revision=report.revision if report else None,
         pending=pending,
+        lost_rows=facts.gone.count if facts.gone else 0,
         difference=difference,
         note="; ".join(notes) or None,
+        suspect_from=facts.gone.first_offsets if facts.gone else {},
     )
 
 
-def _minute_note(facts: MinuteFacts, report_rows: int, report_events: int) -> str:
+def _minute_note(facts: MinuteInPlaces, report_rows: int, report_events: int) -> str:
     if facts.report is None:
         failed = facts.ledger is not None and facts.ledger.error
         return f"no report; its run failed: {failed}" if failed else "no report"
@@ -388,7 +447,7 @@ def _minute_note(facts: MinuteFacts, report_rows: int, report_events: int) -> st
     return f"table {facts.rows} rows, Parquet {facts.parquet_rows}, report {report_rows}"
 
 
-def _ledger_fault(facts: MinuteFacts, stale_before: datetime, *, pending: int) -> str | None:
+def _ledger_fault(facts: MinuteInPlaces, stale_before: datetime, *, pending: int) -> str | None:
     """What is wrong with the ledger's row; a missing report is a fault of its own, and one that is due changes it."""
     report, entry = facts.report, facts.ledger
     if report is None:
@@ -404,7 +463,7 @@ def _ledger_fault(facts: MinuteFacts, stale_before: datetime, *, pending: int) -
     return None if pending else _disagreement(entry, facts, report)
 
 
-def _disagreement(entry: LedgerEntry, facts: MinuteFacts, report: PublishedReport) -> str | None:
+def _disagreement(entry: LedgerEntry, facts: MinuteInPlaces, report: PublishedReport) -> str | None:
     compared = {
         "rows": (entry.received, facts.rows),
         "unique events": (entry.unique_events, facts.unique),
@@ -452,7 +511,7 @@ def _partition_notes(held: Coverage, sent: Sent | None, unclaimed: int, repair: 
     if held.missing and held.unaudited:
         yield (
             f"{held.unaudited} old offsets are not audited yet, and rows of theirs may have left the table since: the "
-            "DAG etar_audit is behind (`etar exec airflow dags list-runs etar_audit`)"
+            "DAG etar_audit is behind (`airflow dags list-runs etar_audit`)"
         )
     if held.in_both:
         yield (
@@ -464,9 +523,20 @@ def _partition_notes(held: Coverage, sent: Sent | None, unclaimed: int, repair: 
     if sent and unclaimed:
         yield (
             f"Kafka took {sent.appended} records in the time of the producer's run, which says {sent.acknowledged}: "
-            + ("another producer wrote to the topic as well" if unclaimed > 0 else "acknowledged records are gone")
-            + "; no command repairs that"
+            + _unclaimed_note(sent, unclaimed)
         )
+
+
+def _unclaimed_note(sent: Sent, unclaimed: int) -> str:
+    if unclaimed < 0:
+        return "acknowledged records are gone; no command repairs that"
+    if not sent.unsettled:
+        return "another producer wrote to the topic as well; no command repairs that"
+    # Whichever letter is named: every interrupted replay is settled before anything else is done.
+    return (
+        f"{len(sent.unsettled)} replays of dead letters were interrupted and may be among them; settle them, and "
+        f"verify again: etar dead-letters replay {sent.unsettled[0]} --apply"
+    )
 
 
 def _in_words(ranges: Sequence[tuple[int, int]]) -> str:

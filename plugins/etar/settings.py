@@ -10,9 +10,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
-from pydantic import AwareDatetime, Field, SecretStr
+from pydantic import AwareDatetime, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -108,17 +108,26 @@ class DashboardSettings(BaseSettings):
     history_minutes: int = Field(default=180, ge=1, le=1440, description="Reports in the chart over time")
 
 
-class PipelineSettings(BaseSettings):
-    """When a minute is taken, and which event times are believed."""
+class RetentionSettings(BaseSettings):
+    """How long the table keeps rows: what makes the table compares it with the table's own TTL."""
 
     model_config = SettingsConfigDict(env_prefix="ETAR_PIPELINE_", frozen=True)
 
-    start_date: AwareDatetime = Field(description="First minute that is reported: the time of deployment")
+    retention_hours: float = Field(default=26.0, gt=0, description="How long the table keeps a minute: its TTL")
+
+    @property
+    def retention(self) -> timedelta:
+        return timedelta(hours=self.retention_hours)
+
+
+class PipelineSettings(RetentionSettings):
+    """When a minute is taken, and which event times are believed."""
+
+    start_date: AwareDatetime = Field(description="First minute that is reported if it is empty, too: the deployment")
     max_active_runs: int = Field(default=3, ge=1)
     grace_seconds: float = Field(default=2.0, ge=0, description="Wait after a minute's end before its offsets are read")
     settle_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest wait of one try for the sink")
     horizon_hours: float = Field(default=24.0, gt=0, description="Events older than this on arrival are bad records")
-    retention_hours: float = Field(default=26.0, gt=0, description="How long the table keeps a minute: its TTL")
     max_ahead_seconds: float = Field(default=300.0, ge=0, description="Event times further ahead are bad records")
 
     @property
@@ -134,12 +143,17 @@ class PipelineSettings(BaseSettings):
         return timedelta(hours=self.horizon_hours)
 
     @property
-    def retention(self) -> timedelta:
-        return timedelta(hours=self.retention_hours)
-
-    @property
     def max_ahead(self) -> timedelta:
         return timedelta(seconds=self.max_ahead_seconds)
+
+    @model_validator(mode="after")
+    def _kept_for_longer_than_believed(self) -> Self:
+        if self.horizon >= self.retention:
+            raise ValueError(
+                f"horizon_hours ({self.horizon_hours:g}) must be less than retention_hours ({self.retention_hours:g}): "
+                "an event that is believed when it arrives must still be in the table when its minute is reported again"
+            )
+        return self
 
     def believes(self, event_time: datetime, arrived: datetime) -> bool:
         """Whether an event time is near enough to the arrival to open a partition: ``(-horizon, +max_ahead]``."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from etar.settings import WarehouseSettings
+from etar.settings import RetentionSettings, WarehouseSettings
+from etar.streams import USER_INTERACTIONS
 from stack.layout import REPOSITORY
 from stack.parts.base import Part, Stack, Step, answers
 
@@ -16,9 +17,12 @@ def _command(stack: Stack) -> list[str]:
 
 
 def _create_tables(stack: Stack) -> None:
+    from etar.bootstrap import require_retention
     from etar.migrations import apply_clickhouse
 
-    apply_clickhouse(stack.settings.of(WarehouseSettings), REPOSITORY / "sql" / "clickhouse")
+    settings = stack.settings.of(WarehouseSettings)
+    apply_clickhouse(settings, REPOSITORY / "sql" / "clickhouse")
+    require_retention(USER_INTERACTIONS, settings, stack.settings.of(RetentionSettings))
 
 
 WAREHOUSE = Part(

@@ -27,8 +27,8 @@ from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopic
 from etar.ledger import Ledger, Stage
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.extract import extract_minute
-from etar.places import PlaceUnavailableError, parquet_objects
-from etar.reconciliation import StoredObject, Verification
+from etar.places import Books, PlaceUnavailableError, parquet_objects
+from etar.reconciliation import Span, StoredObject, Verification
 from etar.report import Outcomes, PublishedReport, Report
 from etar.settings import (
     KafkaSettings,
@@ -42,6 +42,7 @@ from etar.streams import Stream
 from stack.parts import Stack
 from stack.waiting import wait_until
 from tests.integration.connect.conftest import (
+    PARTITIONS,
     Lane,
     SinkProcess,
     client_of,
@@ -115,6 +116,15 @@ class World:
         return accounting.verify(self.minute(3), self.this_minute.next, stream=self.stream, **{**later, **arguments})
 
 
+def minute_with(seconds: int) -> MinuteWindow:
+    """This minute, once so much of it is left.
+
+    All that a test sends must arrive in it, so that the range of the account has an end after it.
+    """
+    wait_until(lambda: datetime.now(UTC).second < 60 - seconds, timeout=70, what=f"a minute with {seconds} s left")
+    return MinuteWindow.containing(datetime.now(UTC))
+
+
 @pytest.fixture
 def settings_of_stack(report_api: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in report_api.settings.starting_with("ETAR_").items():
@@ -140,12 +150,11 @@ def world(
     sink.start()
     url = get_settings(ReportReadSettings).url
     headers = {"Authorization": f"Bearer {get_settings(ReportApiSettings).write_token.get_secret_value()}"}
-    with httpx.Client(base_url=url, headers=headers) as api:
-        # All that a test sends must arrive in one minute, so that the range of the account has an end after it.
-        wait_until(lambda: datetime.now(UTC).second < 30, timeout=40, what="room in this minute")
-        this_minute = MinuteWindow.containing(datetime.now(UTC))
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as api:
+        everything = f"reading partitions {list(range(PARTITIONS))}"
+        wait_until(lambda: sink.said(everything), timeout=60, what="the sink to read all partitions")
         with closing(report_store_connection(report_store)) as books:
-            yield World(Stream(lane.topic), lane, sink, object_store, api, this_minute, books)
+            yield World(Stream(lane.topic), lane, sink, object_store, api, minute_with(30), books)
     sink.end()
     warehouse.command(f"DROP TABLE {lane.table}")
     warehouse.close()
@@ -253,13 +262,115 @@ def test_rows_that_the_table_lost_are_named_and_put_back_by_the_auditor(traffic:
     gone = world.verify()
     assert (gone.partitions[1].missing, gone.partitions[1].missing_ranges) == (3, ((10, 11), (20, 20)))
     assert gone.difference == 3 + sum(minute.difference for minute in gone.minutes)
-    assert gone.minutes[1].difference == 3 * 3 + 1
-    assert gone.suspect_from == {1: 10}
+    assert (gone.minutes[1].difference, gone.minutes[1].lost_rows) == (3 * 3 + 1 + 3, 3)
+    # From the first record of the minute on: the reports say which are its records.
+    assert gone.suspect_from.keys() == set(range(6))
+    assert gone.minutes_off == []
     assert gone.repair == f"etar verify --repair --from {world.minute(3)} --to {world.this_minute.next}"
 
     said: list[str] = []
     audit_again(gone.suspect_from, said.append, stream=world.stream, now=later)
     assert "3 stored" in said[0]
+    assert world.verify().ok
+
+
+def test_minutes_before_the_deployment_are_compared_if_they_have_rows(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ordinary first use: a stack of this minute is sent events of today."""
+    monkeypatch.setenv("ETAR_PIPELINE_START_DATE", world.this_minute.start.isoformat())
+    get_settings.cache_clear()
+
+    def verify() -> Verification:
+        return accounting.verify(stream=world.stream, now=lambda: world.this_minute.end + 2 * MINUTE)
+
+    world.send(5, back=120)
+    world.send(5, back=3, first=5)
+    unreported = verify()
+    expected = [(str(world.minute(120)), 5), (str(world.minute(3)), 5), (str(world.this_minute), 0)]
+    assert [(minute.minute, minute.received) for minute in unreported.minutes] == expected
+    assert unreported.minutes_off == [world.minute(120), world.minute(3), world.this_minute]
+    world.run_pipeline(120, 3, 0)
+    reported = verify()
+    assert [(minute.minute, minute.received) for minute in reported.minutes] == expected
+    assert reported.difference == 0
+
+
+def test_rows_that_were_lost_long_after_they_were_audited_are_not_taken_for_expired(traffic: Traffic) -> None:
+    """Whether or not the minute is reported from what is left of it."""
+    world = traffic.world
+    later = lambda: datetime.now(UTC) + timedelta(hours=3)  # noqa: E731
+    run_audit(world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE)
+    assert world.verify(now=later).ok
+    warehouse = client_of(world.lane.warehouse)
+    lost = "_partition = 1 AND _offset IN (10, 11, 20)"
+    warehouse.command(f"ALTER TABLE {world.lane.table} DELETE WHERE {lost} SETTINGS mutations_sync = 2")
+    warehouse.close()
+
+    gone = world.verify(now=later)
+    assert (gone.minutes[1].lost_rows, gone.minutes_off) == (3, [])
+    world.run_pipeline(2)
+    gone = world.verify(now=later)
+    assert (gone.minutes[1].report_rows, gone.minutes[1].lost_rows, gone.difference) == (317, 3, 3)
+    assert [minute.difference for minute in gone.minutes] == [0, 3, 0, 0]
+    assert "3 rows that its report counted are not in the table any more" in (gone.minutes[1].note or "")
+    # What left the table for its age, and what did not, cannot be told by offsets.
+    assert (gone.partitions[1].closed, gone.partitions[1].difference) == (3, 0)
+
+    audit_again(gone.suspect_from, lambda _: None, stream=world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE)
+    back = world.verify(now=later)
+    assert (back.minutes[1].lost_rows, back.minutes_off) == (0, [world.minute(2)])
+    world.run_pipeline(2)
+    assert world.verify(now=later).ok
+
+
+def test_a_dead_letter_that_was_lost_after_it_was_audited_is_missing(traffic: Traffic) -> None:
+    world = traffic.world
+    later = lambda: datetime.now(UTC) + timedelta(hours=3)  # noqa: E731
+    run_audit(world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE)
+    (partition, offset), _ = sorted(world.lane.dead_letters())
+    warehouse = client_of(world.lane.warehouse)
+    here = f"_topic = '{world.stream.topic}' AND _partition = {partition} AND _offset = {offset}"
+    warehouse.command(f"DELETE FROM dead_letters WHERE {here}")
+    warehouse.close()
+    world.run_pipeline(0)  # the ledger counts the dead letters that there are
+
+    gone = world.verify(now=later)
+    assert (gone.difference, gone.partitions[partition].missing) == (1, 1)
+    ((first, last),) = gone.partitions[partition].missing_ranges
+    assert first <= offset <= last
+    assert gone.repair is not None
+    # After 30 days it would have left for its age.
+    after = world.minute(0).next.start + timedelta(days=30)
+    with Books(get_settings(ReportStoreSettings), world.stream) as books:
+        for letters_from, kept in ((world.this_minute, 1), (MinuteWindow.containing(after), 0)):
+            closed = books.closed(world.minute(3), world.this_minute.next, letters_from=letters_from)
+            assert sum(each.dead_letters for each in closed[partition]) == kept
+
+    audit_again(gone.suspect_from, lambda _: None, stream=world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE)
+    world.run_pipeline(0)
+    assert world.verify(now=later).ok
+
+
+def test_a_row_that_the_auditor_took_out_is_not_missed(traffic: Traffic) -> None:
+    """A sink made a row of a bad record, and the minute was reported with it."""
+    world = traffic.world
+    (partition, offset), _ = sorted(world.lane.dead_letters())
+    warehouse = client_of(world.lane.warehouse)
+    columns = "event_id, user_id, session_id, event_type, status, event_time, device, country, _topic, _timestamp"
+    warehouse.command(
+        f"INSERT INTO {world.lane.table} ({columns}, _partition, _offset) SELECT {columns}, {partition}, {offset} "
+        f"FROM {world.lane.table} WHERE _partition = {partition} AND event_minute = {{minute:DateTime('UTC')}} LIMIT 1",
+        parameters=world.minute(2).parameters,
+    )
+    warehouse.close()
+    world.run_pipeline(2)
+    assert world.verify().minutes[1].report_rows == 321
+
+    assert run_audit(world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE).repairs == {"row_removed": 1}
+    taken_out = world.verify()
+    assert (taken_out.minutes[1].lost_rows, taken_out.minutes_off) == (0, [world.minute(2)])
+    world.run_pipeline(2)
     assert world.verify().ok
 
 
@@ -337,6 +448,34 @@ def test_dead_letters_are_told_apart_by_what_became_of_them(traffic: Traffic) ->
     agreed = world.verify(producer_account=told)
     assert agreed.ok
     assert agreed.totals.acknowledged == 522 + 3
+
+
+def test_a_replay_that_was_interrupted_is_not_another_producers(traffic: Traffic) -> None:
+    world = traffic.world
+    claimed = {p.partition: p.end_offset - p.first_offset for p in world.verify().partitions}
+    (partition, offset), _ = sorted(world.lane.dead_letters())
+    begin = (
+        "INSERT INTO dead_letter_replays (replay_id, topic, of_partition, of_offset, search_from) "
+        "VALUES (gen_random_uuid(), %s, %s, %s, %s)"
+    )
+    world.books.execute(begin, (world.stream.topic, partition, offset, claimed[partition]))
+    world.lane.produce(world.lane.good(1, first=700, event_time=_middle_of(world.minute(1))), partition=partition)
+    world.lane.settle(world.sink)
+    world.run_pipeline(1)
+    told = ProducerAccount(world.stream.topic, traffic.started, datetime.now(UTC) + timedelta(seconds=1), claimed)
+
+    in_doubt = world.verify(producer_account=told)
+    assert in_doubt.difference == 1
+    assert f"etar dead-letters replay {partition}:{offset} --apply" in (in_doubt.partitions[partition].note or "")
+    span = Span(0, claimed[partition])
+    with Books(get_settings(ReportStoreSettings), world.stream) as books:
+        assert books.unsettled_replays(partition, span) == []  # it was begun when all these were there
+        assert books.unsettled_replays(partition, Span(0, span.end + 1)) == [(partition, offset)]
+    world.books.execute(
+        "UPDATE dead_letter_replays SET sent_offset = %s, sent_at = now() WHERE topic = %s",
+        (claimed[partition], world.stream.topic),
+    )
+    assert world.verify(producer_account=told).ok
 
 
 def test_what_the_auditor_has_closed_may_leave_the_table(traffic: Traffic) -> None:

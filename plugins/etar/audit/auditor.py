@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from etar.audit.holdings import Counts, Holdings, Letter
 from etar.audit.kafka_records import KafkaRecords
@@ -16,12 +16,13 @@ from etar.audit.placement import Inventory, Placement, Repair, place
 from etar.dead_letters import Reason
 from etar.dead_letters.journal import Journal
 from etar.dead_letters.letters import LetterId
+from etar.instants import from_milliseconds
 from etar.kafka_offsets import TopicOffsets
 from etar.minute import MinuteWindow
 from etar.pipeline.errors import PermanentError, TransientError
 from etar.records.decode import Row
 from etar.records.intake import REFUSED_TOGETHER, TOLD_APART, Decoded, Intake
-from etar.records.registry import Registry
+from etar.records.registry import Registry, subject_of
 from etar.records.table import EVENT_TIME
 from etar.settings import PipelineSettings
 from etar.streams import Stream
@@ -38,8 +39,8 @@ _REMOVAL_SECONDS = 30.0
 
 _RUNS_SHOWN = 20
 
-ACCEPT_LOST = """etar exec airflow dags trigger etar_audit --conf '{"accept_lost": true}'"""
-"""How a person says that a loss was seen."""
+ACCEPT_LOST = """airflow dags trigger etar_audit --conf '{"accept_lost": true}'"""
+"""How a person says that a loss was seen (with `etar exec` before it where `etar up` runs the stack)."""
 
 
 class LostRecordsError(PermanentError):
@@ -240,7 +241,7 @@ class Auditor:
         minutes = [mark.next for mark in marks.values()]
         for partition in new:
             if held[partition] < ends[partition] and (record := self._records.first(partition, held[partition])):
-                minutes.append(MinuteWindow.containing(_instant(record.appended_ms)))
+                minutes.append(MinuteWindow.containing(from_milliseconds(record.appended_ms)))
         return marks | {partition: Mark(min(minutes), held[partition]) for partition in new if minutes}
 
     def _close(
@@ -401,11 +402,14 @@ class Auditor:
         since = MinuteWindow.containing(now - _LETTERS_LOOK_BACK).start
         draw = int(now.timestamp())
         ids = self._holdings.unknown_schema_ids(since, most=_SCHEMA_IDS_PER_PASS, draw=draw)
-        known = [identifier for identifier in ids if self._registry.schema(identifier) is not None]
+        known = {identifier for identifier in ids if self._registry.schema(identifier) is not None}
+        if len(ids) == _SCHEMA_IDS_PER_PASS:
+            # Among junk the draw would find the id that good events are under once a day, if at all.
+            known.update(self._registry.ids_of(subject_of(self._stream.topic), newest=_SCHEMA_IDS_PER_PASS))
         if not known:
             return
         found: dict[int, dict[int, Letter]] = {}
-        for letter in self._holdings.letters_of_schemas(since, known, most=_LETTERS_PER_PASS, draw=draw):
+        for letter in self._holdings.letters_of_schemas(since, sorted(known), most=_LETTERS_PER_PASS, draw=draw):
             found.setdefault(letter.partition, {})[letter.offset] = letter
         for partition, letters in found.items():
             inventory = Inventory(
@@ -449,10 +453,6 @@ def _accounted(counts: Counts, outcome: _Outcome) -> dict[str, int]:
         "no_record": outcome.no_record,
         "lost": outcome.lost,
     }
-
-
-def _instant(appended_ms: int) -> datetime:
-    return datetime.fromtimestamp(appended_ms / 1000, UTC)
 
 
 def _say_waiting() -> None:

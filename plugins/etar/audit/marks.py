@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import psycopg
 
 _AUTHOR = "etar audit"
+
+LOSS_ACCEPTED = "accepted"
+"""The reason of a loss's note once a person has taken note of it and its minute was opened again."""
 
 
 class AuditBusyError(TransientError):
@@ -104,7 +108,11 @@ class Marks:
             )
 
     def note(self, partition: int, repair: Repair, offsets: Mapping[int, str]) -> None:
-        """Write down a repair of these offsets; ``offsets``: the letter's reason for each, or an empty text."""
+        """Write down a repair of these offsets, of each once, however often it is made.
+
+        Args:
+            offsets: the letter's reason for each, or an empty text.
+        """
         with self._connection.transaction():
             self._note(partition, repair, offsets)
 
@@ -161,8 +169,8 @@ class Marks:
             'repair."partition" AND repair.first_offset >= closed.first_offset '
             "AND repair.first_offset < closed.end_offset "
             "WHERE closed.stream = %s AND closed.lost > 0 AND closed.lost_accepted_at IS NULL AND repair.repair = %s "
-            'ORDER BY repair."partition", repair.first_offset',
-            (self._stream.name, Repair.LOST.value),
+            'AND repair.reason <> %s ORDER BY repair."partition", repair.first_offset',
+            (self._stream.name, Repair.LOST.value, LOSS_ACCEPTED),
         ).fetchall()
         found: dict[int, list[Run]] = {}
         for partition, first, end in rows:
@@ -178,9 +186,12 @@ class Marks:
         )
 
     def _note(self, partition: int, repair: Repair, offsets: Mapping[int, str]) -> None:
+        # A pass that was cut off may have noted these in other runs, or under the reason that a letter had before.
+        noted = self._noted(partition, repair, offsets)
         by_reason: dict[str, list[int]] = {}
         for offset, reason in offsets.items():
-            by_reason.setdefault(reason, []).append(offset)
+            if offset not in noted:
+                by_reason.setdefault(reason, []).append(offset)
         with self._connection.cursor() as cursor:
             cursor.executemany(
                 'INSERT INTO audit_repairs (stream, "partition", first_offset, end_offset, repair, reason) '
@@ -191,3 +202,17 @@ class Marks:
                     for run in runs(those)
                 ],
             )
+
+    def _noted(self, partition: int, repair: Repair, offsets: Iterable[int]) -> frozenset[int]:
+        """Those of ``offsets`` of which this repair is noted, under whatever reason."""
+        ordered = sorted(offsets)
+        if not ordered:
+            return frozenset()
+        rows = self._connection.execute(
+            "SELECT first_offset, end_offset FROM audit_repairs "
+            'WHERE stream = %s AND "partition" = %s AND repair = %s AND first_offset <= %s AND end_offset > %s',
+            (self._stream.name, partition, repair.value, ordered[-1], ordered[0]),
+        ).fetchall()
+        return frozenset(
+            offset for first, end in rows for offset in ordered[bisect_left(ordered, first) : bisect_left(ordered, end)]
+        )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from etar.audit.marks import Marks
+from etar.audit.marks import LOSS_ACCEPTED, Marks
+from etar.audit.placement import Repair
+from etar.minute import MinuteWindow
 from etar.streams import Stream
 
 if TYPE_CHECKING:
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 def reopen(
     connection: psycopg.Connection[Any], stream: Stream, suspect_from: Mapping[int, int], *, wait_seconds: float = 120.0
 ) -> None:
-    """Take each partition's mark back, so that the next audit looks at every record from these offsets on.
+    """Take each partition's mark back, so that the next audit looks at every record from these offsets on. A loss that
+    a person has taken note of stays one.
 
     Args:
         connection: put into autocommit mode.
@@ -27,6 +30,25 @@ def reopen(
     # Under the audit's lock: one at work would go on closing above a minute that is open again.
     with Marks(connection, stream).held(wait_seconds), connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
+            "UPDATE audit_repairs AS loss SET reason = %s FROM audited_offsets AS closed "
+            'WHERE closed.stream = %s AND closed."partition" = %s AND closed.end_offset > %s '
+            "AND closed.lost_accepted_at IS NOT NULL AND loss.repair = %s AND loss.stream = closed.stream "
+            'AND loss."partition" = closed."partition" AND loss.first_offset >= closed.first_offset '
+            "AND loss.first_offset < closed.end_offset",
+            [
+                (LOSS_ACCEPTED, stream.name, partition, offset, Repair.LOST.value)
+                for partition, offset in suspect_from.items()
+            ],
+        )
+        cursor.executemany(
             'DELETE FROM audited_offsets WHERE stream = %s AND "partition" = %s AND end_offset > %s',
             [(stream.name, partition, offset) for partition, offset in suspect_from.items()],
         )
+
+
+def closed_up_to(connection: psycopg.Connection[Any], stream: Stream) -> dict[int, MinuteWindow]:
+    """The newest arrival minute that is closed, by partition."""
+    rows = connection.execute(
+        'SELECT "partition", max(minute) FROM audited_offsets WHERE stream = %s GROUP BY "partition"', (stream.name,)
+    ).fetchall()
+    return {partition: MinuteWindow(minute) for partition, minute in rows}

@@ -13,10 +13,7 @@ from typing import Any
 import fastavro
 from fastavro.schema import SchemaParseException
 
-from etar.records.decode import without_logical_types
-
-_MAGIC = b"\0"
-_HEADER_BYTES = 5
+from etar.records.decode import HEADER_BYTES, schema_id_of, with_header, without_logical_types
 
 
 class Form(StrEnum):
@@ -106,7 +103,7 @@ class RecordSchema:
         except Exception as error:  # as many kinds as there are wrong values
             field = self._first_misfit(fields)
             raise NotEncodableError(f"{f'{field}: ' if field else ''}{error} (schema id {self.schema_id})") from error
-        return _MAGIC + self.schema_id.to_bytes(_HEADER_BYTES - 1, "big") + body.getvalue()
+        return with_header(self.schema_id, body.getvalue())
 
     def _first_misfit(self, fields: Mapping[str, Any]) -> str | None:
         """Name of the first field that cannot be written; None where each can, and ``fields`` has too many."""
@@ -143,8 +140,9 @@ def read_document(value: bytes | None, schema: RecordSchema | None, latest: Reco
     """
     if not value:
         return Document(Form.NOTHING, {})
-    if value[:1] == _MAGIC and len(value) >= _HEADER_BYTES:
-        return _avro(value, schema, latest)
+    schema_id = schema_id_of(value)
+    if schema_id is not None:
+        return _avro(schema_id, value[HEADER_BYTES:], schema, latest)
     try:
         text = value.decode()
     except UnicodeDecodeError:
@@ -157,12 +155,11 @@ def read_document(value: bytes | None, schema: RecordSchema | None, latest: Reco
     return Document(Form.JSON, parsed if isinstance(parsed, dict) else {}, text=text, fault=fault)
 
 
-def _avro(value: bytes, schema: RecordSchema | None, latest: RecordSchema | None) -> Document:
-    schema_id = int.from_bytes(value[1:_HEADER_BYTES], "big")
+def _avro(schema_id: int, body: bytes, schema: RecordSchema | None, latest: RecordSchema | None) -> Document:
     used = schema or latest
     if used is None:
         return Document(Form.BYTES, {}, schema_id, fault=f"there is no readable schema of id {schema_id}")
-    fields, fault = used.read(value[_HEADER_BYTES:])
+    fields, fault = used.read(body)
     if schema is None:
         guess = f"there is no readable schema of id {schema_id}; read with the latest, {used.schema_id}"
         fault = f"{guess}; {fault}" if fault else guess

@@ -105,6 +105,17 @@ class Journal:
         ).fetchall()
         return {LetterId(partition, offset): value for partition, offset, value in rows}
 
+    def replayed(self, ids: Sequence[LetterId]) -> dict[LetterId, tuple[bytes | None, datetime]]:
+        """What was last sent of those among ``ids`` that were replayed, and when."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT ON (of_partition, of_offset) of_partition, of_offset, value, begun_at "
+            "FROM dead_letter_replays JOIN unnest(%s::integer[], %s::bigint[]) AS asked(of_partition, of_offset) "
+            "USING (of_partition, of_offset) WHERE topic = %s AND withdrawn_at IS NULL "
+            "ORDER BY of_partition, of_offset, begun_at DESC",
+            (*_columns(ids), self._topic),
+        ).fetchall()
+        return {LetterId(partition, offset): (value, at) for partition, offset, value, at in rows}
+
     def history(self, letter: LetterId) -> list[Change]:
         """Every change of one letter, the oldest first."""
         rows = self._connection.execute(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from etar import dead_letters
 from etar.clients import warehouse_client
 from etar.dead_letters import DeadLetter, Reason
+from etar.instants import from_milliseconds, to_milliseconds
 from etar.settings import WarehouseSettings
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Letters:
             bound |= {
                 "partition": last.id.partition,
                 "offset": last.id.offset,
-                "appended": _milliseconds(last.appended),
+                "appended": to_milliseconds(last.appended),
             }
             instant = "fromUnixTimestamp64Milli({appended:Int64}, 'UTC')"
             after = (
@@ -147,7 +148,7 @@ class Letters:
                 topic=self._topic,
                 partition=partition,
                 offset=offset,
-                appended=_instant(appended),
+                appended=from_milliseconds(appended),
                 reason=Reason(reason),
                 detail=detail,
                 key=key,
@@ -200,17 +201,8 @@ def _among(ids: Sequence[LetterId]) -> str:
 
 def _summary(row: Sequence[Any]) -> Summary:
     partition, offset, appended, reason, detail, size = row
-    return Summary(LetterId(partition, offset), _instant(appended), Reason(reason), detail, size)
-
-
-def _instant(milliseconds: int) -> datetime:
-    seconds, rest = divmod(milliseconds, 1000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
+    return Summary(LetterId(partition, offset), from_milliseconds(appended), Reason(reason), detail, size)
 
 
 def _microseconds(instant: datetime) -> int:
     return int(instant.timestamp()) * 1_000_000 + instant.microsecond
-
-
-def _milliseconds(instant: datetime) -> int:
-    return _microseconds(instant) // 1000

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -33,10 +33,13 @@ from etar.dead_letters.letters import LetterId, Letters, Selection, State, Summa
 from etar.dead_letters.repair import NotRepairableError, Repair
 from etar.dead_letters.replay import Replayer, Sending, Sent
 from etar.dead_letters.unfiled import Unfiled
+from etar.instants import from_milliseconds, to_milliseconds
 from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
-from etar.records.decode import EventTimeBounds, Record
-from etar.records.intake import Intake
-from etar.records.registry import Registry
+from etar.minute import MinuteWindow
+from etar.records.decode import EventTimeBounds, Record, schema_id_of
+from etar.records.intake import Decoded, Intake
+from etar.records.registry import Registry, subject_of
+from etar.records.table import EVENT_TIME
 from etar.records.warehouse import Warehouse
 from etar.settings import (
     DeadLetterSettings,
@@ -49,12 +52,13 @@ from etar.settings import (
 )
 from etar.streams import Stream
 
+_Value = tuple[bytes | None, datetime]
+"""What a record holds, and when it is appended."""
+
 _BATCH_LETTERS = 500
 _BATCH_BYTES = 16 * 1024 * 1024
 _LEFT_ALONE = "left alone by the hook"
 _NOT_YET = "is not filed yet: the auditor decides within a minute or two whether it is a row; try again then"
-_MILLISECOND = timedelta(milliseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UnknownSchemaError(LookupError):
@@ -230,14 +234,17 @@ class Office:
 
         Args:
             again: also letters that were replayed before.
-            force: also records that would only become dead letters again.
+            force: also records that would only become dead letters again, or events of another minute than before.
 
         Raises:
             ReplayInDoubtError, UnknownTopicError: see :class:`etar.dead_letters.replay.Replayer`.
         """
         with self._changing(apply):
+            settled: set[LetterId] = set()
             if apply:
-                yield from (_outcome(sent) for sent in self._replayer.settle())
+                for sent in self._replayer.settle():
+                    settled.add(sent.of)
+                    yield _outcome(sent)
             elif in_doubt := self._journal.replays_in_doubt():
                 self._say(
                     f"{len(in_doubt)} replays of an interrupted command are in doubt; they are looked for in Kafka, "
@@ -245,7 +252,8 @@ class Office:
                 )
             writer = self._writer(schema_id) if repair else None
             for letters, states in self._batches(selection):
-                yield from self._replay(letters, states, repair, writer, again=again, force=force, apply=apply)
+                left = [letter for letter in letters if again or LetterId.of(letter) not in settled]
+                yield from self._replay(left, states, repair, writer, again=again, force=force, apply=apply)
 
     def discard(self, selection: Selection, reason: str, *, undo: bool, apply: bool) -> Iterator[Outcome]:
         """Give letters up for good; with ``undo``, open discarded ones again."""
@@ -287,7 +295,7 @@ class Office:
             )
             values = dict(repaired)
         if not force:
-            refused |= self._still_bad(letters, values)
+            refused |= self._still_bad(letters, values) | self._moved(letters, values)
         refused |= {letter: why for letter in values if (why := _not_replayable(states[letter], again=again))}
         sendings = [
             Sending(LetterId.of(letter), letter.key, values[LetterId.of(letter)])
@@ -314,27 +322,59 @@ class Office:
                 refused[LetterId.of(letter)] = str(error)
         return values, refused
 
-    def _still_bad(
-        self, letters: Sequence[DeadLetter], values: dict[LetterId, bytes] | dict[LetterId, bytes | None]
-    ) -> dict[LetterId, str]:
+    def _still_bad(self, letters: Sequence[DeadLetter], values: Mapping[LetterId, bytes | None]) -> dict[LetterId, str]:
         """Why those of ``values`` that would be dead letters again, appended now, would be."""
-        now = (self._now() - _EPOCH) // _MILLISECOND
-        records = [
-            Record(letter.topic, letter.partition, letter.offset, now, letter.key, values[LetterId.of(letter)])
-            for letter in letters
-            if LetterId.of(letter) in values
-        ]
-        bad = self._intake.decode(records).letters
+        bad = self._decoded(letters, self._sent_now(values)).letters
         return {
             LetterId.of(letter): f"would be a dead letter again: {letter.reason}: {letter.detail}" for letter in bad
         }
 
+    def _moved(self, letters: Sequence[DeadLetter], values: Mapping[LetterId, bytes | None]) -> dict[LetterId, str]:
+        """Why those of ``values`` that were replayed before would count once more: duplicates are told by minute."""
+        earlier = self._journal.replayed(list(values))
+        before = self._minutes(letters, earlier)
+        after = self._minutes(letters, self._sent_now({letter: values[letter] for letter in earlier}))
+        return {
+            letter: f"was replayed into minute {minute}, and would count again in {after[letter]}; --force does it"
+            for letter, minute in before.items()
+            if letter in after and after[letter] != minute
+        }
+
+    def _minutes(self, letters: Sequence[DeadLetter], sent: Mapping[LetterId, _Value]) -> dict[LetterId, MinuteWindow]:
+        """Minutes of those of the values that are good records."""
+        rows = self._decoded(letters, sent).rows
+        if not rows:
+            return {}
+        columns = self._intake.layout().fields
+        at = [column.name for column in columns].index(EVENT_TIME)
+        per_millisecond = 10 ** ((columns[at].precision or 3) - 3)
+        return {
+            LetterId(row.record.partition, row.record.offset): MinuteWindow.containing(
+                from_milliseconds(row.values[at] // per_millisecond)
+            )
+            for row in rows
+        }
+
+    def _sent_now(self, values: Mapping[LetterId, bytes | None]) -> dict[LetterId, _Value]:
+        now = self._now()
+        return {letter: (value, now) for letter, value in values.items()}
+
+    def _decoded(self, letters: Sequence[DeadLetter], sent: Mapping[LetterId, _Value]) -> Decoded:
+        """What the letters' records would be with other values, appended at other times."""
+        chosen = [(letter, *sent[LetterId.of(letter)]) for letter in letters if LetterId.of(letter) in sent]
+        return self._intake.decode(
+            [
+                Record(letter.topic, letter.partition, letter.offset, to_milliseconds(at), letter.key, value)
+                for letter, value, at in chosen
+            ]
+        )
+
     def _document(self, letter: DeadLetter) -> Document:
-        value = letter.value or b""
-        if len(value) < 5 or value[0]:
+        schema_id = schema_id_of(letter.value)
+        if schema_id is None:
             return read_document(letter.value, None, None)
-        schema = self._schema(int.from_bytes(value[1:5], "big"))
-        return read_document(value, schema, None if schema else self._latest())
+        schema = self._schema(schema_id)
+        return read_document(letter.value, schema, None if schema else self._latest())
 
     def _schema(self, schema_id: int) -> RecordSchema | None:
         if schema_id not in self._schemas:
@@ -348,13 +388,13 @@ class Office:
         return self._schemas[schema_id]
 
     def _latest(self) -> RecordSchema | None:
-        latest = self._registry.latest(f"{self._stream.topic}-value")
+        latest = self._registry.latest(subject_of(self._stream.topic))
         return self._schema(latest[0]) if latest else None
 
     def _writer(self, schema_id: int | None) -> RecordSchema:
         writer = self._latest() if schema_id is None else self._schema(schema_id)
         if writer is None:
-            what = f"subject {self._stream.topic}-value" if schema_id is None else f"schema id {schema_id}"
+            what = f"subject {subject_of(self._stream.topic)}" if schema_id is None else f"schema id {schema_id}"
             raise UnknownSchemaError(f"the registry has no Avro record of {what}; give another --schema-id")
         return writer
 

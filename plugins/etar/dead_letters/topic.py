@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from etar.instants import from_milliseconds
 from etar.kafka_offsets import KafkaUnavailableError
 from etar.settings import KafkaSettings
 
@@ -74,5 +75,4 @@ class TopicReader:
 def append_time(message: Message) -> datetime:
     """The record's timestamp, aware."""
     _, milliseconds = message.timestamp()
-    seconds, rest = divmod(milliseconds, 1000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
+    return from_milliseconds(milliseconds)

@@ -142,11 +142,7 @@ def extract_minute(
         )
         # Asked after the read: had the table dropped parts while they were read, this is the only way to know. A
         # report of the few rows left, or of none, would replace a true one.
-        if window.start + retention <= now():
-            raise ExpiredMinuteError(
-                f"minute {window} is more than {retention} old: its rows have left the table {stream.table}, and its "
-                "report stays as it is"
-            )
+        require_kept(window, stream=stream, retention=retention, now=now())
         offsets, late = _contents(spool, window, late_from=window.end + grace)
         if offsets:
             spool.seek(0)
@@ -167,6 +163,19 @@ def extract_minute(
         object_size=size if offsets else None,
         object_etag=etag,
     )
+
+
+def require_kept(window: MinuteWindow, *, stream: Stream, retention: timedelta, now: datetime) -> None:
+    """See that the table still has the whole minute.
+
+    Raises:
+        ExpiredMinuteError: the minute began ``retention`` ago or earlier.
+    """
+    if window.start + retention <= now:
+        raise ExpiredMinuteError(
+            f"minute {window} began {retention} ago or earlier: its rows have left the table {stream.table}, or are "
+            "about to, and its report stays as it is"
+        )
 
 
 def _copy(answer: IO[bytes], spool: IO[bytes], window: MinuteWindow) -> None:

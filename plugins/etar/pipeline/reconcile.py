@@ -16,8 +16,8 @@ from etar.minute import MinuteWindow
 from etar.pipeline.errors import PermanentError
 from etar.settings import PipelineSettings, ReconcileSettings
 
-_EXPIRY_MARGIN = timedelta(minutes=5)
-"""The oldest minutes leave the table while a batch is at work: those that would are not begun."""
+EXPIRY_MARGIN = timedelta(minutes=5)
+"""The oldest minutes leave the table while a run is at work: those that would are not begun."""
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -90,19 +90,30 @@ class Affected:
 
 
 def span(now: datetime, pipeline: PipelineSettings) -> tuple[MinuteWindow, MinuteWindow]:
-    """The minutes ``[first, end)`` that are over, belong to this deployment, and stay in the table for a while yet."""
-    end = MinuteWindow.containing(now)
-    return min(end, max(MinuteWindow.first_at_or_after(pipeline.start_date), _oldest_kept(now, pipeline))), end
+    """The minutes ``[first, end)`` that are over, and stay in the table for a while yet."""
+    return _oldest_kept(now, pipeline), MinuteWindow.containing(now)
 
 
-def affected(facts: Iterable[MinuteFacts], *, now: datetime, policy: ReconcileSettings) -> list[Affected]:
+def has_to_be_reported(window: MinuteWindow, pipeline: PipelineSettings, *, held: bool) -> bool:
+    """Every minute from the deployment on; an earlier one if something is known of it (``held``: it has rows, or a row
+    of the ledger). Events may be up to a day older than the deployment that they are sent to."""
+    return held or window.start >= pipeline.start_date
+
+
+def affected(
+    facts: Iterable[MinuteFacts], *, now: datetime, pipeline: PipelineSettings, policy: ReconcileSettings
+) -> list[Affected]:
     """The minutes to report again, oldest first.
 
     A minute that its own run may still begin (``allowance`` after its end), or that a run is at work on (it wrote to
     the ledger within ``stale``), is left to that run. One that is reported needs no such wait: late rows are found as
     soon as they are there.
     """
-    found = [_affected(minute, now, policy) for minute in facts]
+    found = [
+        _affected(minute, now, policy)
+        for minute in facts
+        if has_to_be_reported(minute.window, pipeline, held=minute.rows > 0 or minute.entry is not None)
+    ]
     return sorted((each for each in found if each), key=lambda each: each.window)
 
 
@@ -176,4 +187,4 @@ def _words(counts: ReportCounts) -> str:
 
 
 def _oldest_kept(now: datetime, pipeline: PipelineSettings) -> MinuteWindow:
-    return MinuteWindow.first_at_or_after(now - pipeline.retention + _EXPIRY_MARGIN)
+    return MinuteWindow.first_at_or_after(now - pipeline.retention + EXPIRY_MARGIN)

@@ -17,11 +17,12 @@ from etar.minute import MinuteWindow
 from etar.pipeline import connections
 from etar.pipeline.errors import PermanentError, TransientError
 from etar.pipeline.extract import Extract, extract_minute
+from etar.pipeline.lost_rows import have_put_back, lost_rows
 from etar.pipeline.reconcile import Affected, affected, batch, named, span
 from etar.pipeline.reconcile_facts import read_facts
 from etar.report import PublishedReport, Report
 from etar.settings import KafkaSettings, ObjectStoreSettings, PipelineSettings, ReconcileSettings, get_settings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import USER_INTERACTIONS, Stream
 
 if TYPE_CHECKING:
     import psycopg
@@ -60,22 +61,38 @@ class Failures:
         return "; ".join(f"{minute}: {reason}" for minute, reason in self.of_minutes.items())
 
 
-def find(params: Mapping[str, Any] | None = None) -> list[dict[str, str]]:
+def find(dag_run: DagRun, params: Mapping[str, Any] | None = None) -> list[dict[str, str]]:
     """Compare ledger, reports and table, and choose the minutes to report again: those that a person named in the
     parameter `minutes`, otherwise a bounded batch of those whose report is missing, failed, stale, or not what the
-    table holds. Returns each with its cause; without any, the rest of the run is skipped."""
+    table holds. A minute that the table has lost rows of is left as it is, and the auditor is asked to put them back.
+    Returns each with its cause; without any, the rest of the run is skipped."""
     now, pipeline = _now(), get_settings(PipelineSettings)
-    if asked_for := (params or {}).get("minutes"):
-        chosen = named(asked_for, now=now, pipeline=pipeline)
-    else:
-        first, end = span(now, pipeline)
-        policy = get_settings(ReconcileSettings)
-        with connections.ledger_connection() as connection, connections.warehouse() as warehouse:
+    with connections.ledger_connection() as connection, connections.warehouse() as warehouse:
+        if asked_for := (params or {}).get("minutes"):
+            chosen = named(asked_for, now=now, pipeline=pipeline)
+        else:
+            first, end = span(now, pipeline)
+            policy = get_settings(ReconcileSettings)
             facts = read_facts(first, end, stream=_STREAM, connection=connection, warehouse=warehouse)
-        found = affected(facts, now=now, policy=policy)
-        chosen = batch(found, policy.batch_minutes)
-        _LOG.info(
-            "%d of the %d minutes from %s are affected; %d in this batch", len(found), len(facts), first, len(chosen)
+            found = affected(facts, now=now, pipeline=pipeline, policy=policy)
+            chosen = batch(found, policy.batch_minutes)
+            _LOG.info(
+                "%d of the %d minutes from %s are affected; %d in this batch",
+                len(found),
+                len(facts),
+                first,
+                len(chosen),
+            )
+        store, bucket = connections.object_store, get_settings(ObjectStoreSettings).bucket
+        chosen = leave_lost(
+            chosen,
+            stream=_STREAM,
+            ledger=_ledger(connection, dag_run),
+            connection=connection,
+            lost=lambda window: lost_rows(
+                window, stream=_STREAM, connection=connection, warehouse=warehouse, store=store, bucket=bucket
+            ),
+            low=_first_held,
         )
     for each in chosen:
         _LOG.info("%s: %s, %s", each.window, each.cause, each.detail)
@@ -113,6 +130,7 @@ def extract(found: Sequence[Mapping[str, str]], dag_run: DagRun) -> dict[str, An
             offsets=offsets,
             group=_STREAM.sink_group,
             grace=pipeline.grace,
+            kept_from=lambda: _now() - pipeline.retention,
             ledger=_ledger(connection, dag_run),
             extract=extract_one,
         )
@@ -162,16 +180,61 @@ def report(extracted: Mapping[str, Any] | None, dag_run: DagRun) -> list[dict[st
     return [{"minute": str(each.window), "revision": each.revision} for each in published]
 
 
+def leave_lost(
+    found: Iterable[Affected],
+    *,
+    stream: Stream,
+    ledger: Ledger,
+    connection: psycopg.Connection[Any],
+    lost: Callable[[MinuteWindow], Mapping[int, Sequence[int]]],
+    low: Callable[[], Mapping[int, int]],
+) -> list[Affected]:
+    """The minutes that can be reported again. Of the others the table has lost rows, which the auditor is asked to put
+    back; their reports stand until then.
+
+    Args:
+        lost: see :func:`etar.pipeline.lost_rows.lost_rows`.
+        low: first offset that Kafka still holds, by partition.
+    """
+    from etar.audit import AuditBusyError
+
+    whole: list[Affected] = []
+    missing: dict[int, list[int]] = {}
+    for each in found:
+        if not (gone := lost(each.window)):
+            whole.append(each)
+            continue
+        _LOG.warning(
+            "%s: left as it is: %d rows that it was reported from are neither in the table nor among the dead letters",
+            each.window,
+            sum(map(len, gone.values())),
+        )
+        ledger.left(each.window)
+        for partition, offsets in gone.items():
+            missing[partition] = sorted([*missing.get(partition, ()), *offsets])
+    if missing:
+        try:
+            have_put_back(missing, stream=stream, connection=connection, low=low())
+        except AuditBusyError as error:
+            _LOG.warning("the next run asks the auditor: %s", error)
+    return whole
+
+
 def extract_batch(
     found: Iterable[Affected],
     *,
     offsets: Offsets,
     group: str,
     grace: timedelta,
+    kept_from: Callable[[], datetime],
     ledger: Ledger,
     extract: Callable[[MinuteWindow], Extract],
 ) -> tuple[list[Extract], Failures]:
-    """Extract the minutes that the sink's ``group`` has committed past; the others are left for a later run.
+    """Extract the minutes that the sink's ``group`` has committed past; the others are left for a later run. So is one
+    that the table has meanwhile dropped, or is dropping: it keeps its report, and its row in the ledger.
+
+    Args:
+        kept_from: a minute that began by this instant is past the retention.
 
     Raises:
         psycopg.Error: the ledger cannot be written. What was extracted stays, and may be extracted again.
@@ -186,6 +249,9 @@ def extract_batch(
         held = offsets.held_at(window.end + grace)
         if missing := behind(held, committed):
             _LOG.info("%s: left for a later run: the sink is %d records behind it", window, sum(missing.values()))
+            continue
+        if window.start <= kept_from():
+            _LOG.info("%s: left as it is: its rows have left the table", window)
             continue
         ledger.began(window, Stage.SETTLE)
         ledger.settled(window, held)
@@ -250,6 +316,13 @@ def analysis_arguments(extracts: Iterable[Extract]) -> list[str]:
 
 def _filled(extracts: Iterable[Mapping[str, Any]]) -> list[Extract]:
     return [extract for extract in map(Extract.model_validate, extracts) if extract.rows]
+
+
+def _first_held() -> dict[int, int]:
+    from etar.kafka_offsets import TopicOffsets
+
+    with TopicOffsets.connect(_STREAM.topic, settings=get_settings(KafkaSettings)) as offsets:
+        return offsets.low()
 
 
 def _ledger(connection: psycopg.Connection[Any], dag_run: DagRun) -> Ledger:

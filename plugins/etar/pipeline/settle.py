@@ -30,6 +30,20 @@ class Offsets(Protocol):
     def committed(self, group: str) -> dict[int, int]: ...
 
 
+def require_over(window: MinuteWindow, *, grace: timedelta, by: datetime) -> None:
+    """See that waiting for the minute's end makes sense.
+
+    Raises:
+        MinuteNotOverError: the minute and its grace end after ``by``.
+    """
+    over = window.end + grace
+    if over > by:
+        raise MinuteNotOverError(
+            f"minute {window} ends (with {grace.total_seconds():g} s of grace) at {over.isoformat()}, and a run waits "
+            f"for it until {by.isoformat()} at most; run it when it is over"
+        )
+
+
 def wait_until_settled(
     window: MinuteWindow,
     *,
@@ -58,14 +72,9 @@ def wait_until_settled(
         MinuteNotOverError: the minute ends after the timeout.
         NotSettledError: the timeout passed first; the message names each partition that is behind.
     """
-    called = now()
-    deadline = called + timeout
+    deadline = now() + timeout
     over = window.end + grace
-    if over > deadline:
-        raise MinuteNotOverError(
-            f"minute {window} ends (with {grace.total_seconds():g} s of grace) at {over.isoformat()}, more than "
-            f"{timeout.total_seconds():g} s from now ({called.isoformat()}); run it when it is over"
-        )
+    require_over(window, grace=grace, by=deadline)
     while (left := (over - now()).total_seconds()) > 0:
         sleep(left)
 

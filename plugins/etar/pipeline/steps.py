@@ -43,12 +43,16 @@ def settle(dag_run: DagRun) -> dict[str, int]:
     """Wait until the sink has committed every offset that Kafka held at the minute's end plus the grace. Returns the
     offset reached for each partition."""
     from etar.kafka_offsets import TopicOffsets
-    from etar.pipeline.settle import wait_until_settled
+    from etar.pipeline.extract import require_kept
+    from etar.pipeline.reconcile import EXPIRY_MARGIN
+    from etar.pipeline.settle import require_over, wait_until_settled
 
-    window = _window(dag_run)
+    window, policy = _window(dag_run), get_settings(PipelineSettings)
+    # Before the minute is opened, which forgets what its row says: a minute that cannot be reported keeps it.
+    require_kept(window, stream=_STREAM, retention=policy.retention - EXPIRY_MARGIN, now=_now())
+    require_over(window, grace=policy.grace, by=_now() + policy.settle_timeout)
     with _ledger(dag_run) as ledger:
         ledger.began(window, Stage.SETTLE)
-    policy = get_settings(PipelineSettings)
     with TopicOffsets.connect(_STREAM.topic, settings=get_settings(KafkaSettings)) as offsets:
         reached = wait_until_settled(
             window,
@@ -68,12 +72,13 @@ def settle(dag_run: DagRun) -> dict[str, int]:
 def extract(dag_run: DagRun) -> dict[str, Any]:
     """Copy the minute's rows from the warehouse into one Parquet object. Returns the minute, its counts, the object's
     URI (none for an empty minute, which gets no object) and the URI for the analysis."""
-    from etar.pipeline.extract import extract_minute
+    from etar.pipeline.extract import extract_minute, require_kept
 
-    window = _window(dag_run)
+    window, policy = _window(dag_run), get_settings(PipelineSettings)
+    require_kept(window, stream=_STREAM, retention=policy.retention, now=_now())
+    _require_nothing_lost(window)
     with _ledger(dag_run) as ledger:
         ledger.began(window, Stage.EXTRACT)
-    policy = get_settings(PipelineSettings)
     with connections.warehouse() as warehouse:
         extracted = extract_minute(
             window,
@@ -96,14 +101,17 @@ def before_analysis(context: Any) -> None:
 
     Raises:
         AirflowSkipException: the minute is empty.
+        SupersededError: it has been reported from another extract since.
     """
     from airflow.sdk.exceptions import AirflowSkipException
 
     extracted = context["ti"].xcom_pull(task_ids="extract")
     if not extracted["rows"]:
         raise AirflowSkipException(f"minute {extracted['minute']} has no rows: nothing to analyse")
+    window = _window(context["dag_run"])
     with _ledger(context["dag_run"]) as ledger:
-        ledger.began(_window(context["dag_run"]), Stage.ANALYSE)
+        ledger.require_current(window, extracted["rows"])
+        ledger.began(window, Stage.ANALYSE)
 
 
 def after_analysis(context: Any, _result: Any = None) -> None:
@@ -118,6 +126,7 @@ def report(extracted: dict[str, Any], dag_run: DagRun) -> dict[str, Any]:
 
     window = _window(dag_run)
     with _ledger(dag_run) as ledger:
+        ledger.require_current(window, extracted["rows"])
         ledger.began(window, Stage.REPORT)
     made = report_of(
         window,
@@ -146,6 +155,35 @@ def note_failure(context: Any) -> None:
         error = "the task's process ended without a word: it was killed, or its machine went away"
     with _ledger(context["dag_run"]) as ledger:
         ledger.failed(window, Stage(context["ti"].task_id), error)
+
+
+def _require_nothing_lost(window: MinuteWindow) -> None:
+    """See that the table still has the rows that the minute was reported from, if it was.
+
+    Raises:
+        LostRowsError: it has not.
+    """
+    from etar.kafka_offsets import TopicOffsets
+    from etar.pipeline.lost_rows import LostRowsError, have_put_back, lost_rows
+
+    with connections.ledger_connection() as connection, connections.warehouse() as warehouse:
+        lost = lost_rows(
+            window,
+            stream=_STREAM,
+            connection=connection,
+            warehouse=warehouse,
+            store=connections.object_store,
+            bucket=get_settings(ObjectStoreSettings).bucket,
+        )
+        if not lost:
+            return
+        with TopicOffsets.connect(_STREAM.topic, settings=get_settings(KafkaSettings)) as offsets:
+            have_put_back(lost, stream=_STREAM, connection=connection, low=offsets.low())
+    raise LostRowsError(
+        f"{sum(map(len, lost.values()))} rows that minute {window} was reported from are neither in the table nor "
+        "among the dead letters now, and it is not reported without them. The auditor has been asked to put them back; "
+        "what Kafka no longer has, `etar verify` shows"
+    )
 
 
 def _window(dag_run: DagRun) -> MinuteWindow:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -13,14 +12,15 @@ import fastavro
 from fastavro.schema import SchemaParseException
 
 from etar.dead_letters import DeadLetter, Reason
+from etar.instants import MILLISECOND, from_milliseconds
 from etar.records.table import EVENT_TIME, Convert, OutOfRangeError, TableLayout, WrongValueError
 from etar.settings import PipelineSettings
 
-_MAGIC = 0
-_HEADER_BYTES = 5
+_MAGIC = b"\0"
+HEADER_BYTES = 5
+"""Confluent's wire format: a zero byte, then the schema id in four, then the Avro body."""
+
 _DETAIL_CHARACTERS = 1_000
-_MILLISECOND = timedelta(milliseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Record(NamedTuple):
@@ -38,7 +38,7 @@ class Record(NamedTuple):
             topic=self.topic,
             partition=self.partition,
             offset=self.offset,
-            appended=_EPOCH + self.appended_ms * _MILLISECOND,
+            appended=from_milliseconds(self.appended_ms),
             reason=reason,
             detail=detail[:_DETAIL_CHARACTERS],
             key=self.key,
@@ -62,7 +62,7 @@ class EventTimeBounds:
 
     @classmethod
     def of(cls, settings: PipelineSettings) -> EventTimeBounds:
-        return cls(behind_ms=settings.horizon / _MILLISECOND, ahead_ms=settings.max_ahead / _MILLISECOND)
+        return cls(behind_ms=settings.horizon / MILLISECOND, ahead_ms=settings.max_ahead / MILLISECOND)
 
     def believe(self, event_ms: int, appended_ms: int) -> bool:
         return appended_ms - self.behind_ms < event_ms <= appended_ms + self.ahead_ms
@@ -146,7 +146,7 @@ class Decoder:
         self._bounds = bounds
 
     def decode(self, record: Record, readers: Mapping[int, RecordReader | Unreadable]) -> Row | DeadLetter:
-        """``readers`` must have every id that :func:`schema_id` gives for the record."""
+        """``readers`` must have the id that :func:`schema_id_of` gives for the value."""
         try:
             return Row(record, self._values(record, readers))
         except _BadRecordError as error:
@@ -158,7 +158,7 @@ class Decoder:
             raise _BadRecordError(Reason.NULL_VALUE, "the record has no value (a tombstone)")
         if not value:
             raise _BadRecordError(Reason.EMPTY_VALUE, "the value is zero bytes long")
-        identifier = schema_id(record)
+        identifier = schema_id_of(value)
         if identifier is None:
             start = f"{len(value)} bytes, starting with {value[:8].hex(' ')}"
             raise _BadRecordError(Reason.NOT_AVRO, f"no Confluent header (00, then 4 bytes of schema id): {start}")
@@ -166,7 +166,7 @@ class Decoder:
         if isinstance(reader, Unreadable):
             raise _BadRecordError(reader.reason, f"schema id {identifier}: {reader.detail}")
         body = BytesIO(value)
-        body.seek(_HEADER_BYTES)
+        body.seek(HEADER_BYTES)
         values = reader.read(body)
         event_ms = values[self._event_time] // self._ticks_per_ms
         if not self._bounds.believe(event_ms, record.appended_ms):
@@ -176,7 +176,7 @@ class Decoder:
 
     def _out_of_bounds(self, event_ms: int, appended_ms: int) -> str:
         apart = (event_ms - appended_ms) / 1000
-        event = _EPOCH + event_ms * _MILLISECOND
+        event = from_milliseconds(event_ms)
         return (
             f"{EVENT_TIME} {event.isoformat(timespec='milliseconds')} is {abs(apart):.3f} s "
             f"{'after' if apart > 0 else 'before'} the broker took the record; believed are less than "
@@ -184,12 +184,16 @@ class Decoder:
         )
 
 
-def schema_id(record: Record) -> int | None:
+def schema_id_of(value: bytes | None) -> int | None:
     """The schema id in a value's Confluent header; None where there is no such header."""
-    value = record.value
-    if value is None or len(value) < _HEADER_BYTES or value[0] != _MAGIC:
+    if value is None or len(value) < HEADER_BYTES or value[:1] != _MAGIC:
         return None
-    return int.from_bytes(value[1:_HEADER_BYTES], "big")
+    return int.from_bytes(value[1:HEADER_BYTES], "big")
+
+
+def with_header(schema_id: int, body: bytes) -> bytes:
+    """A value in Confluent's wire format."""
+    return _MAGIC + schema_id.to_bytes(HEADER_BYTES - 1, "big") + body
 
 
 def _body_fault(error: Exception) -> Reason:

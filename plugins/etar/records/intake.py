@@ -19,9 +19,9 @@ from etar.records.decode import (
     Row,
     Unreadable,
     compile_reader,
-    schema_id,
+    schema_id_of,
 )
-from etar.records.registry import RegisteredSchema, Registry, RegistryUnavailableError
+from etar.records.registry import RegisteredSchema, Registry, RegistryUnavailableError, subject_of
 from etar.records.table import METADATA, MetadataColumns, TableLayout, UnsupportedTableError
 from etar.records.warehouse import (
     InsertRefusedError,
@@ -180,8 +180,12 @@ class Intake:
             raise
 
     def _readers_of(self, records: Sequence[Record]) -> Mapping[int, RecordReader | Unreadable]:
-        met = Counter(identifier for record in records if (identifier := schema_id(record)) is not None)
-        unreadable, news = self._ask_for(met)
+        met = Counter(identifier for record in records if (identifier := schema_id_of(record.value)) is not None)
+        new = met.keys() - self._schemas.keys()
+        # Where so many are new that not all may be asked for, the subject's own go first: good events are under these.
+        # Then what many records name, and what is small: registries count upwards.
+        own = self._own_ids(records[0].topic) if len(new) > _MOST_UNKNOWN_IDS else frozenset[int]()
+        unreadable, news = self._ask_for(sorted(new, key=lambda each: (each not in own, -met[each], each)))
         if news or self._now() - self._layout_read >= self._layout_seconds:
             self._refresh_layout()
         self._schemas |= news
@@ -190,12 +194,15 @@ class Intake:
                 self._readers[identifier] = self._compile(schema)
         return self._readers | unreadable
 
-    def _ask_for(self, met: Mapping[int, int]) -> tuple[dict[int, Unreadable], dict[int, RegisteredSchema]]:
-        """What the registry says of the ids that are new here; ``met``: how many records name each."""
+    def _own_ids(self, topic: str) -> frozenset[int]:
+        ask = partial(self._registry.ids_of, subject_of(topic), newest=_MOST_UNKNOWN_IDS)
+        return frozenset(self._persist("schema registry", ask, RegistryUnavailableError))
+
+    def _ask_for(self, ids: Sequence[int]) -> tuple[dict[int, Unreadable], dict[int, RegisteredSchema]]:
+        """What the registry says of ids that are new here, in this order."""
         unreadable: dict[int, Unreadable] = {}
         news: dict[int, RegisteredSchema] = {}
-        # What many records name is asked for first, then what is small: registries count upwards.
-        for identifier in sorted(met.keys() - self._schemas.keys(), key=lambda each: (-met[each], each)):
+        for identifier in ids:
             if len(unreadable) >= _MOST_UNKNOWN_IDS:
                 unreadable[identifier] = _NOT_ASKED
                 continue

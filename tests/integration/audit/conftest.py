@@ -182,6 +182,14 @@ class World:
         query = "SELECT repair, sum(end_offset - first_offset)::int FROM audit_repairs WHERE stream = %s GROUP BY 1"
         return Counter(dict(self.sql(query, self.stream.name)))
 
+    def noted_twice(self) -> list[tuple[Any, ...]]:
+        """Places that stand more than once under one repair."""
+        return self.sql(
+            'SELECT repair, "partition", at FROM audit_repairs, generate_series(first_offset, end_offset - 1) AS at '
+            "WHERE stream = %s GROUP BY 1, 2, 3 HAVING count(*) > 1",
+            self.stream.name,
+        )
+
 
 @pytest.fixture
 def new_world(
@@ -228,6 +236,12 @@ def worker(world: World) -> Iterator[Worker]:
     """In place of :meth:`World.sink`."""
     with closing(Worker(world.stream, world.kafka, world.registry, world.warehouse)) as worker:
         yield worker
+
+
+def post_schema(world: World, subject: str, schema: str) -> int:
+    """Register an Avro schema (JSON text); its id."""
+    url = f"{world.registry.url}/subjects/{subject}/versions"
+    return int(httpx.post(url, json={"schema": schema}, timeout=30).raise_for_status().json()["id"])
 
 
 def malformed(world: World) -> list[bytes | None]:

@@ -24,7 +24,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from etar.audit.kafka_records import KafkaRecords
 from etar.kafka_offsets import TopicOffsets
 from etar.migrations import read_migrations
-from etar.records.decode import Record, schema_id, without_logical_types
+from etar.records.decode import Record, schema_id_of, without_logical_types
 from etar.records.registry import Registry
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings
 from etar.streams import Stream
@@ -112,7 +112,7 @@ class Worker:
     def _schemas_of(self, batch: Sequence[Record]) -> dict[int, Any]:
         """Those that the registry has, parsed."""
         with closing(Registry.connect(self.registry)) as registry:
-            ids = {identifier for record in batch if (identifier := schema_id(record)) is not None}
+            ids = {identifier for record in batch if (identifier := schema_id_of(record.value)) is not None}
             found = {identifier: registry.schema(identifier) for identifier in ids}
         return {
             identifier: fastavro.parse_schema(without_logical_types(json.loads(schema.text)))
@@ -201,7 +201,7 @@ def _varint(number: int) -> bytes:
 
 def _convert(record: Record, schemas: Mapping[int, Any]) -> Fields:
     """As the Avro converter does: what is behind the record's end is not looked at, bad UTF-8 is replaced."""
-    identifier = schema_id(record)
+    identifier = schema_id_of(record.value)
     name = "org.apache.kafka.connect.errors.DataException"
     refused = f"Failed to deserialize data for topic {record.topic} to Avro"
     if identifier is None or identifier not in schemas or record.value is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 from confluent_kafka import Producer
 
@@ -23,8 +23,8 @@ from etar.dead_letters.journal import Author, Journal
 from etar.dead_letters.letters import LetterId
 from etar.minute import MINUTE, MinuteWindow
 from etar.records.intake import Decoded
-from tests.integration.audit.conftest import PARTITIONS, Misbehaviour, World, malformed, milliseconds
-from tests.unit.records.events import SCHEMA_TEXT, encode, event
+from tests.integration.audit.conftest import PARTITIONS, Misbehaviour, World, malformed, milliseconds, post_schema
+from tests.unit.records.events import SCHEMA, SCHEMA_TEXT, encode, event
 
 SECOND = timedelta(seconds=1)
 MILLISECOND = timedelta(milliseconds=1)
@@ -196,13 +196,14 @@ def test_offsets_without_a_record_are_told_from_missing_ones(world: World) -> No
     assert world.audit(minutes=11).repaired == 0
 
 
-def test_letters_under_a_schema_that_was_registered_since_are_rescued_below_the_mark(world: World) -> None:
-    def register(doc: str) -> int:
-        schema = SCHEMA_TEXT.replace("{", f'{{"doc": "{world.stream.name} {doc}",', 1)
-        url = f"{world.registry.url}/subjects/{world.stream.name}-{doc}-value/versions"
-        return int(httpx.post(url, json={"schema": schema}, timeout=30).raise_for_status().json()["id"])
+def register(world: World, doc: str) -> int:
+    """A schema that differs from all others by ``doc``, under a subject that is not the topic's."""
+    schema = SCHEMA_TEXT.replace("{", f'{{"doc": "{world.stream.name} {doc}",', 1)
+    return post_schema(world, f"{world.stream.name}-{doc}-value", schema)
 
-    coming = register("now") + 1
+
+def test_letters_under_a_schema_that_was_registered_since_are_rescued_below_the_mark(world: World) -> None:
+    coming = register(world, "now") + 1
     at = milliseconds(world.minute.start)
     world.send([encode(event(number, event_time=at), schema_id=coming) for number in range(30)] + world.good(30))
     world.sink()
@@ -210,7 +211,7 @@ def test_letters_under_a_schema_that_was_registered_since_are_rescued_below_the_
     assert world.audit().repaired == 0
     assert set(world.letters().values()) == {"unknown_schema_id"}
 
-    assert register("later") == coming
+    assert register(world, "later") == coming
     result = world.audit()
 
     assert result.repairs == {Repair.RESCUED: 30}
@@ -221,6 +222,22 @@ def test_letters_under_a_schema_that_was_registered_since_are_rescued_below_the_
         "SELECT action, changed_by, detail FROM dead_letter_changes WHERE topic = %s", world.stream.topic
     )
     assert history == [("rescued", "etar audit", {"reason": "unknown_schema_id"})] * 30
+
+
+def test_letters_under_the_subjects_own_schema_are_found_among_thousands_of_unknown_ids(world: World) -> None:
+    coming = register(world, "now") + 1
+    at = milliseconds(world.minute.start)
+    junk = [b"\0" + (2**30 + number).to_bytes(4, "big") + b"junk" for number in range(2_000)]
+    fields = [*SCHEMA["fields"], {"name": world.stream.name, "type": ["null", "string"], "default": None}]
+    schema = {**SCHEMA, "fields": fields}
+    written = encode({**event(event_time=at), world.stream.name: "x"}, schema=schema, schema_id=coming)
+    world.send([*junk, written], partition=0)
+    world.sink()
+    assert world.audit().dead_letters == 2_001
+
+    assert post_schema(world, f"{world.stream.topic}-value", json.dumps(schema)) == coming
+    assert world.audit().repairs == {Repair.RESCUED: 1}
+    assert world.rows() == [(0, 2_000)]
 
 
 def test_rows_refused_together_are_told_apart_in_bounded_steps(world: World) -> None:
@@ -241,6 +258,29 @@ def test_rows_refused_together_are_told_apart_in_bounded_steps(world: World) -> 
     assert len(world.rows()) == 130
     assert set(world.letters().values()) == {"insert_refused"}
     assert [row[4:] for row in world.closed() if row[:2] == (0, str(world.minute))] == [(130, 20, 0, 0)]
+
+
+def test_an_offset_is_noted_once_for_a_repair_whatever_runs_it_was_in(world: World) -> None:
+    with closing(report_store_connection(world.store)) as connection:
+        marks = Marks(connection, world.stream)
+        marks.note(0, Repair.ROW_REMOVED, dict.fromkeys((2, 3, 4, 8), "truncated"))
+        marks.note(0, Repair.ROW_REMOVED, dict.fromkeys((1, 2, 4, 5, 7, 8, 9), "not_avro"))
+        marks.note(0, Repair.ROW_REMOVED, {3: "truncated", 4: "not_avro"})
+        marks.note(0, Repair.STORED, {3: ""})
+        marks.note(1, Repair.ROW_REMOVED, {3: "truncated"})
+
+    runs = 'SELECT "partition", first_offset, end_offset, reason FROM audit_repairs WHERE stream = %s AND repair = %s'
+    removed = world.sql(f"{runs} ORDER BY 1, 2", world.stream.name, Repair.ROW_REMOVED.value)
+    assert removed == [
+        (0, 1, 2, "not_avro"),
+        (0, 2, 5, "truncated"),
+        (0, 5, 6, "not_avro"),
+        (0, 7, 8, "not_avro"),
+        (0, 8, 9, "truncated"),
+        (0, 9, 10, "not_avro"),
+        (1, 3, 4, "truncated"),
+    ]
+    assert world.repairs() == {"row_removed": 9, "stored": 1}
 
 
 def test_a_letter_that_a_person_has_dealt_with_is_left_as_it_is(world: World) -> None:

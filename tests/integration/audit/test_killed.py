@@ -11,8 +11,11 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.audit.conftest import Misbehaviour, World, malformed
-from tests.unit.records.events import REPOSITORY
+from etar.dead_letters import Reason
+from etar.records.decode import Record
+from etar.records.intake import Decoded
+from tests.integration.audit.conftest import Misbehaviour, World, malformed, milliseconds, post_schema
+from tests.unit.records.events import REPOSITORY, SCHEMA_TEXT, encode, event
 
 WRITES = (
     "Marks.note",
@@ -25,6 +28,14 @@ WRITES = (
 )
 
 
+def kill_audit(world: World, write: str, when: str) -> None:
+    """A pass that kills itself there, two minutes after the world's minute."""
+    now = world.minute.end + timedelta(minutes=2)
+    program = [sys.executable, "-m", "tests.integration.audit.killed_audit", world.stream.name, now.isoformat()]
+    killed = subprocess.run([*program, write, when], cwd=REPOSITORY, env=os.environ, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-3000:]
+
+
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_at_a_write_and_run_again(world: World, write: str, when: str) -> None:
@@ -33,11 +44,8 @@ def test_killed_at_a_write_and_run_again(world: World, write: str, when: str) ->
     chance.shuffle(values)
     world.send(values)
     world.sink(Misbehaviour(chance), batch=41)
-    now = world.minute.end + timedelta(minutes=2)
 
-    program = [sys.executable, "-m", "tests.integration.audit.killed_audit", world.stream.name, now.isoformat()]
-    killed = subprocess.run([*program, write, when], cwd=REPOSITORY, env=os.environ, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-3000:]
+    kill_audit(world, write, when)
     if (write, when) != ("Marks.close", "after"):
         assert not world.closed()
 
@@ -48,3 +56,49 @@ def test_killed_at_a_write_and_run_again(world: World, write: str, when: str) ->
     assert sum(row[4] for row in at_minute) == 400
     assert sum(row[5] for row in at_minute) == 66
     assert world.repairs()
+    assert not world.noted_twice()
+
+
+@pytest.mark.parametrize("write", ["Warehouse.insert_rows", "Marks.note_gone_letters", "Holdings.remove_letters"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_letters_of_closed_minutes_are_decoded_again(world: World, write: str, when: str) -> None:
+    schema = SCHEMA_TEXT.replace("{", f'{{"doc": "{world.stream.name}",', 1)
+    coming = post_schema(world, f"{world.stream.name}-now-value", schema) + 1
+    at = milliseconds(world.minute.start)
+    world.send([encode(event(number, event_time=at), schema_id=coming) for number in range(30)] + world.good(30))
+    world.sink()
+    assert world.audit().dead_letters == 30
+    assert post_schema(world, f"{world.stream.name}-later-value", schema.replace('doc": "', 'doc": "later ')) == coming
+
+    kill_audit(world, write, when)
+    world.audit()
+
+    assert world.exact()
+    assert [row[4:] for row in world.closed() if row[1] == str(world.minute)] == [(20, 0, 0, 0)] * 3
+    assert not world.noted_twice()
+    history = world.sql(
+        'SELECT "partition", "offset" FROM dead_letter_changes WHERE topic = %s AND action = %s',
+        *(world.stream.topic, "rescued"),
+    )
+    assert len(set(history)) == len(history) == 30
+
+
+def test_killed_between_the_right_reason_and_the_removal_a_row_is_noted_as_removed_once(world: World) -> None:
+    def misfiled_and_a_row(decoded: Decoded) -> Decoded:
+        spoiled = Decoded(list(decoded.rows))
+        for letter in decoded.letters:
+            at = milliseconds(letter.appended)
+            record = Record(letter.topic, letter.partition, letter.offset, at, letter.key, letter.value)
+            spoiled.letters.append(record.dead(Reason.OUT_OF_RANGE, "?"))
+            spoiled.rows.append(decoded.rows[0]._replace(record=record))
+        return spoiled
+
+    world.send([*world.good(30), b"junk", b"junk", b"junk"], partition=0)
+    world.sink(misfiled_and_a_row)
+
+    kill_audit(world, "Warehouse.insert_dead_letters", "after")
+    assert set(world.letters().values()) == {"not_avro"}
+    world.audit()
+
+    assert world.exact()
+    assert world.repairs() == {"refiled": 3, "row_removed": 3}

@@ -22,6 +22,7 @@ from etar.settings import (
     ReportApiSettings,
     ReportReadSettings,
     ReportStoreSettings,
+    RetentionSettings,
     WarehouseAddress,
     WarehouseSettings,
 )
@@ -36,7 +37,7 @@ from stack.settings_table import FILE, render
 NEEDS: Mapping[str, tuple[type[BaseSettings], ...]] = {
     "topics": (KafkaSettings,),
     "compatibility": (RegistrySettings,),
-    "tables": (WarehouseSettings,),
+    "tables": (WarehouseSettings, RetentionSettings),
     "report-store": (ReportStoreSettings,),
     "connector": (ConnectSettings, WarehouseAddress),
     "producer": (KafkaSettings, RegistrySettings),

@@ -172,6 +172,26 @@ def test_ids_that_nobody_registered_are_not_all_asked_for(desk: Desk) -> None:
     assert desk.column("_offset") == [2_000, 2_001, 2_002, 2_003, 2_004]
 
 
+def test_a_schema_just_registered_is_found_among_ids_that_nobody_registered(desk: Desk) -> None:
+    desk.register()
+    just_registered = desk.register(json.dumps(WITH_REFERRER))
+    # Each is named by more records than the good one, and smaller numbers are not to be had.
+    junk = [b"\0\0\0\0\0", *(b"\0" + (2**30 + number).to_bytes(4, "big") for number in range(200))] * 2
+    records = [desk.record(offset, value) for offset, value in enumerate(junk)]
+    records += desk.records(just_registered, 1, first=len(junk), schema=WITH_REFERRER, referrer="r")
+
+    desk.intake.take_in(records)
+
+    assert desk.column("_offset") == [len(junk)]
+    assert desk.letters().keys() == set(range(len(junk)))
+
+
+def test_a_subject_has_the_ids_of_its_newest_versions(desk: Desk) -> None:
+    assert desk.registry.ids_of(desk.subject, newest=50) == []
+    ids = [desk.register(), desk.register(json.dumps(WITH_REFERRER))]
+    assert [desk.registry.ids_of(desk.subject, newest=newest) for newest in (1, 2, 50)] == [ids[1:], ids, ids]
+
+
 def test_an_id_that_was_unknown_is_asked_for_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     known = desk.register()
     with monkeypatch.context() as before_it_was_registered:

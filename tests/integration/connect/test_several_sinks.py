@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 import signal
 
+import pytest
+
 from stack.waiting import wait_until
 from tests.integration.connect.conftest import PARTITIONS, Lane, SinkProcess
+
+# Above all that is waited for: the parts, three sinks three times over, their records.
+pytestmark = pytest.mark.timeout(900)
 
 
 def share(sink: SinkProcess) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,14 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from etar import settings as settings_module
-from etar.bootstrap import PARTITIONS, BootstrapError, create_bucket, create_topic
+from etar.bootstrap import PARTITIONS, BootstrapError, create_bucket, create_topic, require_retention
+from etar.clients import warehouse_client
 from etar.settings import (
     KafkaSettings,
     ObjectStoreSettings,
     RegistrySettings,
     ReportStoreSettings,
+    RetentionSettings,
     WarehouseSettings,
     get_settings,
 )
@@ -72,6 +75,33 @@ def test_every_job_may_run_again(
     assert bootstrap("topics") == "topic user_interactions: there already"
     assert bootstrap("tables") == "nothing to apply"
     assert bootstrap("report-store") == "nothing to apply"
+
+
+@pytest.mark.parametrize("hours", [25.99, 26, 26.01])
+def test_a_table_that_keeps_minutes_for_less_than_is_believed_is_refused_with_the_way_out(
+    warehouse: WarehouseSettings, monkeypatch: pytest.MonkeyPatch, hours: float
+) -> None:
+    monkeypatch.setenv("ETAR_PIPELINE_RETENTION_HOURS", str(hours))
+    if hours <= 26:
+        assert bootstrap("tables") == "nothing to apply"
+    else:
+        assert "keeps a minute for 26 h, and ETAR_PIPELINE_RETENTION_HOURS is 26.01" in bootstrap("tables", exit_code=1)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "accepted"), [("REMOVE TTL", True), ("MODIFY TTL event_minute + INTERVAL 1 DAY", False)]
+)
+def test_the_ttl_that_counts_is_the_tables_own(
+    warehouse: WarehouseSettings, stream: Stream, ttl: str, accepted: bool
+) -> None:
+    with closing(warehouse_client(warehouse)) as client:
+        client.command(f"CREATE TABLE {stream.table} AS user_interactions")
+        try:
+            client.command(f"ALTER TABLE {stream.table} {ttl}")
+            with nullcontext() if accepted else pytest.raises(BootstrapError, match="keeps a minute for 24 h"):
+                require_retention(stream, warehouse, RetentionSettings(retention_hours=26))
+        finally:
+            client.command(f"DROP TABLE {stream.table}")
 
 
 def test_compatibility_is_set_on_a_registry_that_has_none(registry: RegistrySettings) -> None:

@@ -68,6 +68,16 @@ def test_a_letter_counts_as_replayed_from_before_its_record_is_sent(desk: Desk) 
     assert any(f"{LETTERS} replays of an interrupted command are in doubt" in text for text in desk.said)
 
 
+def test_to_name_one_letter_settles_all_that_were_interrupted_and_refuses_none(desk: Desk) -> None:
+    spoil(desk)
+    killed(desk, "before the send")
+    with desk.office() as office:
+        named, _ = next(office.find(Selection()))
+        settled = list(office.replay(Selection(ids=(named.id,)), apply=True))
+    assert [outcome.done for outcome in settled] == [True] * LETTERS
+    assert len({outcome.letter for outcome in settled}) == LETTERS
+
+
 def test_killed_again_while_it_settles_the_first_kill(desk: Desk) -> None:
     spoil(desk)
     for point in ("before the send", "after the send", "before the send"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -18,9 +18,11 @@ from etar.dead_letters.front_door import REPLAY_ID, REPLAY_OF
 from etar.dead_letters.letters import LetterId, Selection, State, UnknownLetterError
 from etar.dead_letters.office import Office, Outcome
 from etar.dead_letters.repair import Fields, Repair, patch_repair
+from etar.instants import MILLISECOND, to_milliseconds
+from etar.minute import MINUTE, MinuteWindow
 from producer.traffic import Kind
 from producer.user_event import UserEvent
-from tests.integration.dead_letters.conftest import PARTITION_OF_LETTERS, Desk
+from tests.integration.dead_letters.conftest import PARTITION_OF_LETTERS, Desk, a_user_event
 
 REASONS = {
     Kind.NOT_AVRO: Reason.NOT_AVRO,
@@ -231,6 +233,30 @@ def test_replayed_twice_it_is_still_one_event(desk: Desk) -> None:
     assert desk.rows() == (2 * len(sent), len(sent))
     ((states,),) = desk.query("SELECT count(*) FROM dead_letter_states WHERE topic = %s", desk.lane.topic)
     assert states == len(sent)
+
+
+def test_replayed_again_with_a_time_in_another_minute_it_would_be_two_events(desk: Desk) -> None:
+    desk.lane.produce([None], partition=1)
+    desk.consume()
+    chosen = Selection(ids=(LetterId(1, 0),))
+    minute = MinuteWindow.containing(datetime.now(UTC)).start - 10 * MINUTE
+
+    def at(instant: datetime) -> Repair:
+        repaired = plain(a_user_event(7, at=to_milliseconds(instant)))
+        return lambda _fields, _letter: repaired
+
+    with desk.office() as office:
+
+        def again(instant: datetime, **options: bool) -> list[Outcome]:
+            return list(office.replay(chosen, repair=at(instant), again=True, apply=True, **options))
+
+        assert not refused(again(minute))  # its first replay has no earlier one to differ from
+        assert not refused(again(minute + MINUTE - MILLISECOND))
+        for other in (minute - MILLISECOND, minute + MINUTE):
+            (why,) = refused(again(other)).values()
+            assert f"was replayed into minute {MinuteWindow(minute)}, and would count again in " in why
+        assert len(desk.records()) == 3
+        assert not refused(again(minute + MINUTE, force=True))
 
 
 def test_a_discarded_letter_is_never_replayed_until_that_is_undone(desk: Desk) -> None:

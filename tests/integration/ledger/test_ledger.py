@@ -189,6 +189,35 @@ def test_a_failed_minute_says_where_and_why_and_is_at_work_again_with_the_next_s
     assert (found.state, found.error) == (State.SETTLED, None)
 
 
+@pytest.mark.parametrize("stage", Stage)
+def test_a_failure_to_report_again_does_not_undo_the_report(book: Book, ledger: Ledger, stage: Stage) -> None:
+    run_to_the_end(ledger)
+    before = book.entry()
+    ledger.failed(WINDOW, stage, "the API was away")
+    assert book.entry() == before
+
+
+def test_a_step_goes_on_from_the_extract_that_was_reported_and_from_no_other(book: Book, ledger: Ledger) -> None:
+    for step in steps(ledger)[:-1]:
+        step()
+        ledger.require_current(WINDOW, 5)
+    run_to_the_end(ledger)
+    ledger.require_current(WINDOW, 5)
+    for rows in (4, 6):
+        with pytest.raises(SupersededError, match="reported from 5 rows since"):
+            ledger.require_current(WINDOW, rows)
+
+
+def test_a_minute_that_was_left_as_it_is_had_its_turn(book: Book, ledger: Ledger) -> None:
+    run_to_the_end(ledger)
+    before = book.entry()
+    book.written_by("etar_reconcile/two").left(WINDOW)
+    assert book.entry() == before.model_copy(update={"updated_at": book.clock.now})
+    assert book.clock.now > before.updated_at
+    ledger.left(WINDOW.next)
+    assert between(book.connection, book.stream, WINDOW.next, WINDOW.next.next) == []
+
+
 def test_a_failure_before_any_other_write_is_known_too(book: Book, ledger: Ledger) -> None:
     ledger.failed(WINDOW, Stage.SETTLE, "the ledger was away")
     assert book.entry().state is State.FAILED

@@ -9,8 +9,10 @@ import pytest
 
 from etar.ledger import Stage, State, revisions
 from etar.minute import MINUTE, MinuteWindow
-from etar.pipeline.reconcile import Affected, Cause
-from tests.integration.reconcile.world import World
+from etar.pipeline.reconcile import EXPIRY_MARGIN, Affected, Cause
+from tests.integration.reconcile.world import RETENTION, World
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -80,10 +82,22 @@ def test_records_delivered_again_are_no_change_while_the_table_holds_both_copies
     assert world.causes(reported) == {reported.next: Cause.LATE}
 
 
-def test_rows_outside_the_span_are_nobodys(world: World, reported: MinuteWindow) -> None:
-    world.arrive([world.row(reported.previous)])
+def test_rows_of_a_minute_that_is_not_over_are_nobodys(world: World, reported: MinuteWindow) -> None:
     world.arrive([world.row(MinuteWindow.containing(world.now))])
     assert world.causes(reported) == {}
+
+
+def test_minutes_before_the_deployment_are_reported_if_they_have_rows(world: World, reported: MinuteWindow) -> None:
+    hours_ago = MinuteWindow(reported.start - 5 * HOUR)
+    oldest = MinuteWindow.first_at_or_after(world.now - RETENTION + EXPIRY_MARGIN)
+    world.arrive([world.row(window) for window in (oldest.previous, oldest, hours_ago, reported.previous)])
+    found = world.causes(reported)
+    assert found == dict.fromkeys((oldest, hours_ago, reported.previous), Cause.MISSING), "none without rows"
+    assert world.run(reported) == {}
+    assert {world.served(window)["total_events"] for window in found} == {1}
+    assert world.causes(reported) == {}
+    world.arrive([world.row(hours_ago)])
+    assert world.causes(reported) == {hours_ago: Cause.LATE}
 
 
 def test_dead_letters_that_come_or_go_are_found(world: World, reported: MinuteWindow) -> None:
@@ -141,6 +155,17 @@ def test_a_minute_that_the_sink_is_behind_is_left_as_it_is(world: World, since: 
     extracts, _ = world.extract([in_kafka], world.ledger())
     assert [each.minute for each in extracts] == [str(in_kafka.window)]
     assert world.entries(since)[in_kafka.window].settled_offsets == {0: 3, 1: 0}
+
+
+def test_a_minute_that_has_left_the_table_meanwhile_keeps_its_row(world: World, since: MinuteWindow) -> None:
+    ledger = world.ledger()
+    windows = [MinuteWindow.containing(world.now - RETENTION - past * MINUTE) for past in (0, 1)]
+    for window in windows:
+        ledger.began(window, Stage.SETTLE)
+    before = world.entries(windows[-1])
+    extracts, failures = world.extract([Affected(window, Cause.NAMED, "") for window in windows], world.ledger())
+    assert (extracts, failures.of_minutes) == ([], {})
+    assert world.entries(windows[-1]) == before
 
 
 def test_a_minute_that_cannot_be_extracted_stops_no_other(

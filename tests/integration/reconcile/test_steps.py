@@ -90,7 +90,7 @@ def analyse(world: World, extracted: dict[str, Any]) -> None:
 
 def test_from_finding_to_the_report(world: World, first: MinuteWindow) -> None:
     world.arrive([world.row(first), world.row(first)])
-    found = steps.find({"minutes": []})
+    found = steps.find(RUN, {"minutes": []})
     assert found[0] == {"minute": str(first), "cause": "missing", "detail": "no run has taken it"}
     extracted = steps.extract(found, RUN)
     json.dumps(extracted)  # as XCom does
@@ -105,14 +105,27 @@ def test_from_finding_to_the_report(world: World, first: MinuteWindow) -> None:
     entry = world.entries(first)[first]
     assert (entry.state, entry.run_id) == (State.REPORTED, "etar_reconcile/scheduled__2026-11-21")
     assert world.served(first)["total_events"] == 2
-    assert steps.find({"minutes": []}) == []
+    assert steps.find(RUN, {"minutes": []}) == []
 
 
 def test_named_minutes_are_taken_though_nothing_is_wrong_with_them(world: World, first: MinuteWindow) -> None:
     for _ in range(3):
-        found = steps.find({"minutes": [str(first.previous)]})
+        found = steps.find(RUN, {"minutes": [str(first.previous)]})
         assert [each["cause"] for each in found] == ["named"]
         assert steps.report(steps.extract(found, RUN), RUN) == [{"minute": str(first.previous), "revision": 1}]
+
+
+def test_a_minute_that_lost_rows_is_left_as_it_is_whoever_asks(world: World, first: MinuteWindow) -> None:
+    world.arrive([world.row(first), world.row(first)])
+    extracted = steps.extract(steps.find(RUN, {"minutes": []}), RUN)
+    analyse(world, extracted)
+    steps.report(extracted, RUN)
+    world.client.command(f"DELETE FROM {world.stream.table} WHERE _offset = 1")
+    assert steps.find(RUN, {"minutes": []}) == []
+    assert steps.find(RUN, {"minutes": [str(first), str(first.next)]}) == [
+        {"minute": str(first.next), "cause": "named", "detail": "asked for"}
+    ]
+    assert world.entries(first)[first].state is State.REPORTED
 
 
 def test_the_ledger_says_when_the_analysis_began(world: World, first: MinuteWindow) -> None:
@@ -125,7 +138,7 @@ def test_the_ledger_says_when_the_analysis_began(world: World, first: MinuteWind
             return self.extracted
 
     world.arrive([world.row(first)])
-    extracted = steps.extract(steps.find({"minutes": [str(first), str(first.next)]}), RUN)
+    extracted = steps.extract(steps.find(RUN, {"minutes": [str(first), str(first.next)]}), RUN)
     before = datetime.now(UTC)
     steps.before_analysis({"ti": Task(extracted), "dag_run": RUN})
     entries = world.entries(first)
@@ -135,7 +148,7 @@ def test_the_ledger_says_when_the_analysis_began(world: World, first: MinuteWind
 
 def test_a_batch_with_a_failed_minute_fails_after_the_others_are_reported(world: World, first: MinuteWindow) -> None:
     world.arrive([world.row(first)])
-    extracted = steps.extract(steps.find({"minutes": [str(first)]}), RUN)
+    extracted = steps.extract(steps.find(RUN, {"minutes": [str(first)]}), RUN)
     analyse(world, extracted)
     extracted["failures"] = {str(first.next): "extract: RuntimeError: broken"}
     with pytest.raises(BatchFailedError, match=rf"{first.next}: extract: RuntimeError: broken"):
@@ -146,7 +159,7 @@ def test_a_batch_with_a_failed_minute_fails_after_the_others_are_reported(world:
 def test_an_api_that_is_away_is_worth_another_try(
     world: World, first: MinuteWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extracted = steps.extract(steps.find({"minutes": [str(first)]}), RUN)
+    extracted = steps.extract(steps.find(RUN, {"minutes": [str(first)]}), RUN)
     away = {"conn_type": "http", "schema": "http", "host": "127.0.0.1", "port": free_ports(1)[0], "password": "x"}
     with monkeypatch.context() as gone:
         gone.setenv("AIRFLOW_CONN_ETAR_API", json.dumps(away))
@@ -161,7 +174,7 @@ def test_a_store_that_is_away_is_worth_another_try(
     world: World, first: MinuteWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.arrive([world.row(first)])
-    found = steps.find({"minutes": [str(first)]})
+    found = steps.find(RUN, {"minutes": [str(first)]})
     nowhere = {
         "endpoint_url": f"http://127.0.0.1:{free_ports(1)[0]}",
         "config_kwargs": {"retries": {"max_attempts": 0}},

@@ -23,16 +23,18 @@ from etar.kafka_offsets import TopicOffsets
 from etar.ledger import Ledger, LedgerEntry, between
 from etar.minute import MinuteWindow
 from etar.pipeline.extract import Extract, extract_minute
+from etar.pipeline.lost_rows import lost_rows
 from etar.pipeline.publish import publish, report_of
 from etar.pipeline.reconcile import Affected, affected, batch, span
 from etar.pipeline.reconcile_facts import read_facts
-from etar.pipeline.reconcile_steps import Failures, extract_batch, report_batch
+from etar.pipeline.reconcile_steps import Failures, extract_batch, leave_lost, report_batch
 from etar.report import Outcomes, Report
 from etar.settings import KafkaSettings, PipelineSettings, ReconcileSettings
 from etar.streams import Stream
 from tests.integration.dashboard.serving import WRITE_TOKEN, RunningApi, bearer
 
 GRACE = timedelta(seconds=2)
+RETENTION = timedelta(hours=26)
 _COLUMNS = (
     "event_id", "user_id", "session_id", "event_type", "status", "event_time", "device", "country",
     "_topic", "_partition", "_offset", "_timestamp",
@@ -108,13 +110,24 @@ class World:
         return Ledger(self.connection, stream=self.stream, run_id=run_id, now=lambda: now or datetime.now(UTC))
 
     def find(self, since: MinuteWindow, *, now: datetime | None = None) -> list[Affected]:
-        now = now or self.now
-        first, end = span(now, PipelineSettings(start_date=since.start))
+        """Minutes to be reported again by a deployment that began with ``since``."""
+        now, pipeline = now or self.now, PipelineSettings(start_date=since.start)
+        first, end = span(now, pipeline)
         facts = read_facts(first, end, stream=self.stream, connection=self.connection, warehouse=self.client)
-        return affected(facts, now=now, policy=self.policy)
+        return affected(facts, now=now, pipeline=pipeline, policy=self.policy)
 
     def causes(self, since: MinuteWindow, *, now: datetime | None = None) -> dict[MinuteWindow, str]:
         return {each.window: str(each.cause) for each in self.find(since, now=now)}
+
+    def lost_rows(self, window: MinuteWindow) -> dict[int, list[int]]:
+        return lost_rows(
+            window,
+            stream=self.stream,
+            connection=self.connection,
+            warehouse=self.client,
+            store=lambda: self.stores.s3,
+            bucket=self.stores.bucket,
+        )
 
     def extract(self, found: Sequence[Affected], ledger: Ledger) -> tuple[list[Extract], Failures]:
         return extract_batch(
@@ -122,6 +135,7 @@ class World:
             offsets=self.offsets,
             group=self.stream.sink_group,
             grace=GRACE,
+            kept_from=lambda: datetime.now(UTC) - RETENTION,
             ledger=ledger,
             extract=self.extract_one,
         )
@@ -134,7 +148,7 @@ class World:
             store=self.stores.s3,
             bucket=self.stores.bucket,
             grace=GRACE,
-            retention=timedelta(hours=26),
+            retention=RETENTION,
             now=lambda: datetime.now(UTC),
         )
 
@@ -172,7 +186,15 @@ class World:
     def run(self, since: MinuteWindow) -> dict[str, str]:
         """One whole run; returns the minutes that failed."""
         ledger = self.ledger()
-        extracts, failures = self.extract(batch(self.find(since), self.policy.batch_minutes), ledger)
+        chosen = leave_lost(
+            batch(self.find(since), self.policy.batch_minutes),
+            stream=self.stream,
+            ledger=ledger,
+            connection=self.connection,
+            lost=self.lost_rows,
+            low=self.offsets.low,
+        )
+        extracts, failures = self.extract(chosen, ledger)
         self.analyse(extracts)
         return failures.of_minutes | self.report(extracts, ledger).of_minutes
 

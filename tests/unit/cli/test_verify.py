@@ -11,7 +11,8 @@ from cli.verify import render
 from etar.minute import MinuteWindow
 from etar.reconciliation import (
     Coverage,
-    MinuteFacts,
+    GoneRows,
+    MinuteInPlaces,
     PartitionFacts,
     Sent,
     Span,
@@ -22,7 +23,7 @@ from etar.reconciliation import (
 from etar.report import PublishedReport, Report
 
 WINDOW = MinuteWindow.parse("2026-11-21T10:31Z")
-GAP = MinuteFacts(WINDOW, rows=0, unique=0, dead_letters=0, parquet=None, report=None, ledger=None)
+GAP = MinuteInPlaces(WINDOW, rows=0, unique=0, dead_letters=0, parquet=None, report=None, ledger=None)
 WHOLE = Coverage(Span(1_000, 2_234), in_table=1_230, in_dead_letters=4, in_both=0)
 TOTALS = TotalsFacts(WINDOW.start, WINDOW.end, records=1_234, rows=1_230, events=1_200, bad=4)
 
@@ -34,7 +35,7 @@ def printed(verification: Verification) -> str:
 
 
 def account(
-    facts: MinuteFacts = GAP, coverage: Coverage = WHOLE, totals: TotalsFacts = TOTALS, sent: Sent | None = None
+    facts: MinuteInPlaces = GAP, coverage: Coverage = WHOLE, totals: TotalsFacts = TOTALS, sent: Sent | None = None
 ) -> Verification:
     return reconcile([facts], [PartitionFacts(3, coverage, sent)], totals, in_doubt=2, stale_before=WINDOW.end)
 
@@ -47,8 +48,9 @@ def line_with(text: str, verification: Verification) -> str:
 def test_a_gap_is_shown_with_the_commands_that_fill_it() -> None:
     verification = account()
     text = printed(verification)
-    again = """etar exec airflow dags trigger etar_reconcile --conf '{"minutes": ["2026-11-21T10:31Z"]}'"""
+    again = """airflow dags trigger etar_reconcile --conf '{"minutes": ["2026-11-21T10:31Z"]}'"""
     assert f"minute 2026-11-21T10:31Z: no report; report it again: {again}\n" in text
+    assert "`etar exec airflow …`" in line_with("`airflow …` is run as", verification)
     assert "difference: 1\n" in text
     assert text.endswith("repair: etar verify --repair --from 2026-11-21T10:31Z --to 2026-11-21T10:32Z\n")
 
@@ -60,6 +62,14 @@ def test_an_exact_account_says_so_last() -> None:
         update={"minutes": (verification.minutes[0].model_copy(update={"difference": 0, "note": None}),)}
     )
     assert printed(exact).endswith("exact: 1 minutes, every record accounted for\n")
+    assert "`airflow …`" not in printed(exact)
+
+
+def test_rows_that_were_lost_have_a_column_while_there_are_some() -> None:
+    assert "lost" not in printed(account()).partition("Kafka's offsets")[0]
+    minutes, _, _ = printed(account(replace(GAP, gone=GoneRows(7, {3: 1_000})))).partition("Kafka's offsets")
+    assert "lost" in minutes
+    assert " 7 " in minutes
 
 
 def test_columns_that_are_seldom_used_are_shown_when_they_are() -> None:

@@ -26,8 +26,10 @@ class OneRecordASecond:
     def __init__(self, now: datetime, lag: int = 0) -> None:
         self._now = now
         self._lag = lag
+        self.asked = 0
 
     def held_at(self, instant: datetime) -> dict[int, int]:
+        self.asked += 1
         return {0: max(0, int((min(instant, self._now) - WINDOW.start).total_seconds()))}
 
     def committed(self, group: str) -> dict[int, int]:
@@ -50,7 +52,7 @@ def resolve(now: datetime, *, lag: int = 0, from_: MinuteWindow | None = None, t
 )
 def test_by_default_a_minute_is_compared_once_it_is_old_enough_to_be_reported(after_start: timedelta, end: str) -> None:
     span = resolve(WINDOW.start + after_start)
-    assert (str(span.first), str(span.end)) == ("2026-11-21T10:31Z", end)
+    assert (str(span.arrived_from), str(span.end)) == ("2026-11-21T10:31Z", end)
 
 
 def test_by_default_minutes_that_the_sink_is_behind_are_left_for_later() -> None:
@@ -58,6 +60,26 @@ def test_by_default_minutes_that_the_sink_is_behind_are_left_for_later() -> None
     # Settled at 10:35:02 needs the 242 records up to there; 600 came so far.
     assert str(resolve(now, lag=600 - 242).end) == "2026-11-21T10:35Z"
     assert str(resolve(now, lag=600 - 241).end) == "2026-11-21T10:34Z"
+
+
+@pytest.mark.parametrize("settled_seconds", [0, 61, 62, 63, 122, 12 * 3600 + 2, 20 * 3600, 24 * 3600])
+def test_however_far_the_sink_is_behind_kafka_is_asked_a_few_times_and_the_end_is_the_same(
+    settled_seconds: int,
+) -> None:
+    now = WINDOW.start + timedelta(days=1)
+    offsets = OneRecordASecond(now, lag=24 * 3600 - settled_seconds)
+    span = resolve_range(
+        None,
+        None,
+        offsets=cast(TopicOffsets, offsets),
+        group=USER_INTERACTIONS.sink_group,
+        pipeline=PIPELINE,
+        now=now,
+    )
+    # A minute is settled two seconds after its end; the newest two are not due yet.
+    minutes = min((settled_seconds - 2) // 60, 24 * 60 - 2)
+    assert span.end == MinuteWindow(WINDOW.start + minutes * MINUTE)
+    assert offsets.asked < 20
 
 
 def test_the_offsets_are_those_taken_in_between_the_two_ends() -> None:
@@ -93,7 +115,20 @@ def test_minutes_that_are_leaving_the_table_are_refused(minutes: int, oldest: bo
 
 def test_by_default_the_range_begins_inside_the_retention() -> None:
     now = WINDOW.start + timedelta(days=3)
-    assert resolve(now).first == MinuteWindow(now - timedelta(hours=26) + 10 * MINUTE)
+    span = resolve(now)
+    assert span.first == span.arrived_from == MinuteWindow(now - timedelta(hours=26) + 10 * MINUTE)
+
+
+def test_by_default_minutes_before_the_deployment_are_looked_at_but_not_what_arrived_before_it() -> None:
+    now = WINDOW.start + timedelta(minutes=10)
+    span = resolve(now)
+    assert span.first == MinuteWindow(now - timedelta(hours=26) + 10 * MINUTE)
+    assert (span.arrived_from, span.offsets) == (WINDOW, {0: Span(0, 480)})
+
+
+def test_a_range_that_ends_before_the_deployment_has_no_offsets() -> None:
+    span = resolve(WINDOW.start + timedelta(minutes=1))
+    assert (span.arrived_from, span.offsets) == (span.end, {0: Span(0, 0)})
 
 
 def test_a_record_that_can_have_left_the_table_arrived_before_the_oldest_minute_and_the_horizon() -> None:

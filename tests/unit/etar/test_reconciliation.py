@@ -16,13 +16,15 @@ from etar.ledger import LedgerEntry, State
 from etar.minute import MinuteWindow
 from etar.reconciliation import (
     Coverage,
-    MinuteFacts,
+    GoneRows,
+    MinuteInPlaces,
     PartitionFacts,
     Sent,
     Span,
     StoredObject,
     TotalsFacts,
     Verification,
+    gone_rows,
     reconcile,
     without,
 )
@@ -75,17 +77,17 @@ EMPTY_ENTRY = entry(
     received=0, duplicates=0, unique_events=0, late_events=0, dead_letters=0, object_size=None, object_etag=None
 )
 STORED = StoredObject(rows=105, size=4321, etag="abc")
-EXACT = MinuteFacts(
+EXACT = MinuteInPlaces(
     WINDOW, rows=105, unique=100, dead_letters=3, parquet=STORED, report=report(105, 100), ledger=entry()
 )
 EMPTY_REPORT = PublishedReport(**Report.empty(WINDOW).model_dump(), revision=1, published_at=WINDOW.end)
-EMPTY = MinuteFacts(WINDOW, rows=0, unique=0, dead_letters=0, parquet=None, report=EMPTY_REPORT, ledger=EMPTY_ENTRY)
+EMPTY = MinuteInPlaces(WINDOW, rows=0, unique=0, dead_letters=0, parquet=None, report=EMPTY_REPORT, ledger=EMPTY_ENTRY)
 WHOLE = Coverage(Span(10, 110), in_table=97, in_dead_letters=3, in_both=0)
 NONE_ARRIVED = TotalsFacts(WINDOW.start, WINDOW.end)
 
 
 def account(
-    minutes: Sequence[MinuteFacts],
+    minutes: Sequence[MinuteInPlaces],
     partitions: Sequence[Coverage | PartitionFacts] = (),
     totals: TotalsFacts = NONE_ARRIVED,
     *,
@@ -117,6 +119,7 @@ def test_places_that_agree_have_no_difference_and_no_note() -> None:
         "report_events": 100,
         "revision": 1,
         "pending": 0,
+        "lost_rows": 0,
         "difference": 0,
         "note": None,
     }
@@ -160,7 +163,7 @@ def stored(rows: int) -> StoredObject:
         (replace(EXACT, unique=99, ledger=entry(unique_events=99)), 1, "table 99 unique events, report 100"),
     ],
 )
-def test_a_difference_in_a_minute_is_counted_and_explained(facts: MinuteFacts, difference: int, note: str) -> None:
+def test_a_difference_in_a_minute_is_counted_and_explained(facts: MinuteInPlaces, difference: int, note: str) -> None:
     verification = account([facts])
 
     assert verification.difference == difference
@@ -176,8 +179,58 @@ def test_the_repair_names_the_minute_and_the_range() -> None:
 
     assert verification.repair == "etar verify --repair --from 2026-11-21T10:31Z --to 2026-11-21T10:33Z"
     assert (verification.minutes[1].note or "").endswith(
-        """etar exec airflow dags trigger etar_reconcile --conf '{"minutes": ["2026-11-21T10:32Z"]}'"""
+        """airflow dags trigger etar_reconcile --conf '{"minutes": ["2026-11-21T10:32Z"]}'"""
     )
+
+
+def test_rows_that_a_report_counted_and_that_are_gone_are_put_back_before_anything_is_reported() -> None:
+    """Whatever else agrees: a report of what is left hides nothing."""
+    gone = replace(EXACT, gone=GoneRows(2, {0: 40, 1: 7}))
+    verification = account([gone, replace(EMPTY, window=WINDOW.next, report=None)], [WHOLE])
+
+    minute, empty = verification.minutes
+    assert (minute.lost_rows, minute.difference) == (2, 2)
+    assert minute.note == (
+        "2 rows that its report counted are not in the table any more; have the auditor put them back: "
+        f"{verification.repair}"
+    )
+    assert verification.minutes_off == [MinuteWindow.parse(empty.minute)]
+    assert verification.suspect_from == {0: 40, 1: 7}
+    assert account([gone]).repair is not None
+
+
+def test_the_auditor_begins_with_the_first_of_all_suspects() -> None:
+    partitions = [replace(WHOLE, in_table=96, missing_ranges=((50, 50),)), WHOLE]
+    minutes = [
+        replace(EXACT, gone=GoneRows(1, {0: 40, 1: 7})),
+        replace(EXACT, window=WINDOW.next, gone=GoneRows(1, {0: 60, 1: 5})),
+    ]
+    assert account(minutes, partitions).suspect_from == {0: 40, 1: 5}
+
+
+@pytest.mark.parametrize(
+    ("rows", "removed", "gone"),
+    [
+        (100, [], 0),
+        (101, [], 0),
+        (99, [], 1),
+        (0, [], 100),
+        (99, [(9, 10)], 1),  # before the first record of the minute
+        (99, [(10, 11)], 0),
+        (99, [(49, 50)], 0),
+        (99, [(50, 51)], 1),
+        (97, [(5, 12), (11, 12)], 1),  # noted twice
+        (97, [(5, 12), (11, 13)], 0),
+    ],
+)
+def test_a_row_is_gone_unless_the_auditor_took_it_out(rows: int, removed: list[tuple[int, int]], gone: int) -> None:
+    found = gone_rows(
+        rows,
+        reported=100,
+        records={0: Span(10, 50), 1: Span(3, 70)},
+        removed={0: [Span(*each) for each in removed], 2: [Span(0, 100)]},
+    )
+    assert found == (GoneRows(gone, {0: 10, 1: 3}) if gone else None)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +307,7 @@ def test_a_run_at_work_has_its_time(state: State, written: Any, difference: int)
 @given(
     minutes=st.lists(
         st.builds(
-            lambda rows, unique, parquet, reported: MinuteFacts(
+            lambda rows, unique, parquet, reported: MinuteInPlaces(
                 WINDOW, rows, unique, 0, stored(parquet) if parquet else None, reported, None
             ),
             st.integers(0, 5),
@@ -265,8 +318,8 @@ def test_a_run_at_work_has_its_time(state: State, written: Any, difference: int)
         max_size=4,
     )
 )
-def test_an_account_is_ok_exactly_when_every_pair_of_places_agrees(minutes: list[MinuteFacts]) -> None:
-    def agrees(facts: MinuteFacts) -> bool:
+def test_an_account_is_ok_exactly_when_every_pair_of_places_agrees(minutes: list[MinuteInPlaces]) -> None:
+    def agrees(facts: MinuteInPlaces) -> bool:
         return facts.report is not None and (
             facts.rows == facts.parquet_rows == facts.report.rows_read and facts.unique == facts.report.total_events
         )
@@ -371,7 +424,10 @@ def test_what_is_left_of_a_span(taken: list[tuple[int, int]], left: list[tuple[i
         (Sent(100, 103, replays=3), 0, None),
         (Sent(101, 100), 1, "acknowledged records are gone"),
         (Sent(100, 100, replays=1), 1, "acknowledged records are gone"),
-        (Sent(90, 100), 10, "another producer wrote"),
+        (Sent(90, 100), 10, "another producer wrote to the topic as well; no command repairs that"),
+        (Sent(99, 100, unsettled=("2:4", "2:7")), 1, "verify again: etar dead-letters replay 2:4 --apply"),
+        (Sent(101, 100, unsettled=("2:4",)), 1, "acknowledged records are gone; no command repairs that"),
+        (Sent(100, 100, unsettled=("2:4",)), 0, None),
     ],
 )
 def test_a_producers_account_is_compared(sent: Sent, difference: int, note: str | None) -> None:

@@ -19,6 +19,7 @@ from etar.pipeline.reconcile import (
     UnreportableMinuteError,
     affected,
     batch,
+    has_to_be_reported,
     named,
     span,
 )
@@ -34,6 +35,9 @@ def pipeline(start_date: datetime) -> PipelineSettings:
     return PipelineSettings(start_date=start_date, retention_hours=26)
 
 
+DEPLOYED_LONG_AGO = pipeline(datetime(2026, 1, 1, tzinfo=UTC))
+
+
 def entry(state: State = State.REPORTED, **changes: Any) -> LedgerEntry:
     """The row of a minute of ten records, two of them the same event, at revision 1."""
     counts = {"received": 10, "unique_events": 9, "duplicates": 1, "late_events": 0, "dead_letters": 3, "revision": 1}
@@ -47,7 +51,7 @@ RIGHT = MinuteFacts(WINDOW, entry(), ReportCounts(revision=1, rows_read=10, tota
 
 
 def only(facts: MinuteFacts, *, now: datetime = NOW) -> Affected | None:
-    found = affected([facts], now=now, policy=POLICY)
+    found = affected([facts], now=now, pipeline=DEPLOYED_LONG_AGO, policy=POLICY)
     return found[0] if found else None
 
 
@@ -120,23 +124,39 @@ def test_late_rows_of_a_reported_minute_wait_for_nothing() -> None:
 
 def test_the_oldest_comes_first() -> None:
     windows = [MinuteWindow(WINDOW.start - number * MINUTE) for number in (0, 3, 1, 2)]
-    found = affected([MinuteFacts(window, None, None, 0, 0) for window in windows], now=NOW, policy=POLICY)
+    facts = [MinuteFacts(window, None, None, 0, 0) for window in windows]
+    found = affected(facts, now=NOW, pipeline=DEPLOYED_LONG_AGO, policy=POLICY)
     assert [each.window for each in found] == sorted(windows)
 
 
 @pytest.mark.parametrize(
-    ("start_date", "first"),
+    ("deployed", "of_this_deployment"),
+    [(WINDOW.start - TICK, True), (WINDOW.start, True), (WINDOW.start + TICK, False), (WINDOW.end, False)],
+)
+def test_an_empty_minute_has_to_be_reported_from_the_first_whole_one_of_the_deployment_on(
+    deployed: datetime, of_this_deployment: bool
+) -> None:
+    assert has_to_be_reported(WINDOW, pipeline(deployed), held=False) is of_this_deployment
+    empty = MinuteFacts(WINDOW, None, None, rows=0, dead_letters=3)
+    found = affected([empty], now=NOW, pipeline=pipeline(deployed), policy=POLICY)
+    assert [each.cause for each in found] == ([Cause.MISSING] if of_this_deployment else [])
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
     [
-        ("10:30:00", "10:30"),
-        ("10:30:00.000001", "10:31"),
-        ("10:29:59.999999", "10:30"),
-        ("10:34:59", "10:35"),
-        ("10:36:00", "10:35"),
+        (MinuteFacts(WINDOW, None, None, rows=1, dead_letters=0), Cause.MISSING),
+        (replace(RIGHT, rows=11), Cause.LATE),
+        (replace(RIGHT, entry=entry(State.FAILED)), Cause.FAILED),
+        (RIGHT, None),
     ],
 )
-def test_the_span_begins_with_the_first_whole_minute_of_the_deployment(start_date: str, first: str) -> None:
-    settings = pipeline(datetime.fromisoformat(f"2026-11-21T{start_date}+00:00"))
-    assert [str(window) for window in span(NOW, settings)] == [f"2026-11-21T{first}Z", "2026-11-21T10:35Z"]
+def test_a_minute_before_the_deployment_is_reported_if_it_has_anything(
+    facts: MinuteFacts, expected: Cause | None
+) -> None:
+    """Events may be a day old when they arrive, at a deployment of this minute too."""
+    found = affected([facts], now=NOW, pipeline=pipeline(NOW), policy=POLICY)
+    assert [each.cause for each in found] == ([expected] if expected else [])
 
 
 @pytest.mark.parametrize(
@@ -151,8 +171,9 @@ def test_the_span_ends_with_the_last_minute_that_is_over_and_keeps_clear_of_what
     now: str, first: str, end: str
 ) -> None:
     """The retention of 26 h reaches back to 08:35 the day before; five minutes of it are too close to the end."""
-    settings = pipeline(datetime(2026, 1, 1, tzinfo=UTC))
-    assert [str(window) for window in span(datetime.fromisoformat(f"{now}+00:00"), settings)] == [first, end]
+    at = datetime.fromisoformat(f"{now}+00:00")
+    for settings in (DEPLOYED_LONG_AGO, pipeline(at)):
+        assert [str(window) for window in span(at, settings)] == [first, end]
 
 
 def minutes(numbers: Iterable[int], *, tried: datetime | None = None) -> list[Affected]:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etar.dead_letters import DeadLetter, Reason
-from etar.records.decode import Decoder, EventTimeBounds, Record, Row, Unreadable, compile_reader, schema_id
+from etar.records.decode import Decoder, EventTimeBounds, Record, Row, Unreadable, compile_reader, schema_id_of
 from etar.records.warehouse import dead_letters_to_arrow, rows_to_arrow
 from etar.settings import PipelineSettings
 from tests.unit.records.events import (
@@ -193,7 +193,9 @@ def test_microseconds_are_compared_with_the_bounds_in_whole_milliseconds(apart_u
     ahead_seconds=st.floats(0, 10_000),
 )
 def test_the_bounds_are_those_of_the_settings(apart_ms: int, horizon_hours: float, ahead_seconds: float) -> None:
-    settings = PipelineSettings(start_date=APPENDED, horizon_hours=horizon_hours, max_ahead_seconds=ahead_seconds)
+    settings = PipelineSettings(
+        start_date=APPENDED, horizon_hours=horizon_hours, retention_hours=50, max_ahead_seconds=ahead_seconds
+    )
 
     believed = EventTimeBounds.of(settings).believe(APPENDED_MS + apart_ms, APPENDED_MS)
 
@@ -323,7 +325,7 @@ def test_no_bytes_raise_and_every_outcome_can_be_stored(
     value: bytes | None, key: bytes | None, appended_ms: int
 ) -> None:
     poison = Record("user_interactions", 0, 1, appended_ms, key, value)
-    readers = {} if (identifier := schema_id(poison)) is None else {identifier: READER}
+    readers = {} if (identifier := schema_id_of(poison.value)) is None else {identifier: READER}
 
     outcome = DECODER.decode(poison, readers)
 
