@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from connect.worker import ConnectorStatus, Worker
@@ -65,27 +66,48 @@ def check(worker: Worker, config: Mapping[str, str]) -> None:
 
 
 def register(worker: Worker, config: Mapping[str, str]) -> ConnectorStatus:
-    """Create or update the connector, and wait until all of its tasks run; what has failed is started again once.
+    """Create or update the connector, and wait until all of its tasks run; one that fails is started again once.
 
     Raises:
         ConnectorFailedError: the connector or a task fails (again).
+        WorkerRefusedError: the configuration is not taken after all; the one from before runs on.
         WorkerUnavailableError: nothing ran in time.
     """
     name = config["name"]
-    if worker.config(name) != config:
+    present = worker.config(name)
+    if present is None:
         worker.put(name, config)
+    elif present == config:
+        worker.resume(name)  # whoever changed it last may have been killed before this
+    else:
+        with _stopped(worker, name):
+            worker.put(name, config)
     status = worker.settled(name)
     return restart(worker, name, only_failed=True) if status.failures else status
 
 
 def restart(worker: Worker, name: str, *, only_failed: bool) -> ConnectorStatus:
-    """Start again what failed of a connector, or all of it, and wait until it runs.
+    """Start a connector with all of its tasks again, or only if something of it has failed; wait until it runs.
 
     Raises:
         ConnectorFailedError: it fails again.
+        UnknownConnectorError: there is none of this name.
     """
-    worker.restart(name, only_failed=only_failed)
+    before = worker.status(name)
+    if not only_failed or before is None or before.failures:
+        with _stopped(worker, name):
+            pass
     status = worker.settled(name)
     if status.failures:
         raise ConnectorFailedError("\n".join(status.failures))
     return status
+
+
+@contextmanager
+def _stopped(worker: Worker, name: str) -> Iterator[None]:
+    """Within it the connector has no task, so that each one seen later is a new one; it resumes whatever happens."""
+    try:
+        worker.stop(name)
+        yield
+    finally:
+        worker.resume(name)

@@ -15,6 +15,8 @@ _Answer = TypeVar("_Answer")
 
 RUNNING = "RUNNING"
 FAILED = "FAILED"
+STOPPED = "STOPPED"
+UNASSIGNED = "UNASSIGNED"
 _PAUSE_SECONDS = 0.5
 _CAUSE = re.compile(r"^(?:Caused by: )?[\w.$]+(?:Exception|Error)\b.*")
 
@@ -52,8 +54,17 @@ class ConnectorStatus:
     tasks: tuple[TaskStatus, ...]
 
     @property
+    def numbers(self) -> frozenset[int]:
+        return frozenset(task.number for task in self.tasks)
+
+    @property
     def running(self) -> bool:
         return self.state == RUNNING and bool(self.tasks) and all(task.state == RUNNING for task in self.tasks)
+
+    @property
+    def stopped(self) -> bool:
+        """No task works for it: a task of which a worker has let go may be listed for a moment more."""
+        return self.state == STOPPED and all(task.state == UNASSIGNED for task in self.tasks)
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -144,25 +155,46 @@ class Worker:
         answer = self._ask("GET", f"/connectors/{quote(name, safe='')}/status", missing_is_an_answer=True)
         return None if answer.status_code == 404 else _status(answer.json())
 
-    def restart(self, name: str, *, only_failed: bool) -> None:
-        """Start the connector and its tasks again, or those of them that failed.
+    def stop(self, name: str) -> None:
+        """End the connector and all of its tasks; what they have read stays committed, and nothing is read on.
+
+        On return no task is left whose state could be taken for that of one which is started later: a state says
+        nothing of the configuration it belongs to, or of when the task was started.
+
+        Raises:
+            UnknownConnectorError: there is none of this name.
+            WorkerUnavailableError: it did not stop in time.
+        """
+        self._turn(name, "stop")
+        self._await(name, "stop", lambda status: status.stopped, steady_seconds=0.0)
+
+    def resume(self, name: str) -> None:
+        """Let a connector that was stopped start new tasks; nothing happens to one that runs.
 
         Raises:
             UnknownConnectorError: there is none of this name.
         """
-        query = f"includeTasks=true&onlyFailed={str(only_failed).lower()}"
-        path = f"/connectors/{quote(name, safe='')}/restart?{query}"
-        if self._ask("POST", path, missing_is_an_answer=True).status_code == 404:
-            raise UnknownConnectorError(f"the workers at {self._url} have no connector {name!r}")
+        self._turn(name, "resume")
 
     def settled(self, name: str, *, steady_seconds: float = 3.0) -> ConnectorStatus:
         """The connector's status once all of its tasks run, or once something of it has failed, for a while.
 
-        For a while, since for a moment after a change the answer is about the tasks from before it.
+        For a while, since a task may fail with its first records. The tasks may be those from before a change, unless
+        the connector was stopped for it.
 
         Raises:
             WorkerUnavailableError: it came to neither in time.
         """
+        return self._await(
+            name,
+            "run",
+            lambda status: bool(status.failures) or (status.running and self._task_numbers(name) == status.numbers),
+            steady_seconds=steady_seconds,
+        )
+
+    def _await(
+        self, name: str, what: str, reached: Callable[[ConnectorStatus], bool], *, steady_seconds: float
+    ) -> ConnectorStatus:
         end = self._clock() + self._wait_seconds
         last: ConnectorStatus | None = None
         since = self._clock()
@@ -170,14 +202,24 @@ class Worker:
             status = self.status(name)
             if status != last:
                 last, since = status, self._clock()
-            if last is not None and (last.running or last.failures) and self._clock() - since >= steady_seconds:
+            if last is not None and self._clock() - since >= steady_seconds and reached(last):
                 return last
             if self._clock() > end:
                 raise WorkerUnavailableError(
-                    f"waited {self._wait_seconds:g} s for {name} to run; it is {_in_words(last)}. "
+                    f"waited {self._wait_seconds:g} s for {name} to {what}; it is {_in_words(last)}. "
                     "A worker's log says more"
                 )
             self._rest(_PAUSE_SECONDS)
+
+    def _task_numbers(self, name: str) -> frozenset[int]:
+        """The tasks that the connector is to have; those that were never started have no status."""
+        tasks = self._ask("GET", f"/connectors/{quote(name, safe='')}/tasks").json()
+        return frozenset(int(task["id"]["task"]) for task in tasks)
+
+    def _turn(self, name: str, which: str) -> None:
+        answer = self._ask("PUT", f"/connectors/{quote(name, safe='')}/{which}", missing_is_an_answer=True)
+        if answer.status_code == 404:
+            raise UnknownConnectorError(f"the workers at {self._url} have no connector {name!r}")
 
     def _ask(
         self,

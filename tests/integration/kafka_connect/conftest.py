@@ -11,11 +11,13 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
+import psutil
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -34,43 +36,53 @@ from tests.unit.records.events import CONNECTOR, SCHEMA_TEXT
 
 FILE_SINK = "org.apache.kafka.connect.file.FileStreamSinkConnector"
 PARTITIONS = 2
+STARTED_WITHIN = 240
 SECRET_FILE = "etar_test_output"
 
+_RECORD = re.compile(r"Struct\{[^{}]*\}")
 _FIELD = re.compile(r"(?P<name>\w+)=(?P<value>[^,{}]*)")
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The one worker there is, as the tests reach it."""
+    """The group of workers as the tests reach it: through its first."""
 
     url: str
     secrets: Path
     log: Path
 
 
-@pytest.fixture(scope="package")
-def workers(kafka: KafkaSettings, registry: RegistrySettings, parts_stack: Stack) -> Iterator[Workers]:
+@dataclass(frozen=True)
+class OneWorker:
+    """A process of the group, and its name in what the workers say of tasks."""
+
+    process: psutil.Process
+    name: str
+
+
+@contextmanager
+def running_worker(stack: Stack, name: str, port_name: str) -> Iterator[OneWorker]:
     """A worker from the stack's own command and properties, with the file sink as one more plugin."""
-    port = parts_stack.settings.port("CONNECT")
-    folder = parts_stack.layout.data("connect")
+    port = stack.settings.port(port_name)
+    properties_file = stack.layout.data(name) / "worker.properties"
     plugins = [connect.CONVERTER, BUILD / "jars" / "connect-test-plugins"]
-    connect.write_secrets(parts_stack)
-    properties = connect.worker_properties(parts_stack, port, plugins)
+    connect.write_secrets(stack)
     # Without the pause in which a group waits for a member that may come back: here nobody does.
-    connect.write_properties(folder / "worker.properties", properties | {"scheduled.rebalance.max.delay.ms": "0"})
-    log = parts_stack.layout.log("connect")
+    properties = connect.worker_properties(stack, port, plugins) | {"scheduled.rebalance.max.delay.ms": "0"}
+    connect.write_properties(properties_file, properties)
+    log = stack.layout.log(name)
     with log.open("ab") as out:
         process = subprocess.Popen(
-            connect.command(folder / "worker.properties"), cwd=REPOSITORY, stdout=out, stderr=subprocess.STDOUT
+            connect.command(properties_file), cwd=REPOSITORY, stdout=out, stderr=subprocess.STDOUT
         )
-    secrets = Path(parts_stack.settings["ETAR_CONNECT_SECRETS_FOLDER"])
-    workers = Workers(f"http://127.0.0.1:{port}", secrets, log)
     try:
         wait_until(
-            lambda: process.poll() is not None or answers(workers), timeout=240, what=f"the worker to answer ({log})"
+            lambda: process.poll() is not None or answers(port),
+            timeout=STARTED_WITHIN,
+            what=f"the worker to answer ({log})",
         )
         assert process.poll() is None, log.read_text()[-3000:]
-        yield workers
+        yield OneWorker(psutil.Process(process.pid), f"127.0.0.1:{port}")
     finally:
         process.terminate()
         try:
@@ -80,11 +92,27 @@ def workers(kafka: KafkaSettings, registry: RegistrySettings, parts_stack: Stack
             process.wait()
 
 
-def answers(workers: Workers) -> bool:
+def answers(port: int) -> bool:
     try:
-        return httpx.get(f"{workers.url}/connectors", timeout=5).is_success
+        return httpx.get(f"http://127.0.0.1:{port}/connectors", timeout=5).is_success
     except httpx.TransportError:
         return False
+
+
+@pytest.fixture(scope="package")
+def workers(kafka: KafkaSettings, registry: RegistrySettings, parts_stack: Stack) -> Iterator[Workers]:
+    """A group of one worker."""
+    with running_worker(parts_stack, "connect", "CONNECT") as one:
+        secrets = Path(parts_stack.settings["ETAR_CONNECT_SECRETS_FOLDER"])
+        yield Workers(f"http://{one.name}", secrets, parts_stack.layout.log("connect"))
+
+
+@pytest.fixture
+def second_worker(workers: Workers, parts_stack: Stack) -> Iterator[OneWorker]:
+    """One more worker in the group, for a test that may do to it what it likes."""
+    with running_worker(parts_stack, "connect-2", "CONNECT_2") as one:
+        yield one
+        one.process.kill()  # a worker that a test has held does not end when it is asked to
 
 
 @dataclass
@@ -130,11 +158,11 @@ class Flow:
     def config(self, **changes: str) -> dict[str, str]:
         return Template.load(self.file(**changes)).filled(variables())
 
-    def produce(self, values: Sequence[bytes | None], **more: object) -> None:
-        """To partition 0, in this order, all acknowledged on return."""
+    def produce(self, values: Sequence[bytes | None], *, partition: int = 0, **more: object) -> None:
+        """To one partition, in this order, all acknowledged on return."""
         producer = Producer({"bootstrap.servers": self.kafka.bootstrap_servers})
         for value in values:
-            producer.produce(self.topic, value=value, key=b"k" * 16, partition=0, **more)
+            producer.produce(self.topic, value=value, key=b"k" * 16, partition=partition, **more)
         assert producer.flush(30) == 0
 
     def settle(self) -> None:
@@ -149,8 +177,9 @@ class Flow:
 
     def written(self) -> list[dict[str, str]]:
         """The records that reached the sink, as the text that Connect gives a record."""
-        lines = self.output.read_text().splitlines() if self.output.exists() else []
-        return [{found["name"]: found["value"] for found in _FIELD.finditer(line)} for line in lines]
+        text = self.output.read_text() if self.output.exists() else ""
+        records = _RECORD.findall(text)
+        return [{found["name"]: found["value"] for found in _FIELD.finditer(record)} for record in records]
 
     def dead_letters(self, count: int) -> list[Message]:
         """The first ``count`` records of the dead-letter topic, and proof that there are no more."""

@@ -13,6 +13,9 @@ from etar.settings import get_settings
 from tests.integration.kafka_connect.conftest import SECRET_FILE, Etar, Flow, Workers
 from tests.integration.kafka_connect.test_records import good
 
+# Above all that the first test waits for: the parts, the worker, a connector several times over.
+pytestmark = pytest.mark.timeout(1200)
+
 
 def test_create_compare_update_and_see(flow: Flow, etar: Etar, worker: Worker) -> None:
     file = flow.file()
@@ -127,6 +130,17 @@ def test_applying_the_same_again_starts_what_failed(flow: Flow, etar: Etar, tmp_
     assert etar("apply", file, "--yes").exit_code == 1
     folder.mkdir()
     assert etar("apply", file, "--yes").exit_code == 0
+
+
+def test_applying_the_same_again_lets_run_what_a_killed_command_left_stopped(
+    flow: Flow, etar: Etar, worker: Worker
+) -> None:
+    assert etar("apply", flow.file(), "--yes").exit_code == 0
+    worker.stop(flow.name)
+    assert etar("status", flow.name).exit_code == 1
+    again = etar("apply", flow.file(), "--yes")
+    assert again.exit_code == 0, again.output
+    assert "task 0  RUNNING" in again.stdout
 
 
 def test_a_connector_that_nobody_knows(etar: Etar) -> None:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import httpx
+import pytest
 
 from connect.registration import register as register_connector
 from connect.worker import Worker
-from etar.settings import RegistrySettings
+from etar.settings import ConnectSettings, RegistrySettings
 from tests.integration.kafka_connect.conftest import Flow, headers, register
 from tests.unit.records.events import SCHEMA, encode, event
 
+# Above all that the first test waits for: the parts, the worker, a connector, its records.
+pytestmark = pytest.mark.timeout(900)
+
 CLICK = {"type": "record", "name": "Click", "fields": [{"name": "where", "type": "string"}]}
+REGISTRY = "value.converter.apicurio.registry.url"
 CONVERTER, TRANSFORMATION = "VALUE_CONVERTER", "TRANSFORMATION"
 
 
@@ -114,3 +124,56 @@ def test_what_passes_for_a_row_and_an_empty_value_which_does_not(flow: Flow, wor
     (letter,) = flow.dead_letters(1)
     assert headers(letter)["__connect.errors.offset"] == "1"
     assert letter.value() in (b"", None)
+
+
+def test_a_registry_that_goes_away_costs_no_record_under_a_schema_that_the_worker_has(
+    flow: Flow, worker: Worker, settings: ConnectSettings
+) -> None:
+    with relay(settings.registry_url) as url:
+        flow.produce([good(flow, 0)])
+        # The converter asks again after this time what it knows already: half a minute, if nobody says otherwise.
+        asked = {REGISTRY: url, "value.converter.apicurio.registry.check-period-ms": "1"}
+        assert register_connector(worker, flow.config(**asked)).running
+        flow.settle()
+    flow.produce([good(flow, 1), good(flow, 2)])
+    flow.settle()
+
+    assert [row["_offset"] for row in flow.written()] == ["0", "1", "2"]
+    assert flow.dead_letters(0) == []
+
+
+def test_under_a_schema_that_nobody_can_be_asked_for_good_records_become_dead_letters(
+    flow: Flow, worker: Worker
+) -> None:
+    """A worker that starts while the registry is away does not wait for it. The auditor decodes them again."""
+    values = [good(flow, 0), good(flow, 1)]
+    flow.produce(values)
+    assert register_connector(worker, flow.config(**{REGISTRY: "http://127.0.0.1:9/apis/registry/v2"})).running
+    flow.settle()
+
+    assert flow.written() == []
+    letters = flow.dead_letters(2)
+    assert [letter.value() for letter in letters] == values
+    assert {headers(letter)["__connect.errors.stage"] for letter in letters} == {CONVERTER}
+
+
+@contextmanager
+def relay(to: str) -> Iterator[str]:
+    """The URL of a server that passes GET requests on to the one at ``to``; afterwards nobody answers there."""
+    target = httpx.URL(to)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = httpx.get(target.join(self.path), timeout=30)
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers["Content-Type"])
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield str(target.copy_with(port=server.server_port))
+        finally:
+            server.shutdown()
