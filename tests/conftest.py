@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import httpx
 import pytest
+from hypothesis import settings
 from pydantic_settings import BaseSettings
 
 from etar.settings import (
@@ -32,6 +33,9 @@ from stack.layout import REPOSITORY, Layout
 from stack.lifecycle import enabled_parts, is_ready
 from stack.parts import STEPS, Stack, part_named
 from stack.waiting import wait_until
+
+# Hypothesis tries the same examples at every run; with `pytest --hypothesis-profile=default` it looks for new ones.
+settings.load_profile("ci")
 
 # The whole of a test's machine is its own: nothing here reads or writes ./.etar.
 _Settings = TypeVar("_Settings", bound=BaseSettings)
@@ -94,11 +98,15 @@ def running_part(name: str, stack: Stack) -> Iterator[int]:
     finally:
         if process.poll() is None:
             process.send_signal(getattr(signal, f"SIG{part.stop_signal}"))
-            try:
-                process.wait(part.stop_seconds)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _wait_or_kill(process, part.stop_seconds)
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes], seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 @contextmanager
@@ -125,7 +133,7 @@ def running_server(command: list[str], environment: dict[str, str], log: Path, *
         yield
     finally:
         process.terminate()
-        process.wait(20)
+        _wait_or_kill(process, 20)
 
 
 def _settings_of(stack: Stack, kind: type[_Settings]) -> _Settings:

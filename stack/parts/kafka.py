@@ -148,8 +148,8 @@ def _is_ready(stack: Stack, node: Node) -> bool:
     port = stack.settings.port(node.port)
     if not listens(port):
         return False
-    # One of several listens before the others know it, and no topic gets a copy on it until they do.
-    return len(nodes(stack)) == 1 or node.number in _admin(f"127.0.0.1:{port}").list_topics(timeout=5).brokers
+    # It listens before the controller lets it in, and no topic gets a copy on it until then.
+    return node.number in _admin(f"127.0.0.1:{port}").list_topics(timeout=5).brokers
 
 
 def _create_topic(stack: Stack) -> None:

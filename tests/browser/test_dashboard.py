@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from etar.clients import report_store_connection
 from etar.ledger import State
 from etar.minute import MinuteWindow
-from etar.report import Report
+from etar.report import PublishedReport, Report
 from etar.settings import ReportStoreSettings
 from tests.browser.conftest import dashboard
 from tests.conftest import free_ports
@@ -24,8 +24,10 @@ def minutes_ago(count: int) -> MinuteWindow:
     return MinuteWindow(MinuteWindow.containing(datetime.now(UTC)).start - timedelta(minutes=count))
 
 
-def publish(api: RunningApi, report: Report) -> None:
-    assert api.writer.post("/report", json=report.model_dump(mode="json")).status_code == 201
+def publish(api: RunningApi, report: Report) -> PublishedReport:
+    answer = api.writer.post("/report", json=report.model_dump(mode="json"))
+    assert answer.status_code == 201
+    return PublishedReport.model_validate_json(answer.content)
 
 
 def metric(page: Page, name: str) -> Locator:
@@ -42,7 +44,7 @@ def test_the_newest_report_is_shown_in_numbers_and_charts(
     with serving(empty_store, tmp_path / "api.log") as api, dashboard(api.url, tmp_path / "ui.log") as url:
         newest = minutes_ago(1)
         publish(api, a_report(newest, views=500, view_errors=1))
-        publish(api, a_report(newest, views=12_345, view_errors=67))
+        second = publish(api, a_report(newest, views=12_345, view_errors=67))
         publish(api, a_report(newest.previous.previous, views=9))
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
@@ -64,7 +66,7 @@ def test_the_newest_report_is_shown_in_numbers_and_charts(
         lines = page.locator(".st-key-history .js-plotly-plot")
         expect(lines.locator(".scatterlayer .trace")).to_have_count(2)
         expect(page.locator(".st-key-history")).to_contain_text("Last 3 min")
-        expect(page.locator(".st-key-last-updated")).to_contain_text(f"Last updated {datetime.now(UTC):%Y-%m-%d}")
+        expect(page.locator(".st-key-last-updated")).to_contain_text(f"Last updated {second.published_at:%Y-%m-%d}")
         expect(page.locator(".st-key-last-updated")).to_contain_text("UTC as revision 2")
         expect(notice(page)).to_have_count(0)
 

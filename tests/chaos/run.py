@@ -103,6 +103,13 @@ class Result:
     def exact(self) -> bool:
         return self.difference == 0
 
+    @property
+    def back_in_time(self) -> bool:
+        """Whether the first report after the last fault came within the bar; True where nothing was done at all."""
+        if not any(hit.done for hit in self.hits):
+            return True
+        return self.back_after is not None and self.back_after <= BACK_WITHIN
+
 
 def say(message: str) -> None:
     print(f"{datetime.now(UTC):%H:%M:%S}  {message}", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import psutil
 
@@ -24,10 +25,9 @@ def find(target: str, stack: Stack, producer: psutil.Process) -> psutil.Process 
         state = Supervisor(stack).states().get(target)
         return _process(state.pid) if state and state.pid else None
     if target == WORKER:
-        # The youngest, which is another one after each kill.
-        return max(producer.children(), key=lambda worker: worker.create_time(), default=None)
-    running = [process for process in left_behind(stack.layout) if _COMMANDS[target].search(_command(process))]
-    return max(running, key=lambda process: process.create_time(), default=None)
+        # Which is another one after each kill.
+        return _youngest(producer.children())
+    return _youngest(process for process in left_behind(stack.layout) if _COMMANDS[target].search(_command(process)))
 
 
 def everything(stack: Stack) -> list[psutil.Process]:
@@ -42,6 +42,18 @@ def _process(pid: int) -> psutil.Process | None:
         return psutil.Process(pid)
     except psutil.NoSuchProcess:
         return None
+
+
+def _youngest(processes: Iterable[psutil.Process]) -> psutil.Process | None:
+    return max(processes, key=_began, default=None)
+
+
+def _began(process: psutil.Process) -> float:
+    """In seconds since 1970; 0 for one that has ended since it was found."""
+    try:
+        return process.create_time()
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def _command(process: psutil.Process) -> str:

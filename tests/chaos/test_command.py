@@ -95,10 +95,28 @@ def test_it_says_what_was_done_to_whom(run_ends: RunEnds, tmp_path: Path, capsys
     assert "TOO LATE" not in said
 
 
-def test_coming_back_too_late_is_said(run_ends: RunEnds, tmp_path: Path, capsys: Capture) -> None:
-    run_ends(result(0, timedelta(seconds=121)))
-    command.main(["--seed", "7", "--dir", str(tmp_path / "run")])
-    assert "back to reporting 121 s after the last fault, which is TOO LATE" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("back_after", "code", "said"),
+    [
+        (timedelta(seconds=120), 0, "back to reporting 120 s after the last fault"),
+        (timedelta(seconds=121), 3, "back to reporting 121 s after the last fault, which is TOO LATE"),
+        (None, 3, "back to reporting: NOT within twice the time it may take"),
+    ],
+)
+def test_coming_back_too_late_is_said_and_is_the_exit_code_of_an_exact_run(
+    run_ends: RunEnds, tmp_path: Path, capsys: Capture, *, back_after: timedelta | None, code: int, said: str
+) -> None:
+    run_ends(result(0, back_after))
+    assert command.main(["--seed", "7", "--dir", str(tmp_path / "run")]) == code
+    printed = capsys.readouterr().out.splitlines()
+    assert said in printed
+    assert printed[-1] == "difference: 0"
+    assert (tmp_path / "run").exists() is bool(code)
+
+
+def test_a_difference_counts_before_the_time(run_ends: RunEnds, tmp_path: Path) -> None:
+    run_ends(result(3, None))
+    assert command.main(["--seed", "7", "--dir", str(tmp_path / "run")]) == 1
 
 
 def test_a_run_that_could_not_be_made_is_no_verdict(run_ends: RunEnds, tmp_path: Path, capsys: Capture) -> None:

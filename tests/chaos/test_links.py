@@ -88,4 +88,4 @@ def test_a_slow_link_answers_late(linked: tuple[Links, int]) -> None:
         with pytest.raises(TimeoutError):
             ask(port, patience=0.5)
         assert ask(port) == b"hello"
-    assert ask(port, patience=1) == b"hello"
+    assert ask(port, patience=1.9) == b"hello", "less than what a slow link takes"

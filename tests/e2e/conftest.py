@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,14 @@ from producer.account import Account
 from stack.configuration import read_settings
 from stack.layout import REPOSITORY, VENV_BIN, Layout
 from stack.parts import Stack
+from stack.waiting import wait_until
 from tests.conftest import stack_environment, temporary_folder
 
 MINUTES = 3
 RATE = 200
+WELL_WITHIN = 120
+# A late event is in a revision two minutes after its arrival; a busy machine takes longer.
+REVISED_WITHIN = 180
 # The tests share two cores with everything they start: a stall of some seconds must not turn traffic into late events.
 PATIENT = {"ETAR_PIPELINE_GRACE_SECONDS": "5"}
 
@@ -50,22 +55,48 @@ class Etar:
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """The command in the background; killed at the end if it still runs."""
-        process = subprocess.Popen(
-            [str(VENV_BIN / "etar"), *arguments],
-            env=self.environment,
-            cwd=REPOSITORY,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
+        """The command in the background; killed at the end if it still runs. A failure meanwhile tells what it said."""
+        command = [str(VENV_BIN / "etar"), *arguments]
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(command, env=self.environment, cwd=REPOSITORY, stdout=said, stderr=said)
+            try:
+                yield process
+            except BaseException as error:
+                said.seek(0)
+                error.add_note(f"{' '.join(command)} said:\n{said.read().decode(errors='replace')[-4000:]}")
+                raise
+            finally:
+                process.kill()
+                process.wait()
 
     def json(self, *arguments: str, check: bool = True) -> dict:
         return json.loads(self.run(*arguments, "--json", check=check).stdout)
+
+    def healthy(self) -> dict:
+        """The stack's status, once all of its parts are well."""
+        status: dict = {}
+
+        def is_well() -> bool:
+            status.update(self.json("status", check=False))
+            return status["healthy"]
+
+        wait_until(is_well, timeout=WELL_WITHIN, what="every part to be well", interval=1)
+        return status
+
+    def exact_account(self, *arguments: str) -> dict:
+        """What `etar verify` says once it is exact and no row waits for its revision, as one that came late does."""
+        answers: list[subprocess.CompletedProcess[str]] = []
+
+        def exact() -> bool:
+            answers[:] = [self.run("verify", *arguments, "--json", check=False)]
+            done = answers[0]
+            return done.returncode == 0 and not any(minute["pending"] for minute in json.loads(done.stdout)["minutes"])
+
+        try:
+            wait_until(exact, timeout=REVISED_WITHIN, what="an exact account", interval=5)
+        except TimeoutError as error:
+            pytest.fail(f"{error}; the last answer:\n{answers[0].stdout[-8000:]}\n{answers[0].stderr[-4000:]}")
+        return json.loads(answers[0].stdout)
 
     @property
     def stack(self) -> Stack:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import psutil
 
 from stack.lifecycle import enabled_parts
-from stack.supervision import Supervisor
-from tests.e2e.conftest import Etar
+from stack.supervision import ProcessState, Supervisor
+from stack.waiting import wait_until
+from tests.e2e.conftest import WELL_WITHIN, Etar
 
 if TYPE_CHECKING:
     import psycopg
@@ -19,12 +23,22 @@ LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 def processes(etar: Etar) -> list[psutil.Process]:
-    """Every process of the stack's parts."""
-    # Asked of the supervisor: a busy part that is slow to say how it is listens all the same.
-    states = Supervisor(etar.stack).states()
-    assert {part.name for part in enabled_parts(etar.stack)} <= {name for name, state in states.items() if state.pid}
-    parts = [psutil.Process(state.pid) for state in states.values()]
-    return [member for part in parts for member in (part, *part.children(recursive=True))]
+    """Every process of the stack's parts, once each part has one."""
+    names = {part.name for part in enabled_parts(etar.stack)}
+    states: dict[str, ProcessState] = {}
+
+    def all_started() -> bool:
+        # Asked of the supervisor: a busy part that is slow to say how it is listens all the same.
+        states.update(Supervisor(etar.stack).states())
+        return names <= {name for name, state in states.items() if state.pid}
+
+    wait_until(all_started, timeout=WELL_WITHIN, what="a process of every part", interval=1)
+    members: list[psutil.Process] = []
+    for state in states.values():
+        with suppress(psutil.NoSuchProcess):
+            part = psutil.Process(state.pid)
+            members += [part, *part.children(recursive=True)]
+    return members
 
 
 def listening(members: Iterable[psutil.Process]) -> set[str]:
@@ -45,13 +59,44 @@ def shown_secrets(etar: Etar) -> list[str]:
     secrets = {name: v for name, v in values.items() if name.endswith(("PASSWORD", "TOKEN", "SECRET", "_KEY"))}
     assert len(secrets) >= 10
     places = {"process list": " ".join(" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"]))}
-    # Spark's executors call theirs stdout and stderr.
-    logs = [path for name in ("*.log", "stdout", "stderr") for path in etar.folder.rglob(name) if path.is_file()]
+    logs = dict(logs_in(etar.folder))
     assert logs
-    places |= {str(log): log.read_text(errors="replace") for log in logs}
+    places |= logs
     return [
         f"{name} in {place}" for name, secret in secrets.items() for place, text in places.items() if secret in text
     ]
+
+
+def logs_in(folder: Path) -> Iterator[tuple[str, str]]:
+    """Names and texts of the logs. What goes away meanwhile, as Spark's folders do, is passed over."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            # Spark's executors call theirs stdout and stderr.
+            if name.endswith(".log") or name in ("stdout", "stderr"):
+                log = Path(place, name)
+                with suppress(FileNotFoundError):
+                    yield str(log), log.read_text(errors="replace")
+
+
+@contextmanager
+def airflow_api(etar: Etar) -> Iterator[httpx.Client]:
+    """Airflow's REST API, as its administrator."""
+    settings = etar.stack.settings
+    login = {"username": "admin", "password": settings["ETAR_STACK_AIRFLOW_ADMIN_PASSWORD"]}
+    # One worker serves it, which on a busy machine takes its time.
+    with httpx.Client(base_url=f"http://127.0.0.1:{settings.port('AIRFLOW')}", timeout=60) as api:
+        token = api.post("/auth/token", json=login).raise_for_status().json()["access_token"]
+        api.headers["Authorization"] = f"Bearer {token}"
+        yield api
+
+
+def state_of_run(api: httpx.Client, dag: str, run: str) -> str | None:
+    """Airflow's word for it; None when the API is not able to say."""
+    try:
+        answer = api.get(f"/api/v2/dags/{dag}/dagRuns/{run}")
+    except httpx.TransportError:
+        return None
+    return None if answer.is_server_error else str(answer.raise_for_status().json()["state"])
 
 
 @contextmanager

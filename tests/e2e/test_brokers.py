@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, PartitionMetadata
 
-from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets
+from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
 from etar.minute import MinuteWindow
 from etar.settings import KafkaSettings
 from etar.streams import USER_INTERACTIONS
@@ -24,8 +24,11 @@ from tests.e2e.conftest import Etar, started_stack
 
 RATE = 300
 RECOVERED_WITHIN = 240
+# A broker that was slow for a moment leads nothing until the controller's next look at who should lead.
+LED_BY_ALL_WITHIN = 360
 
-pytestmark = pytest.mark.timeout(900)
+# Above all that a test waits for together with the start of the stack.
+pytestmark = pytest.mark.timeout(2400)
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +48,35 @@ class Cluster:
         self._admin = AdminClient({"bootstrap.servers": self.settings.bootstrap_servers, "log_level": 2})
 
     def partitions(self, topic: str = USER_INTERACTIONS.topic) -> list[PartitionMetadata]:
-        return list(self._admin.list_topics(topic, timeout=30).topics[topic].partitions.values())
+        found = list(self._admin.list_topics(topic, timeout=30).topics[topic].partitions.values())
+        if not found:
+            raise UnknownTopicError(f"the broker that was asked knows no partition of {topic}")
+        return found
 
     def controller(self) -> kafka.Node:
         """The node that leads the controllers, as the youngest of the nodes' own notes has it."""
-        notes = [
-            json.loads((node.data(self.stack) / "__cluster_metadata-0" / "quorum-state").read_text())
-            for node in self.nodes
-        ]
-        number = max(notes, key=lambda note: note["leaderEpoch"])["leaderId"]
-        return next(node for node in self.nodes if node.number == number)
+        files = [node.data(self.stack) / "__cluster_metadata-0" / "quorum-state" for node in self.nodes]
+        found: list[kafka.Node] = []
+
+        def there() -> bool:
+            youngest = max((json.loads(file.read_text()) for file in files), key=lambda note: note["leaderEpoch"])
+            # -1 during an election.
+            found[:] = [node for node in self.nodes if node.number == youngest["leaderId"]]
+            return bool(found)
+
+        wait_until(there, timeout=RECOVERED_WITHIN, what="a leader of the controllers", interval=1)
+        return found[0]
 
     def leader_that_controls_nothing(self) -> kafka.Node:
-        leaders = {partition.leader for partition in self.partitions()} - {self.controller().number}
-        return next(node for node in self.nodes if node.number in leaders)
+        found: list[kafka.Node] = []
+
+        def there() -> bool:
+            leaders = {partition.leader for partition in self.partitions()} - {self.controller().number}
+            found[:] = [node for node in self.nodes if node.number in leaders]
+            return bool(found)
+
+        wait_until(there, timeout=LED_BY_ALL_WITHIN, what="a leader beside the controller", interval=1)
+        return found[0]
 
     def ends(self) -> dict[int, int]:
         with TopicOffsets.connect(USER_INTERACTIONS.topic, settings=self.settings, timeout=20) as offsets:
@@ -72,21 +90,26 @@ class Cluster:
         before, killed = self.ends(), self.pid(node)
         psutil.Process(killed).kill()
         wait_until(
-            lambda: self.pid(node) not in (0, killed) and self._goes_on_from(before),
+            lambda: self.pid(node) not in (0, killed) and self.is_beyond(before) and self._has_all_copies(),
             timeout=RECOVERED_WITHIN,
             what=f"{node.name} to come back and every partition to go on with all its copies",
             interval=1,
         )
 
-    def _goes_on_from(self, before: dict[int, int]) -> bool:
+    def is_beyond(self, before: dict[int, int]) -> bool:
+        """Whether every partition has records after these ends."""
         try:
-            ends, partitions = self.ends(), self.partitions()
-        except (KafkaUnavailableError, KafkaException):
-            return False  # asked of the broker that is away
-        everyone = {node.number for node in self.nodes}
-        return all(ends[partition] > end for partition, end in before.items()) and all(
-            set(partition.isrs) == everyone for partition in partitions
-        )
+            ends = self.ends()
+        except (KafkaUnavailableError, UnknownTopicError):
+            return False  # asked of a broker that is away, slow, or just back
+        return all(ends[partition] > end for partition, end in before.items())
+
+    def _has_all_copies(self) -> bool:
+        try:
+            partitions = self.partitions()
+        except (KafkaException, UnknownTopicError):
+            return False
+        return all(set(partition.isrs) == {node.number for node in self.nodes} for partition in partitions)
 
 
 def test_every_record_and_every_commit_is_kept_three_times(etar: Etar) -> None:
@@ -94,7 +117,6 @@ def test_every_record_and_every_commit_is_kept_three_times(etar: Etar) -> None:
     everyone = {1, 2, 3}
     for topic in (USER_INTERACTIONS.topic, "__consumer_offsets"):
         assert all(set(partition.replicas) == everyone for partition in cluster.partitions(topic)), topic
-    assert {partition.leader for partition in cluster.partitions()} == everyone
 
 
 def test_brokers_killed_at_load_lose_nothing(etar: Etar, tmp_path: Path) -> None:
@@ -105,7 +127,8 @@ def test_brokers_killed_at_load_lose_nothing(etar: Etar, tmp_path: Path) -> None
         "--duplicates", "0.02", "--malformed", "0.01", "--account", str(account_file),
     )  # fmt: skip
     with etar.started(*traffic) as producer:
-        wait_until(lambda: min(cluster.ends().values()) > RATE, timeout=90, what="traffic in every partition")
+        enough = {partition.id: RATE for partition in cluster.partitions()}
+        wait_until(lambda: cluster.is_beyond(enough), timeout=90, what="traffic in every partition")
         cluster.kill(cluster.leader_that_controls_nothing())
         cluster.kill(cluster.controller())
         producer.terminate()
@@ -125,7 +148,7 @@ def test_brokers_killed_at_load_lose_nothing(etar: Etar, tmp_path: Path) -> None
         what=f"the report of {last}",
         interval=2,
     )
-    verified = etar.json("verify", *range_, "--account", str(account_file))
+    verified = etar.exact_account(*range_, "--account", str(account_file))
     assert (verified["ok"], verified["difference"]) == (True, 0)
     rows = sum(minute["parquet_rows"] or 0 for minute in verified["minutes"])
     bad = sum(minute["dead_letters"] for minute in verified["minutes"])

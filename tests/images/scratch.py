@@ -142,7 +142,6 @@ class Builder:
                 into = into if there.is_dir() else into / there.name
             into.parent.mkdir(parents=True, exist_ok=True)
             if stage:
-                into.parent.mkdir(parents=True, exist_ok=True)
                 subprocess.run(["cp", "-a", "-T", str(there), str(into)], check=True)
             else:
                 _copy_context(there, into)

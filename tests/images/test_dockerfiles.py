@@ -24,6 +24,7 @@ BUILT = {
         "test -x $SPARK_HOME/bin/spark-submit && test -x $SPARK_HOME/bin/spark-class && java -version",
         "for name in airflow etar uvicorn streamlit python grep install; do command -v $name || exit 1; done",
         "docker/spark/with-properties.sh true",
+        "test -w /opt/airflow && test -w /run/etar",
         "test $(id -u) = 10001 && ! touch /opt/etar/written 2>/dev/null",
     ),
     "docker/minio.Dockerfile": ("", "minio --version", "mc --version", "test $(id -u) = 10002"),

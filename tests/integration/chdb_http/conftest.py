@@ -24,7 +24,7 @@ USER, PASSWORD = "tester", "p4ss:wörd'\\"
 AUTHORIZATION = {"Authorization": "Basic " + b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
 
 
-def eventually(condition: Callable[[], Any], *, within: float = 20.0) -> Any:
+def eventually(condition: Callable[[], Any], *, within: float = 60.0) -> Any:
     """The first true value of ``condition``; fails the test where there is none in time."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:

@@ -79,7 +79,7 @@ def test_the_password_is_not_in_the_arguments(start_front):
 def test_sigterm_lets_running_queries_end(start_front):
     front = start_front()
     answers = []
-    asking = threading.Thread(target=lambda: answers.append(front.ask("SELECT sleep(1.5), 'last'")))
+    asking = threading.Thread(target=lambda: answers.append(front.ask("SELECT sleep(3), 'last'")))
     asking.start()
     eventually(lambda: int(front.value("SELECT count() FROM system.processes WHERE query LIKE '%last%'")) > 1)
     assert front.stop() == 0
@@ -97,7 +97,7 @@ def test_sigterm_stops_queries_that_take_too_long(start_front):
     eventually(lambda: int(front.value("SELECT count() FROM system.processes WHERE query LIKE '%long%'")) > 1)
     started = time.monotonic()
     assert front.stop() == 0
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 25
     asking.join()
     assert answers == [500]
 

@@ -113,7 +113,7 @@ def test_the_query_of_a_client_that_goes_away_stops(front, table, mark, sql, fir
             assert connection.recv(1 << 16)
         else:
             assert running(front, mark) == 1
-    eventually(lambda: not running(front, mark), within=5)
+    eventually(lambda: not running(front, mark))
 
 
 def test_runaway_queries_are_stopped(start_front):
@@ -132,15 +132,15 @@ def test_runaway_queries_are_stopped(start_front):
 
 
 def test_more_queries_than_allowed_wait_and_then_are_refused(start_front):
-    front = start_front("--max-concurrent-queries", "2", "--queue-seconds", "1")
+    front = start_front("--max-concurrent-queries", "2", "--queue-seconds", "2")
     with ThreadPoolExecutor(6) as pool:
         short = list(pool.map(lambda _: front.ask("SELECT sleep(0.2)").status, range(6)))
         assert short == [200] * 6
-        busy = [pool.submit(front.ask, "SELECT sleepEachRow(3)") for _ in range(2)]
-        # The log shows a request at its end only; with both places taken, a third one fails after its second.
-        eventually(lambda: (answer := front.ask("SELECT 1")).status == 503 and answer)
-        refused = front.ask("SELECT 1")
-        assert (refused.status, refused.headers["X-ClickHouse-Exception-Code"]) == (503, "202")
+        long = "SELECT sleepEachRow(1) FROM numbers(8) SETTINGS max_block_size = 1"
+        busy = [pool.submit(front.ask, long) for _ in range(2)]
+        # The log shows a request at its end only; with both places taken, a third one fails after its two seconds.
+        refused = eventually(lambda: (answer := front.ask("SELECT 1")).status == 503 and answer)
+        assert refused.headers["X-ClickHouse-Exception-Code"] == "202"
         assert front.is_up()
         assert [f.result().status for f in busy] == [200, 200]
     assert front.value("SELECT 1") == "1"
@@ -149,8 +149,8 @@ def test_more_queries_than_allowed_wait_and_then_are_refused(start_front):
 def test_requests_run_in_parallel(front):
     started = time.monotonic()
     with ThreadPoolExecutor(4) as pool:
-        assert {a.status for a in pool.map(lambda _: front.ask("SELECT sleep(1)"), range(4))} == {200}
-    assert time.monotonic() - started < 3
+        assert {a.status for a in pool.map(lambda _: front.ask("SELECT sleep(3)"), range(4))} == {200}
+    assert time.monotonic() - started < 9
 
 
 def test_many_requests_leave_nothing_behind(front):

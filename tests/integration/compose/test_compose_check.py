@@ -151,6 +151,28 @@ BY_RULE: dict[str, tuple[Mistake, ...]] = {
     "scales": (
         Mistake("fixed name", COMPOSE, REDIS, REDIS + "    container_name: redis\n", "redis", "container_name"),
     ),
+    "tmpfs-owner": (
+        Mistake(
+            "root's",
+            *(COMPOSE, "/opt/kafka/config:uid=1000", "/opt/kafka/config", "kafka", "write /opt/kafka/config:uid=1000"),
+        ),
+        Mistake(
+            "by its mode only",
+            *(COMPOSE, "/opt/airflow:uid=10001", "/opt/airflow:mode=1777", "airflow-worker", "/opt/airflow:uid=10001"),
+        ),
+        Mistake("another user's", COMPOSE, "grafana:uid=472", "grafana:uid=473", "grafana", "/var/log/grafana:uid=472"),
+        Mistake(
+            "unknown user", COMPOSE, 'cpus: "1", pids: 64}}}', "pids: 64}}}\n    tmpfs: [/x]", "kafka-exporter", "UIDS"
+        ),
+    ),
+    "tmpfs-exec": (
+        Mistake("image of others", COMPOSE, "- /tmp:exec", "- /tmp", "kafka", "write /tmp:exec"),
+        Mistake(
+            "image on one of others",
+            *(COMPOSE, '    tmpfs: ["/tmp:exec"]\n    secrets', "    secrets", "connect", "write /tmp:exec"),
+        ),
+        Mistake("our own image", COMPOSE, '["/tmp:exec", ', '["/tmp", ', "spark-worker", "write /tmp:exec"),
+    ),
     "plain-secret": (
         Mistake(
             "environment as a list",
@@ -311,6 +333,28 @@ BY_RULE: dict[str, tuple[Mistake, ...]] = {
             "airflow-worker",
             "worker_health.py",
         ),
+        Mistake(
+            "renamed entry point",
+            *(DOCKERFILE, "/docker/spark/with-properties.sh", "/docker/spark/with-secrets.sh", "spark-master"),
+            "there is no file /opt/etar/docker/spark/with-secrets.sh",
+        ),
+        Mistake(
+            "renamed script of a command",
+            *(COMPOSE, "/opt/etar/docker/set-up.sh", "/opt/etar/docker/setup.sh", "buckets", "docker/setup.sh"),
+        ),
+        Mistake(
+            "script that is not copied",
+            *("docker/minio.Dockerfile", " docker/minio/set-up.sh", "", "buckets", "/opt/etar/docker/set-up.sh"),
+        ),
+        Mistake(
+            "mounted elsewhere",
+            *(COMPOSE, ":/etc/etar/schema-registry.properties:", ":/etc/etar/registry.properties:", "registry"),
+            "there is no file /etc/etar/schema-registry.properties",
+        ),
+        Mistake(
+            "file of an option",
+            *(COMPOSE, "=/etc/etar/log4j2.yaml", "=/etc/etar/log4j.yaml", "connect", "/etc/etar/log4j.yaml"),
+        ),
     ),
     "private-file": (
         Mistake("secrets", ".dockerignore", "!cli\n", "!cli\n!secrets\n", "secrets", "leave it out", ".dockerignore"),
@@ -332,6 +376,12 @@ def test_a_rule_of_ours_names_a_mistake(copy: Path, rule: str, mistake: Mistake)
     assert_found(check_policy(read_project(copy)), mistake.told_of, mistake.where, rule, mistake.says)
 
 
+def test_a_script_that_may_not_be_executed_is_named(copy: Path) -> None:
+    (copy / "docker" / "spark" / "with-properties.sh").chmod(0o644)
+    found = check_policy(read_project(copy))
+    assert_found(found, COMPOSE, "airflow-worker", "entry-point", "chmod +x docker/spark/with-properties.sh")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "rule"),
     [
@@ -340,6 +390,7 @@ def test_a_rule_of_ours_names_a_mistake(copy: Path, rule: str, mistake: Mistake)
         ("  read_only: true\n", "", "CL-0007"),
         (REDIS, REDIS + "    privileged: true\n", "CL-0002"),
         (REDIS, REDIS + "    network_mode: host\n", "CL-0008"),
+        (REDIS, REDIS + '    tmpfs: ["/tmp:exec"]\n', "CL-0022"),
     ],
 )
 def test_compose_lint_names_a_mistake(copy: Path, old: str, new: str, rule: str) -> None:

@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 
+import pytest
+
 from stack.layout import REPOSITORY, VENV_BIN, Layout
 from stack.processes import left_behind
 from stack.waiting import wait_until
 from tests.conftest import stack_environment, temporary_folder
 
 
+@pytest.mark.timeout(600)  # above the sum of what is waited for
 def test_an_interrupted_start_leaves_no_process() -> None:
     with temporary_folder() as folder:
         up = subprocess.Popen(
@@ -26,7 +29,7 @@ def test_an_interrupted_start_leaves_no_process() -> None:
             layout = Layout.at(folder)
             wait_until(lambda: len(left_behind(layout)) > 4, timeout=60, what="some parts to be started")
             up.send_signal(signal.SIGINT)
-            output, _ = up.communicate(timeout=120)
+            output, _ = up.communicate(timeout=240)
         finally:
             up.kill()
         assert up.returncode == 0, output

@@ -23,6 +23,9 @@ from stack.parts import Stack, spark
 from stack.waiting import wait_until
 from tests.conftest import running_part, stack_environment, temporary_folder
 
+# Above all that the first test waits for: every process of the cluster twice, the driver.
+pytestmark = pytest.mark.timeout(1200)
+
 MINUTE = MinuteWindow.parse("2026-11-21T10:31Z")
 
 
@@ -37,7 +40,7 @@ def stack() -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def report(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What an analysis found that had asked for an executor, and not got one, when its master was killed.
+    """What an analysis found whose master was killed before it had an executor, and whose worker when it had one.
 
     Master and worker run as long as it is in use.
     """
@@ -50,6 +53,9 @@ def report(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
             wait_until(lambda: len(state(stack)["activeapps"]) == 1, timeout=120, what="the driver to register")
             psutil.Process(master).kill()
         running.enter_context(running_part("spark-master", stack))
+        with running_part("spark-worker", stack) as worker:
+            wait_until(lambda: state(stack)["coresused"] > 0, timeout=120, what="the driver to get an executor")
+            psutil.Process(worker).kill()
         running.enter_context(running_part("spark-worker", stack))
         _, log = driver.communicate(timeout=250)
         assert driver.returncode == 0, log
@@ -75,10 +81,12 @@ def submit(stack: Stack, properties: Path, events: Path, result: Path) -> subpro
     )  # fmt: skip
 
 
-def test_an_analysis_outlives_its_master_and_runs_on_the_worker(stack: Stack, report: dict[str, Any]) -> None:
+def test_an_analysis_outlives_its_master_and_its_worker(stack: Stack, report: dict[str, Any]) -> None:
     assert (report["rows_read"], report["total_events"]) == (ROWS, ROWS)
     wait_until(lambda: state(stack)["activeapps"] == [], timeout=30, what="the master to see it end")
     assert len(state(stack)["completedapps"]) == 1
+    executors = {path.name for path in (stack.layout.data("spark") / "work").glob("app-*/*")}
+    assert executors >= {"0", "1"}, "the first died with its worker"
 
 
 def test_a_driver_with_another_secret_is_refused(stack: Stack, report: dict[str, Any], tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_an_image_is_split(image: str, parts: tuple[str, str, str]) -> None:
     [
         "redis:8.2.1", "redis:8.2.1-alpine", "grafana/grafana:12.2.0", "prom/prometheus:v3.7.3", "postgres:18.1",
         "postgres:18.1-bookworm", "clickhouse/clickhouse-server:25.8.11.66", "maven:3.9.11-eclipse-temurin-17",
-        "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z", f"redis@{DIGEST}", f"redis:latest@{DIGEST}",
+        "minio/minio:RELEASE.2025-09-07T16-13-09Z", f"redis@{DIGEST}", f"redis:latest@{DIGEST}",
     ],
 )  # fmt: skip
 def test_an_exact_image(image: str) -> None:
@@ -58,7 +58,8 @@ def test_an_image_that_can_change(image: str) -> None:
     "image",
     [
         "bitnami/kafka:4.0.0", "bitnamilegacy/kafka:4.0.0", "provectuslabs/kafka-ui:v0.7.2", "minio/minio:RELEASE.x",
-        "docker.io/minio/mc:1", "wurstmeister/kafka:2.13", "openjdk:17.0.2", "confluentinc/ksqldb-server:0.29.0",
+        "docker.io/minio/mc:1", "quay.io/minio/minio:1", "wurstmeister/kafka:2.13", "openjdk:17.0.2",
+        "confluentinc/ksqldb-server:0.29.0",
     ],
 )  # fmt: skip
 def test_a_repository_that_is_gone(image: str) -> None:
@@ -66,7 +67,8 @@ def test_a_repository_that_is_gone(image: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "image", ["apache/kafka:4.3.1", "quay.io/minio/minio:1", "ghcr.io/kafbat/kafka-ui:v1", "confluentinc/cp-kafka:8"]
+    "image",
+    ["apache/kafka:4.3.1", "quay.io/jupyter/base-notebook:1", "ghcr.io/kafbat/kafka-ui:v1", "confluentinc/cp-kafka:8"],
 )
 def test_a_repository_that_lives(image: str) -> None:
     assert why_gone(image) is None

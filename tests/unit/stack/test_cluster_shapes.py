@@ -10,12 +10,26 @@ import pytest
 
 from etar.settings import PipelineSettings
 from stack.configuration import SettingsError, make_settings
-from stack.layout import Layout
+from stack.layout import REPOSITORY, Layout
 from stack.lifecycle import enabled_parts
 from stack.parts import Stack, celery, part_named, spark
 
 ON_CELERY = {"airflow-worker-1", "airflow-worker-2", "redis"}
 ON_A_CLUSTER = {"spark-master", "spark-worker"}
+
+IN_CONTAINERS = {
+    "spark.authenticate.secret": "added from a file when a container starts",
+    "spark.deploy.recoveryDirectory": "on a volume",
+    "spark.driver.bindAddress": "natively everything is on loopback",
+    "spark.driver.host": "natively everything is on loopback",
+    "spark.driver.extraJavaOptions": "the class-data archive is made by stack/setup.sh",
+    "spark.driver.memory": "within the limits of the containers",
+    "spark.executor.memory": "within the limits of the containers",
+    "spark.executor.cores": "a worker of containers may have room for several executors",
+    "spark.hadoop.fs.s3a.aws.credentials.provider": "no secret is in any environment there",
+    "spark.hadoop.fs.s3a.endpoint": "MinIO",
+}
+"""What Spark is told in containers otherwise than natively, and why."""
 
 
 def stack_of(folder: Path, **shape: str) -> Stack:
@@ -123,3 +137,19 @@ def test_the_master_does_not_know_the_credentials_of_s3(on_a_cluster: Stack) -> 
     _, secret = spark.credentials(on_a_cluster)
     assert secret not in known
     assert secret in part_named("spark-worker").environment(on_a_cluster).values()
+
+
+def read_properties(text: str) -> dict[str, str]:
+    return dict(line.split(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+
+
+def test_spark_is_told_the_same_in_containers_but_for_what_the_table_says(on_a_cluster: Stack) -> None:
+    contained = read_properties((REPOSITORY / "docker" / "spark" / "spark.properties").read_text())
+    master = part_named("spark-master")
+    assert master.prepare is not None
+    master.prepare(on_a_cluster)
+    command = master.command(on_a_cluster)
+    files = [Path(command[command.index("--properties-file") + 1]), spark.properties_file(on_a_cluster)]
+    text = "".join(file.read_text() for file in files)
+    native = read_properties(text.replace(str(spark.JARS), "/opt/spark-jars").replace(str(REPOSITORY), "/opt/etar"))
+    assert {name for name in native | contained if native.get(name) != contained.get(name)} == set(IN_CONTAINERS)
