@@ -39,7 +39,8 @@ USER 0
 # hadolint ignore=DL3008
 RUN apt-get update && \
     apt-get install --yes --no-install-recommends openjdk-17-jre-headless procps && \
-    rm -rf /var/lib/apt/lists/*
+    rm -rf /var/lib/apt/lists/* && \
+    install --directory --owner etar --group etar /opt/airflow /run/etar
 COPY --from=jars /build/jars /opt/spark-jars
 ENV SPARK_HOME=/opt/venv/lib/python3.11/site-packages/pyspark \
     PYSPARK_PYTHON=/opt/venv/bin/python \

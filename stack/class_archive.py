@@ -34,7 +34,7 @@ def write_events(file: Path) -> None:
             "_offset": pa.array(range(ROWS), pa.int64()),
         }
     )
-    pq.write_table(table, file)
+    pq.write_table(table, file, compression="zstd")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,7 +38,7 @@ This file is generated: `.venv/bin/python -m stack.settings_table` writes it, an
 def render(project: Project) -> str:
     """The whole file, as it should be for this project."""
     example = project.example
-    told = _comments(example)
+    told = comments(example)
     native = make_settings({}, {}, datetime(2026, 1, 1, tzinfo=UTC)).values
     lines = [_HEAD]
     seen: set[str] = set()
@@ -47,7 +47,7 @@ def render(project: Project) -> str:
         for field, variable in variables_of(kind).items():
             if variable not in seen:
                 seen.add(variable)
-                about = kind.model_fields[field].description or told.get(variable) or field.replace("_", " ")
+                about = kind.model_fields[field].description or told[variable]
                 rows.append(
                     (variable, about, _default(kind, field), _natively(variable, native), _contained(variable, project))
                 )
@@ -55,22 +55,15 @@ def render(project: Project) -> str:
             title = re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__.removesuffix("Settings")).capitalize()
             what = inspect.cleandoc(kind.__doc__ or "").splitlines()[0].replace("``", "`")
             lines += [f"\n## {title}\n{what}\n", *_table("Variable", rows)]
-    lines += ["\n## Only the native stack\nPorts, and what the stack is made of; no part of etar reads them.\n"]
-    lines += _short_table(
-        (name, told.get(name) or f"port of {_words(name)}", value)
-        for name, value in documented_variables(example).items()
-        if name in PORTS or name in SHAPE or (name not in seen and name.startswith(TUNABLE))
-    )
+    stacks = {name for name in native if name in PORTS or name in SHAPE or name.startswith(TUNABLE)} - seen
+    shared = stacks & set(project.variables)
+    lines += ["\n## Natively and in containers\nPorts of this machine, and the demo traffic.\n"]
+    lines += _short_table(shared, told, example)
+    lines += ["\n## Only the native stack\nPorts, and what it is made of.\n"]
+    lines += _short_table(stacks - shared, told, example)
     lines += ["\n## Only the containers\nWhat else `docker-compose.yml` leaves to `.env`.\n"]
-    contained = documented_variables(container_section(example))
-    lines += _short_table(
-        (name, told.get(name) or _words(name), value) for name, value in contained.items() if name not in seen
-    )
+    lines += _short_table(documented_variables(container_section(example)).keys() - seen, told, example)
     return "\n".join(lines) + "\n"
-
-
-def _words(variable: str) -> str:
-    return re.sub(r"^ETAR_(PORT_)?", "", variable).lower().replace("_", " ")
 
 
 def _table(first: str, rows: list[tuple[str, str, str, str, str]]) -> Iterator[str]:
@@ -80,11 +73,12 @@ def _table(first: str, rows: list[tuple[str, str, str, str, str]]) -> Iterator[s
         yield f"| `{variable}` | {_cell(about)} | {' | '.join(map(_cell, values))} |"
 
 
-def _short_table(rows: Iterator[tuple[str, str, str]]) -> Iterator[str]:
+def _short_table(names: Set[str], told: Mapping[str, str], example: str) -> Iterator[str]:
     yield "| variable | what it is | default |"
     yield "|---|---|---|"
-    for variable, about, value in rows:
-        yield f"| `{variable}` | {_cell(about)} | {_cell(_code(value))} |"
+    for variable, value in documented_variables(example).items():
+        if variable in names:
+            yield f"| `{variable}` | {_cell(told[variable])} | {_cell(_code(value))} |"
 
 
 def _cell(text: str) -> str:
@@ -128,8 +122,8 @@ def _left_open(value: str, project: Project) -> str:
     return documented_variables(project.example)[name[1]] if name else value
 
 
-def _comments(example: str) -> Mapping[str, str]:
-    """The comment right above each variable of an ``.env.example``."""
+def comments(example: str) -> Mapping[str, str]:
+    """The comment right above each variable of an ``.env.example``; an empty one ends what is said of several."""
     told: dict[str, str] = {}
     comment: list[str] = []
     for line in example.splitlines():

@@ -101,7 +101,7 @@ def additions_have_checksums(project: Project) -> Iterator[Finding]:
 
 def nobody_is_root(project: Project) -> Iterator[Finding]:
     for service in project.services:
-        user = str(service.config.get("user", "")).split(":")[0] or _image_user(project, service)
+        user = user_of(project, service)
         if user in ("", "0", "root"):
             yield Finding(
                 COMPOSE_FILE,
@@ -112,15 +112,15 @@ def nobody_is_root(project: Project) -> Iterator[Finding]:
             )
 
 
+def user_of(project: Project, service: Service) -> str:
+    """Who a service's processes run as: name, number, "its own" for a known image's, or empty when unknown."""
+    return str(service.config.get("user", "")).split(":")[0] or _image_user(project, service)
+
+
 def _image_user(project: Project, service: Service) -> str:
-    found = project.dockerfile_of(service)
-    if found is None:
-        return "its own" if service.repository in NOT_ROOT_BY_ITSELF else ""
-    stage = found[1].stage(service.config["build"].get("target"))
-    if stage is None:
-        return ""
-    lineage = found[1].lineage(stage)
-    for one in lineage:
+    stages = project.stages_of(service)
+    for one in stages:
         if users := one.of("USER"):
             return users[-1].text.split(":")[0]
-    return "its own" if lineage[-1].base.split(":")[0] in NOT_ROOT_BY_ITSELF else ""
+    base = stages[-1].base.split(":")[0] if stages else service.repository
+    return "its own" if base in NOT_ROOT_BY_ITSELF else ""

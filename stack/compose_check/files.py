@@ -1,15 +1,12 @@
-"""Everything the containers mount, copy or start is there."""
+"""Everything the containers mount or copy is there."""
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 from stack.compose_check.context import ignore_patterns, is_sent
-from stack.compose_check.dockerfile import Dockerfile, Stage
+from stack.compose_check.dockerfile import Dockerfile
 from stack.compose_check.findings import Finding
 from stack.compose_check.project import COMPOSE_FILE, Json, Project, Service
 
@@ -133,50 +130,3 @@ def builds_leave_out_private_files(project: Project) -> Iterator[Finding]:
                 "a build would send it, and an image could keep it",
                 "leave it out",
             )
-
-
-def entry_points_exist(project: Project) -> Iterator[Finding]:
-    """What our own images start, and their health checks: a module of ours, a script of ours, a file that is copied."""
-    scripts = tomllib.loads((project.root / "pyproject.toml").read_text())["project"]["scripts"]
-    for service in project.services:
-        found = project.dockerfile_of(service)
-        if not found:
-            continue
-        stage = found[1].stage(service.config["build"].get("target"))
-        line = (*_entry(service, "entrypoint", stage, found[1]), *_entry(service, "command", stage, found[1]))
-        for wrong in _missing(project.root, line, service.health_test, frozenset(scripts)):
-            yield Finding(COMPOSE_FILE, service.name, "entry-point", wrong, "mend its command")
-
-
-def _entry(service: Service, key: str, stage: Stage | None, dockerfile: Dockerfile) -> tuple[str, ...]:
-    words = service.words(key)
-    if words or stage is None:
-        return words
-    keyword = {"entrypoint": "ENTRYPOINT", "command": "CMD"}[key]
-    for one in dockerfile.lineage(stage):
-        if given := one.of(keyword):
-            return tuple(re.findall(r'"((?:[^"\\]|\\.)*)"', given[-1].text))
-    return ()
-
-
-_OURS = ("cli", "connect", "dashboard", "etar", "producer", "spark_apps", "stack")
-
-
-def _missing(root: Path, line: tuple[str, ...], health: tuple[str, ...], scripts: frozenset[str]) -> Iterator[str]:
-    if not line:
-        yield "neither it nor its image says what to start"
-    for word, following in pairwise((*line, *health, "")):
-        module = following if word == "-m" else word.partition(":")[0] if re.fullmatch(r"[\w.]+:\w+", word) else ""
-        if module.split(".")[0] in _OURS and not _is_module(root, module):
-            yield f"there is no module {module}"
-        if re.fullmatch(r"[\w./-]+\.py", word) and not (root / word.removeprefix("/opt/etar/")).exists():
-            yield f"there is no file {word}"
-    if line and line[0].rpartition("/")[2] == "etar" and "etar" not in scripts:
-        yield "pyproject.toml has no script called etar"
-
-
-def _is_module(root: Path, module: str) -> bool:
-    parts = module.split(".")
-    base = root / "plugins" if parts[0] == "etar" else root
-    place = base.joinpath(*parts)
-    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()

@@ -11,7 +11,7 @@ from stack.compose_check.project import COMPOSE_FILE, Project, split_image
 GONE = {
     r"bitnami(legacy|charts)?/.*": "Bitnami took its free images away in August 2025",
     r"provectuslabs/kafka-ui": "nothing was released since 2024; it lives on as ghcr.io/kafbat/kafka-ui",
-    r"(docker\.io/)?minio/(minio|mc)": "MinIO stopped publishing to Docker Hub; quay.io/minio keeps its releases",
+    r"((docker|quay)\.io/)?minio/(minio|mc)": "MinIO publishes no images since October 2025; build its Go module",
     r"wurstmeister/.*": "withdrawn by its author",
     r"(confluentinc|cp-)?.*ksqldb-(server|cli)": "nothing but maintenance since 2023",
     r"(library/)?openjdk": "withdrawn; eclipse-temurin, or a distribution's package, takes its place",

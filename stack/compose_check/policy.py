@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stack.compose_check import builds, files, images, plaintext, services, tools, variables, versions
+from stack.compose_check import (
+    builds,
+    entry_points,
+    files,
+    images,
+    plaintext,
+    services,
+    tmpfs,
+    tools,
+    variables,
+    versions,
+)
 from stack.compose_check.findings import Finding
 from stack.compose_check.project import Project
 from stack.container_secrets import DRAWN, FOLLOWING
@@ -39,12 +50,15 @@ RULES: tuple[Rule, ...] = (
     services.memory_fits,
     services.ports_are_private,
     services.workers_scale,
+    tmpfs.folders_belong_to_who_writes,
+    tmpfs.java_may_load_libraries,
     plaintext.secrets_stay_in_files,
     _configuration_holds_no_secret,
     _mounted_files_exist,
     files.builds_find_their_files,
     files.builds_leave_out_private_files,
-    files.entry_points_exist,
+    entry_points.entry_points_exist,
+    entry_points.our_files_exist,
     builds.packages_are_pinned,
     builds.additions_have_checksums,
     builds.nobody_is_root,

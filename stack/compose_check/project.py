@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stack.compose_check.dockerfile import Dockerfile
+from stack.compose_check.dockerfile import Dockerfile, Stage
 
 COMPOSE_FILE = "docker-compose.yml"
 EXAMPLE = ".env.example"
@@ -105,6 +105,12 @@ class Project:
         path = self.relative(str(Path(build.get("context", self.root)) / build.get("dockerfile", "Dockerfile")))
         found = self.dockerfiles.get(str(path))
         return (str(path), found) if found else None
+
+    def stages_of(self, service: Service) -> tuple[Stage, ...]:
+        """The stage that an image of ours is and those it is built upon, nearest first; none of an image of others."""
+        found = self.dockerfile_of(service)
+        stage = found[1].stage(service.config["build"].get("target")) if found else None
+        return found[1].lineage(stage) if found and stage else ()
 
 
 def split_image(image: str) -> tuple[str, str, str]:

@@ -15,7 +15,6 @@ TOOLS: Mapping[str, frozenset[str]] = {
     "confluentinc/cp-schema-registry": frozenset({"curl", "/usr/bin/ub"}),
     "confluentinc/cp-kafka-connect": frozenset({"curl", "/usr/bin/ub"}),
     "clickhouse/clickhouse-server": frozenset({"clickhouse-client", "clickhouse", "wget"}),
-    "quay.io/minio/minio": frozenset({"curl", "mc"}),
     "postgres": frozenset({"pg_isready", "psql"}),
     "redis": frozenset({"redis-cli"}),
     "prom/prometheus": frozenset({"wget", "promtool"}),
@@ -30,26 +29,23 @@ TOOLS: Mapping[str, frozenset[str]] = {
 
 def health_tools_exist(project: Project) -> Iterator[Finding]:
     for service in project.services:
-        bases = _bases(project, service)
-        known = frozenset().union(*(TOOLS.get(base, frozenset()) for base in bases))
+        base = base_of(project, service)
+        known = TOOLS.get(base, frozenset())
         for program in programs(service.health_test):
             if program not in _EVERYWHERE | known:
                 yield Finding(
                     COMPOSE_FILE,
                     service.name,
                     "health-tool",
-                    f"its health check calls {program}, and {' or '.join(bases)} is not known to have it",
+                    f"its health check calls {program}, and {base} is not known to have it",
                     "call one that it has; what you know it to have goes into TOOLS of stack/compose_check/tools.py",
                 )
 
 
-def _bases(project: Project, service: Service) -> tuple[str, ...]:
-    """The repositories whose files the service's container has."""
-    found = project.dockerfile_of(service)
-    stage = found[1].stage(service.config["build"].get("target")) if found else None
-    if not found or not stage:
-        return (service.repository,)
-    return (re.split("[:@]", found[1].lineage(stage)[-1].base)[0],)
+def base_of(project: Project, service: Service) -> str:
+    """The repository whose files the service's container has: its image's, or that of what we build its image on."""
+    stages = project.stages_of(service)
+    return re.split("[:@]", stages[-1].base)[0] if stages else service.repository
 
 
 def programs(test: tuple[str, ...]) -> list[str]:
