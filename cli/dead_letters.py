@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, fail, use_settings_of
+from etar.dead_letter_office.repair import HookError, InvalidPatchError, Repair, hook_repair, patch_repair
 from etar.dead_letters import Reason
 from etar.dead_letters.letters import LetterId, Selection, State, Summary, UnknownLetterError
-from etar.dead_letters.repair import HookError, InvalidPatchError, Repair, hook_repair, patch_repair
 from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
 from etar.settings import DeadLetterSettings, get_settings
 from etar.streams import USER_INTERACTIONS
 
 if TYPE_CHECKING:  # the decoder and the warehouse's client take a second to load, which other commands need not pay
-    from etar.dead_letters.document import Document
-    from etar.dead_letters.office import Dossier, Office, Outcome
+    from etar.dead_letter_office.document import Document
+    from etar.dead_letter_office.office import Dossier, Office, Outcome
 
 app = typer.Typer(
     help="Bad records: see them, repair them, send them again, give them up. Nothing changes without --apply.",
@@ -198,11 +198,11 @@ def _office(folder: Path) -> Iterator[Office]:
     """The office of the stack in ``folder``; an error that can be expected ends the command with a message."""
     import psycopg
 
-    from etar.dead_letters.office import UnknownSchemaError, open_office
-    from etar.dead_letters.replay import ReplayInDoubtError
+    from etar.clients import WarehouseUnavailableError
+    from etar.dead_letter_office.office import UnknownSchemaError, open_office
+    from etar.dead_letter_office.replay import ReplayInDoubtError
     from etar.records.registry import RegistryUnavailableError
     from etar.records.table import UnsupportedTableError
-    from etar.records.warehouse import WarehouseUnavailableError
 
     with errors_shown():
         use_settings_of(folder, *_SETTINGS)
@@ -338,7 +338,7 @@ def _line_of_json(letter: Summary, state: State) -> str:
 
 
 def _describe(dossier: Dossier) -> str:
-    from etar.dead_letters.document import to_json
+    from etar.dead_letter_office.document import to_json
 
     letter = dossier.letter
     lines = [
@@ -385,7 +385,7 @@ def _hex_dump(raw: bytes) -> Iterator[str]:
 
 
 def _dossier_as_json(dossier: Dossier) -> dict[str, object]:
-    from etar.dead_letters.document import to_json
+    from etar.dead_letter_office.document import to_json
 
     letter, document = dossier.letter, dossier.document
     return {

@@ -11,8 +11,8 @@ from typing import Any, Self
 import httpx
 
 from etar.clients import report_store_connection
+from etar.errors import PermanentError, TransientError
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import PermanentError, TransientError
 from etar.reconciliation import RECONCILING_DAG
 from etar.settings import ReconcileSettings, ReportStoreSettings, get_settings
 from etar.streams import USER_INTERACTIONS, Stream

@@ -20,7 +20,7 @@ from airflow.sdk import CronTriggerTimetable, ExceptionRetryPolicy, Param, Retry
 from etar.pipeline import audit_steps
 from etar.settings import PipelineSettings, get_settings
 
-HOPELESS = RetryRule("etar.pipeline.errors.PermanentError", RetryAction.FAIL)
+HOPELESS = RetryRule("etar.errors.PermanentError", RetryAction.FAIL)
 
 
 @dag(  # type: ignore[untyped-decorator]

@@ -21,7 +21,7 @@ from etar.pipeline import steps
 from etar.settings import PipelineSettings, get_settings
 
 REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "interaction_report.py"
-HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.pipeline.errors.PermanentError"], RetryAction.FAIL)
+HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.errors.PermanentError"], RetryAction.FAIL)
 
 
 @dag(  # type: ignore[untyped-decorator]

@@ -32,7 +32,7 @@ from etar.pipeline import reconcile_steps
 from etar.settings import PipelineSettings, get_settings
 
 REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "interaction_report.py"
-HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.pipeline.errors.PermanentError"], RetryAction.FAIL)
+HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.errors.PermanentError"], RetryAction.FAIL)
 NAMED = "Minutes to report again, like 2026-11-21T10:31Z; none: those found to need it"
 
 

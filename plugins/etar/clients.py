@@ -5,7 +5,7 @@ Inside Airflow the providers' hooks make them, from connections.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from etar.settings import ObjectStoreSettings, ReportStoreSettings, WarehouseSettings
 
@@ -13,6 +13,18 @@ if TYPE_CHECKING:
     import psycopg
     from clickhouse_connect.driver.client import Client
     from mypy_boto3_s3 import S3Client
+
+
+class WarehouseUnavailableError(ConnectionError):
+    """The warehouse did not answer, or not for a reason that lies in what it was asked; the same may be asked again."""
+
+    @classmethod
+    def at(cls, settings: WarehouseSettings, error: Exception) -> Self:
+        """What the client said, and where it was asked."""
+        return cls(
+            f"{error} (warehouse at {settings.host}:{settings.port}; "
+            "is it running, and are the ETAR_WAREHOUSE_… settings right?)"
+        )
 
 
 def warehouse_client(settings: WarehouseSettings, **options: Any) -> Client:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
+from etar.errors import PermanentError
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import PermanentError
 from etar.report import PublishedReport
 from etar.streams import Stream
 

@@ -16,10 +16,10 @@ from etar.audit.placement import Inventory, Placement, Repair, place
 from etar.dead_letters import Reason
 from etar.dead_letters.journal import Journal
 from etar.dead_letters.letters import LetterId
+from etar.errors import PermanentError, TransientError
 from etar.instants import from_milliseconds
 from etar.kafka_offsets import TopicOffsets
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import PermanentError, TransientError
 from etar.records.decode import Row
 from etar.records.intake import REFUSED_TOGETHER, TOLD_APART, Decoded, Intake
 from etar.records.registry import Registry, subject_of

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from etar import dead_letters
 from etar.audit.pieces import Piece, Run
-from etar.clients import warehouse_client
+from etar.clients import WarehouseUnavailableError, warehouse_client
 from etar.dead_letters import Reason
 from etar.records.intake import REFUSED_TOGETHER
-from etar.records.warehouse import WarehouseUnavailableError
 from etar.settings import WarehouseSettings
 from etar.streams import Stream
 

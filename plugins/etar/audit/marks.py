@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from etar.audit.pieces import Mark, Piece, Run, runs
 from etar.audit.placement import Repair
+from etar.errors import TransientError
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import TransientError
 from etar.streams import Stream
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from etar import dead_letters
-from etar.clients import warehouse_client
+from etar.clients import WarehouseUnavailableError, warehouse_client
 from etar.dead_letters import DeadLetter, Reason
 from etar.instants import from_milliseconds, to_milliseconds
 from etar.settings import WarehouseSettings
@@ -180,17 +180,12 @@ class Letters:
     def _query(self, query: str, bound: dict[str, Any], **options: Any) -> Sequence[Sequence[Any]]:
         from clickhouse_connect.driver.exceptions import ClickHouseError
 
-        from etar.records.warehouse import WarehouseUnavailableError
-
-        settings = self._settings
         try:
             if self._client is None:
-                self._client = warehouse_client(settings, autogenerate_session_id=False)
+                self._client = warehouse_client(self._settings, autogenerate_session_id=False)
             rows: Sequence[Sequence[Any]] = self._client.query(query, parameters=bound, **options).result_rows
         except (ClickHouseError, OSError) as error:
-            raise WarehouseUnavailableError(
-                f"the warehouse at {settings.host}:{settings.port} does not answer: {error}"
-            ) from error
+            raise WarehouseUnavailableError.at(self._settings, error) from error
         return rows
 
 

@@ -11,9 +11,9 @@ from typing import IO, Any, Protocol
 from pydantic import BaseModel, ConfigDict
 
 from etar import dead_letters
+from etar.errors import PermanentError, TransientError
 from etar.ledger import OffsetSpan
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import PermanentError, TransientError
 from etar.streams import Stream
 
 # FINAL reads a record that the sink delivered twice once; with all of a record's copies in one partition, it need not

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from etar import dead_letters
+from etar.errors import TransientError
 from etar.ledger import OffsetSpan, revisions
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import TransientError
 from etar.streams import Stream
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from requests import PreparedRequest, Response
 from requests.auth import AuthBase
 
+from etar.errors import PermanentError, TransientError
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import PermanentError, TransientError
 from etar.report import PublishedReport, Report
 from etar.streams import Stream
 

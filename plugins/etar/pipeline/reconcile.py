@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
+from etar.errors import PermanentError
 from etar.ledger import LedgerEntry, State
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import PermanentError
 from etar.settings import PipelineSettings, ReconcileSettings
 
 EXPIRY_MARGIN = timedelta(minutes=5)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from etar.errors import PermanentError, TransientError
 from etar.ledger import Ledger, Stage, SupersededError
 from etar.minute import MinuteWindow
 from etar.pipeline import connections
-from etar.pipeline.errors import PermanentError, TransientError
 from etar.pipeline.extract import Extract, extract_minute
 from etar.pipeline.lost_rows import have_put_back, lost_rows
 from etar.pipeline.reconcile import Affected, affected, batch, named, span

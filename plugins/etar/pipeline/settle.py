@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from etar.errors import PermanentError, TransientError
 from etar.kafka_offsets import behind, settled
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import PermanentError, TransientError
 
 POLL_SECONDS = 0.3
 """Between two looks at the sink's commits: small beside the sink's own batch time (0.5 s), cheap for the broker."""

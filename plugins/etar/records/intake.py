@@ -10,6 +10,7 @@ from functools import partial
 from time import monotonic
 from typing import Protocol, TypeVar
 
+from etar.clients import WarehouseUnavailableError
 from etar.dead_letters import DeadLetter, Reason
 from etar.records.decode import (
     Decoder,
@@ -28,7 +29,6 @@ from etar.records.warehouse import (
     InsertTooLargeError,
     TableChangedError,
     Warehouse,
-    WarehouseUnavailableError,
 )
 
 _log = logging.getLogger(__name__)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Self
 
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from etar import dead_letters
-from etar.clients import warehouse_client
+from etar.clients import WarehouseUnavailableError, warehouse_client
 from etar.dead_letters import DeadLetter
 from etar.records.decode import Row
 from etar.records.table import TableLayout
@@ -61,18 +60,6 @@ _TOO_LARGE_AT_ONCE = frozenset(
 
 
 _NO_SUCH_COLUMN = 16  # NO_SUCH_COLUMN_IN_TABLE
-
-
-class WarehouseUnavailableError(ConnectionError):
-    """The warehouse did not take the rows, for a reason that is not in the rows; the same insert may be tried again."""
-
-    @classmethod
-    def at(cls, settings: WarehouseSettings, error: Exception) -> Self:
-        """What the client said, and where it was asked."""
-        return cls(
-            f"{error} (warehouse at {settings.host}:{settings.port}; "
-            "is it running, and are the ETAR_WAREHOUSE_… settings right?)"
-        )
 
 
 class InsertRefusedError(ValueError):

@@ -15,10 +15,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli import dead_letters as command
+from etar.dead_letter_office.office import Office, open_office
+from etar.dead_letter_office.repair import patch_repair
 from etar.dead_letters import Reason
 from etar.dead_letters.letters import LetterId, Selection, State, UnknownLetterError
-from etar.dead_letters.office import Office, open_office
-from etar.dead_letters.repair import patch_repair
 from etar.minute import MINUTE
 from etar.records.decode import Record
 from etar.settings import get_settings

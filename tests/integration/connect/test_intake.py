@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from etar.clients import WarehouseUnavailableError
 from etar.dead_letters import DeadLetter, Reason
 from etar.records.intake import REFUSED_TOGETHER, TOLD_APART, Decoded
-from etar.records.warehouse import InsertRefusedError, WarehouseUnavailableError
+from etar.records.warehouse import InsertRefusedError
 from etar.settings import RegistrySettings, WarehouseSettings
 from tests.integration.connect.desk import CountingRegistry, Desk, open_desk
 from tests.unit.records.events import SCHEMA

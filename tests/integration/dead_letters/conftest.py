@@ -13,8 +13,8 @@ import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from etar.clients import report_store_connection
+from etar.dead_letter_office.office import Office, open_office
 from etar.dead_letters.letters import LetterId
-from etar.dead_letters.office import Office, open_office
 from etar.settings import RegistrySettings, ReportStoreSettings, get_settings
 from etar.streams import Stream
 from producer.traffic import MALFORMED, Draft, Kind, encode

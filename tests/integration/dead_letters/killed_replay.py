@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from etar.dead_letters.front_door import FrontDoor
+from etar.dead_letter_office.front_door import FrontDoor
+from etar.dead_letter_office.office import open_office
+from etar.dead_letter_office.repair import patch_repair
 from etar.dead_letters.journal import Journal
 from etar.dead_letters.letters import Selection
-from etar.dead_letters.office import open_office
-from etar.dead_letters.repair import patch_repair
 from tests.integration.dead_letters.conftest import LaneStream
 
 POINTS: dict[str, tuple[type, str, bool]] = {

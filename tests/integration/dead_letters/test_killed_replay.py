@@ -12,11 +12,11 @@ from collections import Counter
 import pytest
 
 from etar.clients import report_store_connection
-from etar.dead_letters.front_door import REPLAY_ID, REPLAY_OF, FrontDoor
+from etar.dead_letter_office.front_door import REPLAY_ID, REPLAY_OF, FrontDoor
+from etar.dead_letter_office.repair import patch_repair
+from etar.dead_letter_office.replay import Replayer, ReplayInDoubtError
 from etar.dead_letters.journal import Author, Journal
 from etar.dead_letters.letters import LetterId, Selection, State
-from etar.dead_letters.repair import patch_repair
-from etar.dead_letters.replay import Replayer, ReplayInDoubtError
 from stack.layout import REPOSITORY
 from stack.waiting import wait_until
 from tests.conftest import free_ports

@@ -12,12 +12,12 @@ from uuid import UUID
 
 import pytest
 
+from etar.dead_letter_office.document import Form
+from etar.dead_letter_office.front_door import REPLAY_ID, REPLAY_OF
+from etar.dead_letter_office.office import Office, Outcome
+from etar.dead_letter_office.repair import Fields, Repair, patch_repair
 from etar.dead_letters import DeadLetter, Reason
-from etar.dead_letters.document import Form
-from etar.dead_letters.front_door import REPLAY_ID, REPLAY_OF
 from etar.dead_letters.letters import LetterId, Selection, State, UnknownLetterError
-from etar.dead_letters.office import Office, Outcome
-from etar.dead_letters.repair import Fields, Repair, patch_repair
 from etar.instants import MILLISECOND, to_milliseconds
 from etar.minute import MINUTE, MinuteWindow
 from producer.traffic import Kind

@@ -27,9 +27,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from etar.clients import report_store_connection
+from etar.errors import PermanentError
 from etar.ledger import Ledger, LedgerEntry, Stage, State, between, revisions
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import PermanentError
 from etar.pipeline.extract import Extract, extract_minute
 from etar.pipeline.publish import publish, report_of
 from etar.pipeline.reconcile import MinuteFacts, ReportCounts, affected

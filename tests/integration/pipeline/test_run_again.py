@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from etar.errors import PermanentError
 from etar.ledger import LedgerEntry, State, SupersededError
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline import steps
-from etar.pipeline.errors import PermanentError
 from etar.pipeline.extract import ExpiredMinuteError
 from etar.pipeline.lost_rows import LostRowsError
 from etar.pipeline.reconcile import EXPIRY_MARGIN

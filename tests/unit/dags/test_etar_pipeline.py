@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from etar.errors import PermanentError
 from etar.ledger import Stage
 from etar.minute import NotOneMinuteError
 from etar.pipeline import steps
-from etar.pipeline.errors import PermanentError
 from etar.pipeline.settle import MinuteNotOverError, NotSettledError
 from tests.unit.dags.conftest import Parsed
 

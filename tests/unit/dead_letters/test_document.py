@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from etar.dead_letters.document import (
+from etar.dead_letter_office.document import (
     Form,
     NotEncodableError,
     RecordSchema,

@@ -7,8 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from etar.dead_letters import DeadLetter, Reason
-from etar.dead_letters.repair import (
+from etar.dead_letter_office.repair import (
     Fields,
     HookError,
     InvalidPatchError,
@@ -16,6 +15,7 @@ from etar.dead_letters.repair import (
     hook_repair,
     patch_repair,
 )
+from etar.dead_letters import DeadLetter, Reason
 from tests.unit.records.events import record
 
 LETTER: DeadLetter = record(b"x").dead(Reason.NOT_AVRO, "no header")

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import Message
 
-from etar.dead_letters.unfiled import GivenUp, _Offsets, read_given_up
+from etar.dead_letter_office.unfiled import GivenUp, _Offsets, read_given_up
 from etar.records.decode import Record
 
 HEADERS = {

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from urllib3.exceptions import ProtocolError
 
+from etar.errors import PermanentError, TransientError
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import PermanentError, TransientError
 from etar.pipeline.extract import ExpiredMinuteError, Extract, TruncatedExtractError, extract_minute
 from etar.streams import USER_INTERACTIONS
 

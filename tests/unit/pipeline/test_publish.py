@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from requests import PreparedRequest, Response
 
+from etar.errors import PermanentError, TransientError
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import PermanentError, TransientError
 from etar.pipeline.publish import (
     BearerToken,
     ReportApiError,

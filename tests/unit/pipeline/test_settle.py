@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from etar.errors import PermanentError, TransientError
 from etar.minute import MinuteWindow
-from etar.pipeline.errors import PermanentError, TransientError
 from etar.pipeline.settle import MinuteNotOverError, NotSettledError, wait_until_settled
 
 WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))

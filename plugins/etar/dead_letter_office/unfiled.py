@@ -15,9 +15,9 @@ from confluent_kafka import Message
 from etar.audit.holdings import Holdings
 from etar.audit.marks import Marks
 from etar.audit.pieces import Mark
+from etar.dead_letter_office.topic import TopicReader, append_time
 from etar.dead_letters import DeadLetter, Reason
 from etar.dead_letters.letters import LetterId, Letters, Selection
-from etar.dead_letters.topic import TopicReader, append_time
 from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
 from etar.records.decode import Record
 from etar.records.intake import Decoded, Intake

@@ -17,8 +17,7 @@ from pathlib import Path
 from etar.audit.holdings import Holdings
 from etar.audit.marks import Marks
 from etar.clients import report_store_connection
-from etar.dead_letters import DeadLetter, Reason
-from etar.dead_letters.document import (
+from etar.dead_letter_office.document import (
     Document,
     NotEncodableError,
     RecordSchema,
@@ -27,12 +26,13 @@ from etar.dead_letters.document import (
     read_document,
     to_json,
 )
-from etar.dead_letters.front_door import FrontDoor, Headers
+from etar.dead_letter_office.front_door import FrontDoor, Headers
+from etar.dead_letter_office.repair import NotRepairableError, Repair
+from etar.dead_letter_office.replay import Replayer, Sending, Sent
+from etar.dead_letter_office.unfiled import Unfiled
+from etar.dead_letters import DeadLetter, Reason
 from etar.dead_letters.journal import Author, Change, Journal
 from etar.dead_letters.letters import LetterId, Letters, Selection, State, Summary, UnknownLetterError
-from etar.dead_letters.repair import NotRepairableError, Repair
-from etar.dead_letters.replay import Replayer, Sending, Sent
-from etar.dead_letters.unfiled import Unfiled
 from etar.instants import from_milliseconds, to_milliseconds
 from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
@@ -237,7 +237,7 @@ class Office:
             force: also records that would only become dead letters again, or events of another minute than before.
 
         Raises:
-            ReplayInDoubtError, UnknownTopicError: see :class:`etar.dead_letters.replay.Replayer`.
+            ReplayInDoubtError, UnknownTopicError: see :class:`etar.dead_letter_office.replay.Replayer`.
         """
         with self._changing(apply):
             settled: set[LetterId] = set()

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from etar.dead_letter_office.topic import TopicReader, append_time
 from etar.dead_letters.journal import Replay
 from etar.dead_letters.letters import LetterId
-from etar.dead_letters.topic import TopicReader, append_time
 from etar.kafka_offsets import TopicOffsets
 from etar.settings import KafkaSettings
 

@@ -10,7 +10,7 @@ from time import sleep
 from typing import Protocol
 from uuid import UUID, uuid4
 
-from etar.dead_letters.front_door import Deliveries, Places
+from etar.dead_letter_office.front_door import Deliveries, Places
 from etar.dead_letters.journal import Author, Journal, Replay
 from etar.dead_letters.letters import LetterId
 
@@ -23,7 +23,7 @@ class ReplayInDoubtError(Exception):
 
 
 class Door(Protocol):
-    """What a replay needs of :class:`etar.dead_letters.front_door.FrontDoor`."""
+    """What a replay needs of :class:`etar.dead_letter_office.front_door.FrontDoor`."""
 
     def ends(self) -> dict[int, int]: ...
 
