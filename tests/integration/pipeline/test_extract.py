@@ -26,7 +26,7 @@ from stack.configuration import prepare_settings
 from stack.layout import Layout
 from stack.parts import Stack
 from tests.conftest import running_part, stack_environment, temporary_folder
-from tests.integration.pipeline.conftest import LedgerReader, Run
+from tests.integration.pipeline.world import LedgerReader, Run
 
 NAMESPACE = UUID("00000000-0000-4000-8000-000000000001")
 GRACE = timedelta(seconds=2)

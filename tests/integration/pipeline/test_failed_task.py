@@ -16,7 +16,7 @@ import structlog
 from etar.ledger import Stage, State
 from etar.minute import MinuteWindow
 from stack.layout import REPOSITORY
-from tests.integration.pipeline.conftest import LedgerReader
+from tests.integration.pipeline.world import LedgerReader
 
 
 @pytest.mark.usefixtures("ledger_connection", "policy")

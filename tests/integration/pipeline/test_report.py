@@ -20,7 +20,7 @@ from etar.settings import ObjectStoreSettings, ReportStoreSettings
 from etar.streams import USER_INTERACTIONS
 from stack.parts import Stack
 from tests.conftest import free_ports
-from tests.integration.pipeline.conftest import LedgerReader, Run
+from tests.integration.pipeline.world import LedgerReader, Run
 
 pytestmark = pytest.mark.usefixtures("s3_connection", "ledger_connection", "report_store")
 

@@ -17,27 +17,20 @@ from etar.pipeline.lost_rows import LostRowsError
 from etar.pipeline.reconcile import EXPIRY_MARGIN
 from etar.pipeline.settle import MinuteNotOverError
 from etar.settings import PipelineSettings
-from tests.integration.pipeline.conftest import Run
-from tests.integration.pipeline.test_killed_at_each_boundary import (
-    ROWS,
-    Minute,
-    Record,
-    connected,  # noqa: F401  (a fixture)
-    minute,  # noqa: F401  (a fixture)
-)
+from tests.integration.pipeline.world import ROWS, Minute, Record, Run
 
 TICK = timedelta(microseconds=1)
 
-pytestmark = pytest.mark.usefixtures("kafka", "warehouse_connection", "ledger_connection", "policy")
+pytestmark = pytest.mark.usefixtures("kafka", "warehouse_connection", "ledger_connection", "policy", "connected")
 
 
 @pytest.fixture
-def reported(minute: Minute) -> Minute:  # noqa: F811
+def reported(minute: Minute) -> Minute:
     minute.run_from("settle")
     return minute
 
 
-def gives_up(minute: Minute, task: str, error: type[Exception]) -> None:  # noqa: F811
+def gives_up(minute: Minute, task: str, error: type[Exception]) -> None:
     """The task fails for good, and Airflow says so."""
     with pytest.raises(error) as raised:
         getattr(minute, task)()
@@ -68,7 +61,7 @@ def test_a_minute_that_has_left_the_table_keeps_its_row(
     assert reported.entry() != before[0]
 
 
-def test_a_minute_that_is_not_over_opens_no_row(minute: Minute, policy: PipelineSettings) -> None:  # noqa: F811
+def test_a_minute_that_is_not_over_opens_no_row(minute: Minute, policy: PipelineSettings) -> None:
     ahead = replace(minute, window=MinuteWindow.containing(datetime.now(UTC) + policy.settle_timeout + 2 * MINUTE))
     with pytest.raises(MinuteNotOverError):
         ahead.settle()
