@@ -389,12 +389,7 @@ def _dossier_as_json(dossier: Dossier) -> dict[str, object]:
 
     letter, document = dossier.letter, dossier.document
     return {
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "appended": letter.appended.isoformat(timespec="milliseconds"),
-        "reason": letter.reason.value,
-        "detail": letter.detail,
+        **letter.heading(),
         "state": dossier.state.value,
         "key": None if letter.key is None else letter.key.hex(),
         "headers": None

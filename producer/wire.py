@@ -14,6 +14,7 @@ from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.schema_registry.common._httpx_compat import httpx
 from confluent_kafka.serialization import MessageField, SerializationContext, SerializationError, Serializer
 
+from etar.records.registry import subject_of
 from etar.settings import RegistrySettings
 from producer.user_event import SCHEMA_TEXT, UserEvent
 from producer.waiting import AwayError
@@ -53,7 +54,7 @@ def open_serializer(settings: RegistrySettings, topic: str) -> Callable[[UserEve
         to_dict=lambda event, _context: event._asdict(),
         conf={"subject.name.strategy.type": "TOPIC"},
     )
-    subject = f"{topic}-value"
+    subject = subject_of(topic)
     context = SerializationContext(topic, MessageField.VALUE)
     try:
         # The first event registers the schema; the id is remembered, and a registry that goes away later stops nothing.

@@ -436,12 +436,7 @@ class Office:
     def _exported(self, letter: DeadLetter, state: State) -> dict[str, object]:
         document = self._document(letter)
         return {
-            "topic": letter.topic,
-            "partition": letter.partition,
-            "offset": letter.offset,
-            "appended": letter.appended.isoformat(timespec="milliseconds"),
-            "reason": letter.reason.value,
-            "detail": letter.detail,
+            **letter.heading(),
             "state": state.value,
             "key": _base64(letter.key),
             "value": _base64(letter.value),

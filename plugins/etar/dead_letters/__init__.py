@@ -68,3 +68,14 @@ class DeadLetter:
     detail: str
     key: bytes | None
     value: bytes | None
+
+    def heading(self) -> dict[str, str | int]:
+        """All but its bytes, for JSON: which record it is, since when, and what is wrong with it."""
+        return {
+            "topic": self.topic,
+            "partition": self.partition,
+            "offset": self.offset,
+            "appended": self.appended.isoformat(timespec="milliseconds"),
+            "reason": self.reason.value,
+            "detail": self.detail,
+        }

@@ -15,6 +15,7 @@ from etar import dead_letters
 from etar.errors import TransientError
 from etar.ledger import OffsetSpan, revisions
 from etar.minute import MinuteWindow
+from etar.settings import KafkaSettings, get_settings
 from etar.streams import Stream
 
 if TYPE_CHECKING:
@@ -72,6 +73,18 @@ def lost_rows(
     return found
 
 
+def first_held(stream: Stream) -> dict[int, int]:
+    """First offset that Kafka still holds, by partition.
+
+    Raises:
+        KafkaUnavailableError: no answer.
+    """
+    from etar.kafka_offsets import TopicOffsets
+
+    with TopicOffsets.connect(stream.topic, settings=get_settings(KafkaSettings)) as offsets:
+        return offsets.low()
+
+
 def have_put_back(
     lost: Mapping[int, list[int]],
     *,
@@ -85,7 +98,7 @@ def have_put_back(
 
     Args:
         connection: put into autocommit mode.
-        low: first offset that Kafka still holds, by partition.
+        low: see :func:`first_held`.
 
     Raises:
         AuditBusyError: another audit took longer than ``wait_seconds``.

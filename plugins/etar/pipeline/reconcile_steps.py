@@ -17,7 +17,7 @@ from etar.ledger import Ledger, Stage, SupersededError
 from etar.minute import MinuteWindow
 from etar.pipeline import connections
 from etar.pipeline.extract import Extract, extract_minute
-from etar.pipeline.lost_rows import have_put_back, lost_rows
+from etar.pipeline.lost_rows import first_held, have_put_back, lost_rows
 from etar.pipeline.reconcile import Affected, affected, batch, named, span
 from etar.pipeline.reconcile_facts import read_facts
 from etar.report import PublishedReport, Report
@@ -92,7 +92,7 @@ def find(dag_run: DagRun, params: Mapping[str, Any] | None = None) -> list[dict[
             lost=lambda window: lost_rows(
                 window, stream=_STREAM, connection=connection, warehouse=warehouse, store=store, bucket=bucket
             ),
-            low=_first_held,
+            low=lambda: first_held(_STREAM),
         )
     for each in chosen:
         _LOG.info("%s: %s, %s", each.window, each.cause, each.detail)
@@ -316,13 +316,6 @@ def analysis_arguments(extracts: Iterable[Extract]) -> list[str]:
 
 def _filled(extracts: Iterable[Mapping[str, Any]]) -> list[Extract]:
     return [extract for extract in map(Extract.model_validate, extracts) if extract.rows]
-
-
-def _first_held() -> dict[int, int]:
-    from etar.kafka_offsets import TopicOffsets
-
-    with TopicOffsets.connect(_STREAM.topic, settings=get_settings(KafkaSettings)) as offsets:
-        return offsets.low()
 
 
 def _ledger(connection: psycopg.Connection[Any], dag_run: DagRun) -> Ledger:

@@ -163,8 +163,7 @@ def _require_nothing_lost(window: MinuteWindow) -> None:
     Raises:
         LostRowsError: it has not.
     """
-    from etar.kafka_offsets import TopicOffsets
-    from etar.pipeline.lost_rows import LostRowsError, have_put_back, lost_rows
+    from etar.pipeline.lost_rows import LostRowsError, first_held, have_put_back, lost_rows
 
     with connections.ledger_connection() as connection, connections.warehouse() as warehouse:
         lost = lost_rows(
@@ -177,8 +176,7 @@ def _require_nothing_lost(window: MinuteWindow) -> None:
         )
         if not lost:
             return
-        with TopicOffsets.connect(_STREAM.topic, settings=get_settings(KafkaSettings)) as offsets:
-            have_put_back(lost, stream=_STREAM, connection=connection, low=offsets.low())
+        have_put_back(lost, stream=_STREAM, connection=connection, low=first_held(_STREAM))
     raise LostRowsError(
         f"{sum(map(len, lost.values()))} rows that minute {window} was reported from are neither in the table nor "
         "among the dead letters now, and it is not reported without them. The auditor has been asked to put them back; "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from stack.compose_check.project import documented_variables
 from stack.configuration import make_settings
 from stack.layout import REPOSITORY
 from stack.settings_classes import settings_classes, variables_of
@@ -17,8 +18,8 @@ EXAMPLE = REPOSITORY / ".env.example"
 NOT_A_SETTING_OF_A_STACK = {"ETAR_PORT_OFFSET", "ETAR_DIR"}
 
 
-def documented(file: Path) -> dict[str, str]:
-    return dict(re.findall(r"^(?:# )?(ETAR_\w+)=(.*)$", file.read_text(), re.MULTILINE))
+def documented() -> Mapping[str, str]:
+    return documented_variables(EXAMPLE.read_text())
 
 
 def used_by_the_containers() -> set[str]:
@@ -31,7 +32,7 @@ def read_by_the_code() -> set[str]:
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
-    example = documented(EXAMPLE)
+    example = documented()
     native = make_settings({}, {}, datetime(2026, 11, 21, tzinfo=UTC)).values
     for kind in settings_classes():
         for field, name in variables_of(kind).items():
@@ -51,5 +52,5 @@ def test_every_variable_has_a_comment_of_its_own() -> None:
 
 def test_nothing_documented_is_unknown() -> None:
     native = make_settings({}, {}, datetime(2026, 11, 21, tzinfo=UTC)).values
-    unknown = set(documented(EXAMPLE)) - read_by_the_code() - set(native)
+    unknown = set(documented()) - read_by_the_code() - set(native)
     assert unknown - used_by_the_containers() == NOT_A_SETTING_OF_A_STACK
