@@ -54,7 +54,8 @@ def report(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
             psutil.Process(master).kill()
         running.enter_context(running_part("spark-master", stack))
         with running_part("spark-worker", stack) as worker:
-            wait_until(lambda: state(stack)["coresused"] > 0, timeout=120, what="the driver to get an executor")
+            # The folder, because the master counts an executor as running before its worker has heard of it.
+            wait_until(lambda: "0" in executors(stack), timeout=120, what="the worker to begin the first executor")
             psutil.Process(worker).kill()
         running.enter_context(running_part("spark-worker", stack))
         _, log = driver.communicate(timeout=250)
@@ -64,6 +65,11 @@ def report(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
 
 def state(stack: Stack) -> Any:
     return httpx.get(f"http://127.0.0.1:{stack.settings.port('SPARK_UI')}/json/", timeout=30).raise_for_status().json()
+
+
+def executors(stack: Stack) -> set[str]:
+    """The numbers of the executors that the worker began, each of which has a folder in its work folder."""
+    return {path.name for path in (stack.layout.data("spark") / "work").glob("app-*/*")}
 
 
 def submit(stack: Stack, properties: Path, events: Path, result: Path) -> subprocess.Popen[str]:
@@ -85,8 +91,7 @@ def test_an_analysis_outlives_its_master_and_its_worker(stack: Stack, report: di
     assert (report["rows_read"], report["total_events"]) == (ROWS, ROWS)
     wait_until(lambda: state(stack)["activeapps"] == [], timeout=30, what="the master to see it end")
     assert len(state(stack)["completedapps"]) == 1
-    executors = {path.name for path in (stack.layout.data("spark") / "work").glob("app-*/*")}
-    assert executors >= {"0", "1"}, "the first died with its worker"
+    assert executors(stack) >= {"0", "1"}, "the first died with its worker"
 
 
 def test_a_driver_with_another_secret_is_refused(stack: Stack, report: dict[str, Any], tmp_path: Path) -> None:
