@@ -20,6 +20,7 @@ from etar.minute import MinuteWindow
 from etar.report import PublishedReport
 from etar.settings import ReportReadSettings
 from stack import lifecycle
+from stack.configuration import PortTakenError, SettingsError
 from stack.layout import Layout
 from stack.parts import Stack, airflow, part_named
 from stack.processes import STACK_MARK
@@ -47,21 +48,26 @@ def up(
 
 @contextmanager
 def running(folder: Path, *, without: Collection[str] = (), when_interrupted: int = 0) -> Iterator[Stack]:
-    """A stack that is stopped again however the block ends.
+    """A stack that is stopped again however the block ends; one whose start is refused is left as it was.
 
     Ctrl-C, SIGTERM and a closed terminal end the command quietly, with the exit code ``when_interrupted``.
     """
     # SIGINT as well: a shell starts background commands with it ignored.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    refused = False
     try:
-        yield start(folder, without=without)
+        try:
+            stack = start(folder, without=without)
+        except (SettingsError, PortTakenError):
+            refused = True
+            raise
+        yield stack
     except KeyboardInterrupt:
         typer.echo()
         raise typer.Exit(when_interrupted) from None
     finally:
-        layout = Layout.at(folder)
-        if layout.settings_file.exists():
+        if not refused and Layout.at(folder).settings_file.exists():
             typer.echo("stopping")
             lifecycle.stop(existing_stack(folder), say)
 

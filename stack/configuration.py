@@ -1,8 +1,8 @@
 """The settings of one native stack: ports, generated secrets and the ``ETAR_*`` variables that every part reads.
 
-They live in one file, ``settings.env`` in the stack's folder, readable by its owner only. A value comes from the
-environment of ``etar up``, else from that file, else from here; what results is written back, so that every later
-command sees what the running stack was started with.
+They live in one file, ``settings.env`` in the stack's folder, readable by its owner only. A port, a shape or a tunable
+value comes from the environment of ``etar up``, else from that file, else from here; what results is written back, so
+that every later command sees what the running stack was started with.
 """
 
 from __future__ import annotations
@@ -262,8 +262,9 @@ def prepare_settings(
     settings = make_settings(environment, _read_file(file), now, folder=file.parent)
     accept(settings)
     lines = [
-        "# Settings of this etar stack, written by `etar up`: .env.example says what each means. Edit and run",
-        "# `etar up` again, or give a variable in the environment of `etar up`, which wins. Holds secrets.",
+        "# Settings of this etar stack, written by `etar up`. What each means is in .env.example; which may be changed",
+        "# here (of a stopped stack) or in the environment of `etar up` (which wins), is in docs/operations.md. Holds",
+        "# secrets.",
         *(f"{name}={value}" for name, value in sorted(settings.values.items())),
     ]
     # Written whole under another name first: a crash in between must not lose the generated secrets.

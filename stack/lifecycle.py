@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from graphlib import TopologicalSorter
 
 from stack import processes
-from stack.configuration import Settings, check_ports_free, prepare_settings
+from stack.configuration import Settings, SettingsError, check_ports_free, prepare_settings, read_settings
 from stack.layout import Layout
 from stack.parts import PARTS, STEPS, Part, Stack, Step
 from stack.supervision import Supervisor
@@ -56,13 +56,15 @@ def start(
     Returns when all that were started answer.
 
     Raises:
-        SettingsError, PortTakenError: nothing was started.
+        SettingsError, PortTakenError: nothing was started, and what ran before still does.
         StartError: a part did not come up; the ones that did still run.
     """
     layout.create()
 
     def accept(settings: Settings) -> None:
         wanted = Stack(layout, settings)
+        if (supervisor := Supervisor(wanted)).is_running():
+            _require_what_runs(wanted, supervisor)
         for part in enabled_parts(wanted):
             part.require(wanted)
 
@@ -84,6 +86,24 @@ def start(
     steps = (step for step in STEPS if step.enabled(running))
     _in_order((*(part for part in parts if part.name not in without), *steps), bring_up)
     return running
+
+
+def _require_what_runs(wanted: Stack, supervisor: Supervisor) -> None:
+    """Refuse settings that a running stack was not started with: its parts would not all have the same.
+
+    Raises:
+        SettingsError: some differ; it names them.
+    """
+    file = wanted.layout.settings_file
+    saved, new = read_settings(file).values, wanted.settings.values
+    changed = sorted(name for name in saved.keys() | new.keys() if saved.get(name) != new.get(name))
+    # The file may have been edited since the start.
+    parts = {part.name for part in enabled_parts(wanted)} ^ supervisor.states().keys()
+    if changed or parts:
+        raise SettingsError(
+            f"the stack in {wanted.layout.root} runs with other settings ({', '.join([*changed, *sorted(parts)])}); "
+            "stop it first (`etar down`), then start it with these"
+        )
 
 
 def enabled_parts(stack: Stack) -> tuple[Part, ...]:
