@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -17,14 +17,23 @@ from pyspark.sql import functions as F
 from etar.minute import MinuteWindow
 from etar.report import EVENT_TYPES, Outcomes, Report
 
+UNKNOWN_TYPES_LISTED = 100
+"""How many event types a report lists beside :data:`etar.report.EVENT_TYPES`."""
+
+OTHER_TYPES = "(other)"
+"""Stands for the event types beyond these."""
+
+_TYPE_CHARACTERS = 100
+
 
 def transform(events: DataFrame) -> DataFrame:
     """What one minute's events come to, as exactly one row, also for no events at all.
 
     Args:
-        events: ``event_id`` and ``user_id`` (any comparable type), ``event_type``, ``status`` (``success`` or
-            ``error``), ``_partition``, ``_offset``; more columns are ignored. An event that stands in several rows
-            counts once, as the row with the lowest partition and offset has it.
+        events: ``event_id`` and ``user_id`` (any comparable type), ``event_type``, ``status`` (``success``; all else
+            is an error, also what a writer's schema may come to call it), ``_partition``, ``_offset``; more columns
+            are ignored. An event that stands in several rows counts once, as the row with the lowest partition and
+            offset has it.
 
     Returns:
         ``rows_read``, ``total_events``, ``total_errors``, ``unique_users``: long; ``event_types``:
@@ -44,7 +53,7 @@ def transform(events: DataFrame) -> DataFrame:
         F.grouping_id().alias("grand_total"),
         F.count("*").alias("events"),
         F.count_if(F.col("status") == "success").alias("success"),
-        F.count_if(F.col("status") == "error").alias("error"),
+        F.count_if(~F.col("status").eqNullSafe("success")).alias("error"),
         F.count_distinct("user_id").alias("users"),
         F.sum("rows").alias("rows"),
     )
@@ -66,21 +75,33 @@ def transform(events: DataFrame) -> DataFrame:
 
 
 def report_of(row: Row, *, minute: MinuteWindow, source: str) -> Report:
-    """The report that :func:`transform`'s one row says; a known event type that did not occur has zeros.
-
-    Raises:
-        pydantic.ValidationError: the counts do not add up, e.g. for a status that is neither success nor error.
-    """
+    """The report that :func:`transform`'s one row says; a known event type that did not occur has zeros."""
     counted = {name: Outcomes(success=success, error=error) for name, (success, error) in row["event_types"].items()}
     return Report(
         minute=minute.start,
         total_events=row["total_events"],
         total_errors=row["total_errors"],
-        event_types=dict.fromkeys(EVENT_TYPES, Outcomes()) | counted,
+        event_types=dict.fromkeys(EVENT_TYPES, Outcomes()) | listed(counted),
         unique_users=row["unique_users"],
         rows_read=row["rows_read"],
         source_object=source,
     )
+
+
+def listed(counted: Mapping[str, Outcomes]) -> dict[str, Outcomes]:
+    """Event types as a report lists them. Beside the known ones a writer's schema may allow any text: so many of those
+    are listed as a report has room for, the most frequent, and the others together, under names that can be shown."""
+    unknown = sorted(counted.keys() - set(EVENT_TYPES), key=lambda name: (-counted[name].total, name))
+    types = {name: outcomes for name, outcomes in counted.items() if name in EVENT_TYPES}
+    for rank, name in enumerate(unknown):
+        shown = _shown(name) if rank < UNKNOWN_TYPES_LISTED else OTHER_TYPES
+        types[shown] = types.get(shown, Outcomes()) + counted[name]
+    return types
+
+
+def _shown(name: str) -> str:
+    # PostgreSQL's jsonb cannot hold U+0000.
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)[:_TYPE_CHARACTERS]
 
 
 def write_object(spark: SparkSession, uri: str, content: str) -> None:

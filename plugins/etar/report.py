@@ -32,7 +32,7 @@ def _aligned(instant: datetime) -> datetime:
 
 
 class Outcomes(BaseModel):
-    """Events of one type, by how they ended."""
+    """Events of one type, by how they ended: in success or not."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,6 +42,9 @@ class Outcomes(BaseModel):
     @property
     def total(self) -> int:
         return self.success + self.error
+
+    def __add__(self, other: Outcomes) -> Outcomes:
+        return Outcomes(success=self.success + other.success, error=self.error + other.error)
 
 
 class Report(BaseModel):

@@ -110,10 +110,15 @@ ACCEPTED = {
         stored={"product_id": "p-1"},
     ),
     "the fields are in another order": Accepted(lambda schema: schema["fields"].reverse(), stored={"device": "mobile"}),
-    "an enum has one more symbol": Accepted(
+    "an event type is new": Accepted(
         lambda schema: _field(schema, "event_type")["type"]["symbols"].append("refund"),
         wrote={"event_type": "refund"},
         stored={"event_type": "refund"},
+    ),
+    "a status is new": Accepted(
+        lambda schema: _field(schema, "status")["type"]["symbols"].append("timeout"),
+        wrote={"status": "timeout"},
+        stored={"status": "timeout"},
     ),
     "the words that explain it are others": Accepted(lambda schema: schema.update(doc="An interaction.")),
     "time is in microseconds": Accepted(

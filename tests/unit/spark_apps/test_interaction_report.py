@@ -14,7 +14,7 @@ from pyspark.sql import types as T
 
 from etar.minute import MinuteWindow
 from etar.report import EVENT_TYPES, Outcomes, Report
-from spark_apps.interaction_report import main, report_of, transform
+from spark_apps.interaction_report import OTHER_TYPES, UNKNOWN_TYPES_LISTED, main, report_of, transform
 
 SCHEMA = T.StructType(
     [
@@ -173,10 +173,22 @@ def test_the_report_lists_types_in_funnel_order_and_unknown_ones_last() -> None:
     assert report.event_types["purchase"] == Outcomes()
 
 
-def test_a_status_that_is_neither_success_nor_error_is_refused(spark: SparkSession) -> None:
-    row = transform(frame(spark, [Event(1), Event(2, status="unknown", offset=1)])).collect()[0]
-    with pytest.raises(ValueError, match="add up to 1 events"):
-        report_of(row, minute=WINDOW, source="s3a://x")
+def test_a_status_that_is_not_success_is_an_error_whatever_it_is_called(spark: SparkSession) -> None:
+    events = [Event(number, status=status, offset=number) for number, status in enumerate(("success", "error", "slow"))]
+    report = report_of(transform(frame(spark, events)).collect()[0], minute=WINDOW, source="s3a://x")
+    assert (report.total_events, report.total_errors) == (3, 2)
+    assert report.event_types["view"] == Outcomes(success=1, error=2)
+
+
+def test_event_types_of_any_text_and_number_fit_into_a_report() -> None:
+    """As a writer's schema may allow: text that PostgreSQL cannot hold, of any length, another for each event."""
+    odd = {f"type {number:05}": (1, 0) for number in range(5_000)} | {"a\0b": (3, 1), "c" * 10_000: (2, 0)}
+    report = report_of(counted(view=(1, 0), **odd), minute=WINDOW, source="s3a://x")
+    assert report.event_types["a\ufffdb"] == Outcomes(success=3, error=1)
+    assert report.event_types["c" * 100] == Outcomes(success=2)
+    assert report.event_types["type 00097"] == Outcomes(success=1)
+    assert report.event_types[OTHER_TYPES] == Outcomes(success=5_000 - (UNKNOWN_TYPES_LISTED - 2))
+    assert len(report.event_types) == len(EVENT_TYPES) + UNKNOWN_TYPES_LISTED + 1
 
 
 def run(source: Path, result: Path) -> int:
