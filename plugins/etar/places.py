@@ -297,8 +297,8 @@ class Table:
         firsts = sorted({each.offsets.first for each in closed})
         _, in_letters, both = self._selects()
         found = self._query(
-            f"SELECT roundDown(_offset, {firsts}) AS first, uniqExact(_offset) FROM ({in_letters}) "
-            f"WHERE _offset NOT IN ({both}) GROUP BY first",
+            f"SELECT roundDown(_offset, CAST({firsts}, 'Array(Int64)')) AS first, uniqExact(_offset) "
+            f"FROM ({in_letters}) WHERE _offset NOT IN ({both}) GROUP BY first",
             **self._bound(partition, Span(firsts[0], max(each.offsets.end for each in closed))),
         )
         letters = {int(first): count for first, count in found}

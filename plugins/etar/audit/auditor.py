@@ -38,6 +38,8 @@ _REMOVAL_SECONDS = 30.0
 """How long a pass waits for rows to be gone; if that is not enough, the next pass finds the minute still open."""
 
 _RUNS_SHOWN = 20
+_TO_BE_REPORTED = timedelta(minutes=10)
+"""How long before its minute leaves the table a row has to be there, so that a report is sure to count it."""
 
 ACCEPT_LOST = """airflow dags trigger etar_audit --conf '{"accept_lost": true}'"""
 """How a person says that a loss was seen (with `etar exec` before it where `etar up` runs the stack)."""
@@ -103,6 +105,7 @@ class _Tally:
     closed: list[Closed] = field(default_factory=list)
     refused_left: int = 0
     may_remove_rows: bool = True
+    untold: bool = False
 
 
 @dataclass(frozen=True)
@@ -184,8 +187,8 @@ class Auditor:
         _log.info("%s: %s", self._stream.name, result)
         if lost:
             raise self._lost_error(lost)
-        # Not told as a fault: retries that were put off to the next pass, and rows that the engine is removing.
-        if left_open and tally.refused_left and self._holdings.removed():
+        # Not told as a fault: rows that the next pass tells apart, and rows that the engine is removing.
+        if left_open and not tally.untold and self._holdings.removed():
             raise NotRepairedError(
                 f"{self._stream.name}: partitions {', '.join(map(str, left_open))} are not where they should be after "
                 "a repair; the next pass tries again"
@@ -325,16 +328,18 @@ class Auditor:
         untold = False
         for batch in self._records.read(inventory.partition, inventory.to_read):
             decoded = self._intake.decode(batch)
-            todo = place(inventory, decoded, expired=self._expired(now))
+            expired_by, leaving_by = self._gone_by(now), self._gone_by(now + _TO_BE_REPORTED)
+            todo = place(inventory, decoded, expired=expired_by, leaving=leaving_by)
             if todo.letters:
                 with self._journal.held(_say_waiting):
                     # Asked under the lock: from here on no person replays or discards one of them.
                     decided = self._journal.states([LetterId(inventory.partition, offset) for offset in todo.letters])
                     known = replace(inventory, decided=frozenset(letter.offset for letter in decided))
-                    todo = place(known, decoded, expired=self._expired(now))
+                    todo = place(known, decoded, expired=expired_by, leaving=leaving_by)
                     untold |= self._apply(known, todo, letters, tally, closed_since)
             else:
-                self._apply(inventory, todo, letters, tally, closed_since)
+                untold |= self._apply(inventory, todo, letters, tally, closed_since)
+            tally.untold |= untold
             read.update(record.offset for record in batch)
             expired += len(todo.expired)
         return _Reading(read, expired, untold)
@@ -419,12 +424,12 @@ class Auditor:
             )
             self._put_right(inventory, letters, now, tally, closed_since=since)
 
-    def _expired(self, now: datetime) -> Callable[[Row], bool]:
-        """Whether the table has dropped, or is about to drop, the minute of a row."""
+    def _gone_by(self, then: datetime) -> Callable[[Row], bool]:
+        """Whether the table has dropped the minute of a row by then, or is about to."""
         columns = self._intake.layout().fields
         at = [column.name for column in columns].index(EVENT_TIME)
         per_second = 10 ** (columns[at].precision or 3)
-        oldest = MinuteWindow.containing(now - self._policy.retention).next
+        oldest = MinuteWindow.containing(then - self._policy.retention).next
         oldest_ticks = int(oldest.start.timestamp()) * per_second
         return lambda row: row.values[at] < oldest_ticks
 

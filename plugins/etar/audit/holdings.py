@@ -67,7 +67,7 @@ class Holdings:
         for piece in pieces:
             first_offsets.setdefault(piece.partition, []).append(piece.first)
         belongs_to = ", ".join(
-            f"_partition = {partition}, roundDown(_offset, {sorted(offsets)})"
+            f"_partition = {partition}, roundDown(_offset, CAST({sorted(offsets)}, 'Array(Int64)'))"
             for partition, offsets in first_offsets.items()
         )
         found = self._query(

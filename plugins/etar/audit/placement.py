@@ -82,12 +82,18 @@ class Placement:
         return rescued + [letter.offset for letter in self.refile] + self.remove_letters + self.remove_rows
 
 
-def place(inventory: Inventory, decoded: Decoded, *, expired: Callable[[Row], bool]) -> Placement:
-    """Compare what records are with where they are. ``expired``: whether a row's minute has left the table.
+def place(
+    inventory: Inventory, decoded: Decoded, *, expired: Callable[[Row], bool], leaving: Callable[[Row], bool]
+) -> Placement:
+    """Compare what records are with where they are.
 
-    A record in no place goes where it belongs. A letter whose record is good becomes a row, unless its minute has
-    left the table: then it stays the letter it is. A record in both places stays in the one that it belongs to. What a
-    person has decided about a letter stands: it is not made a row, and a row beside it goes.
+    A record in no place goes where it belongs. A letter whose record is good becomes a row, unless no report would
+    count that any more: then it stays the letter it is. A record in both places stays in the one that it belongs to.
+    What a person has decided about a letter stands: it is not made a row, and a row beside it goes.
+
+    Args:
+        expired: whether a row's minute has left the table.
+        leaving: whether it has, or may before the minute is reported again.
     """
     todo = Placement()
     for row in decoded.rows:
@@ -101,7 +107,7 @@ def place(inventory: Inventory, decoded: Decoded, *, expired: Callable[[Row], bo
                 todo.expired.append(offset)
             else:
                 todo.store.append(row)
-        elif not expired(row):
+        elif not leaving(row):
             todo.rescue.append(row)
     for letter in decoded.letters:
         if letter.offset not in inventory.letters:

@@ -16,12 +16,15 @@ from etar.audit import AuditBusyError, LostRecordsError, NotRepairedError, Rewou
 from etar.audit.auditor import Bounds
 from etar.audit.holdings import Holdings
 from etar.audit.marks import Marks
+from etar.audit.pieces import Piece
 from etar.audit.placement import Repair
 from etar.clients import report_store_connection
 from etar.dead_letters import Reason
 from etar.dead_letters.journal import Author, Journal
 from etar.dead_letters.letters import LetterId
 from etar.minute import MINUTE, MinuteWindow
+from etar.places import ClosedOffsets, Table
+from etar.reconciliation import Span
 from etar.records.intake import Decoded
 from tests.integration.audit.conftest import PARTITIONS, Misbehaviour, World, malformed, milliseconds, post_schema
 from tests.unit.records.events import SCHEMA, SCHEMA_TEXT, encode, event
@@ -258,6 +261,49 @@ def test_rows_refused_together_are_told_apart_in_bounded_steps(world: World) -> 
     assert len(world.rows()) == 130
     assert set(world.letters().values()) == {"insert_refused"}
     assert [row[4:] for row in world.closed() if row[:2] == (0, str(world.minute))] == [(130, 20, 0, 0)]
+
+
+def test_rows_that_the_audit_itself_stores_are_told_apart_as_well(world: World) -> None:
+    """A sink that gave up a whole batch for some of its rows, and left it in no place."""
+    world.warehouse_client.command(
+        f"ALTER TABLE {world.stream.table} ADD CONSTRAINT affordable CHECK ifNull(amount, 0) < 1000"
+    )
+    values = world.good(900, amount=1) + world.good(300, first=900, amount=5_000)
+    random.Random(3).shuffle(values)
+    world.send(values, partition=0)
+    world.sink(lambda _: Decoded([], []))
+
+    assert world.audit().open == 1, "good rows are among those that were refused together"
+    passes = 1
+    while world.audit().open:
+        passes += 1
+        assert passes < 10
+    assert len(world.rows()) == 900
+    assert set(world.letters().values()) == {"insert_refused"}
+    assert [row[4:] for row in world.closed() if row[:2] == (0, str(world.minute))] == [(900, 300, 0, 0)]
+
+
+def test_pieces_on_both_sides_of_four_billion_offsets_are_counted(world: World) -> None:
+    border = 2**32
+    pieces = [Piece(0, world.minute, first, first + 10) for first in (0, border - 10, border, border + 10)]
+    world.warehouse_client.command(
+        "INSERT INTO dead_letters (_topic, _partition, _offset, _timestamp, reason, detail) "
+        "SELECT {topic:String}, 0, arrayJoin({offsets:Array(Int64)}), {at:DateTime64(3, 'UTC')}, 'not_avro', ''",
+        parameters={
+            "topic": world.stream.topic,
+            "offsets": [border - 11, border - 10, border - 1, border, border + 9, border + 10],
+            "at": world.minute.start,
+        },
+    )
+    with Holdings(world.warehouse, world.stream) as holdings:
+        counts = holdings.counts(pieces)
+    assert [counts[piece].letters for piece in pieces] == [0, 2, 2, 1]
+
+    closed = [ClosedOffsets(Span(first, first + 10), 2, 0, 0) for first in (border - 10, border, border + 10)]
+    with Table(world.warehouse, world.stream, oldest=world.minute) as table:
+        coverage = table.coverage(0, Span(border - 10, border + 20), closed=closed, young_from=border + 20)
+    assert (coverage.in_dead_letters, coverage.closed, coverage.missing) == (5, 24, 1)
+    assert coverage.missing_ranges == ((border + 10, border + 19),)
 
 
 def test_an_offset_is_noted_once_for_a_repair_whatever_runs_it_was_in(world: World) -> None:

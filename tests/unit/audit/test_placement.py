@@ -23,6 +23,10 @@ DECIDED = Inventory(0, letters={OFFSET: "not_avro"}, decided=frozenset({OFFSET})
 DECIDED_BOTH = Inventory(0, letters={OFFSET: "not_avro"}, both=frozenset({OFFSET}), decided=frozenset({OFFSET}))
 
 
+def placed(inventory: Inventory, decoded: Decoded, *, expired: bool = False, leaving: bool = False) -> Placement:
+    return place(inventory, decoded, expired=lambda _: expired, leaving=lambda _: leaving)
+
+
 @pytest.mark.parametrize(
     ("inventory", "expired", "todo"),
     [
@@ -37,7 +41,21 @@ DECIDED_BOTH = Inventory(0, letters={OFFSET: "not_avro"}, both=frozenset({OFFSET
     ],
 )
 def test_a_good_record(inventory: Inventory, expired: bool, todo: Placement) -> None:
-    assert place(inventory, Decoded([GOOD], []), expired=lambda _: expired) == todo
+    assert placed(inventory, Decoded([GOOD], []), expired=expired, leaving=expired) == todo
+
+
+@pytest.mark.parametrize(
+    ("inventory", "todo"),
+    [
+        pytest.param(NOWHERE, Placement(store=[GOOD]), id="in no place"),
+        pytest.param(LETTER, Placement(), id="a letter: no report would count its row"),
+        pytest.param(BOTH, Placement(remove_letters=[OFFSET]), id="in both"),
+    ],
+)
+def test_a_good_record_whose_minute_leaves_the_table_before_it_can_be_reported(
+    inventory: Inventory, todo: Placement
+) -> None:
+    assert placed(inventory, Decoded([GOOD], []), leaving=True) == todo
 
 
 @pytest.mark.parametrize(
@@ -53,7 +71,7 @@ def test_a_good_record(inventory: Inventory, expired: bool, todo: Placement) -> 
     ],
 )
 def test_a_bad_record(inventory: Inventory, todo: Placement) -> None:
-    assert place(inventory, Decoded([], [BAD]), expired=lambda _: False) == todo
+    assert placed(inventory, Decoded([], [BAD])) == todo
 
 
 def test_everything_that_is_missing_or_a_letter_is_read_in_order() -> None:
@@ -62,6 +80,6 @@ def test_everything_that_is_missing_or_a_letter_is_read_in_order() -> None:
 
 
 def test_the_letters_that_are_touched_are_named() -> None:
-    assert place(LETTER, Decoded([GOOD], []), expired=lambda _: False).letters == [OFFSET]
-    assert place(MISFILED_BOTH, Decoded([], [BAD]), expired=lambda _: False).letters == [OFFSET, OFFSET]
-    assert place(LETTER, Decoded([], [BAD]), expired=lambda _: False).letters == []
+    assert placed(LETTER, Decoded([GOOD], [])).letters == [OFFSET]
+    assert placed(MISFILED_BOTH, Decoded([], [BAD])).letters == [OFFSET, OFFSET]
+    assert placed(LETTER, Decoded([], [BAD])).letters == []
