@@ -117,18 +117,26 @@ def affected(
     return sorted((each for each in found if each), key=lambda each: each.window)
 
 
-def batch(found: Iterable[Affected], limit: int) -> list[Affected]:
+def batch(found: Iterable[Affected], limit: int, *, complete_before: datetime) -> list[Affected]:
     """At most ``limit`` of the minutes, oldest first.
 
     A third of the room is for the newest minutes: late events are mostly of these, and their revision is due within
-    two minutes also while an outage's backlog is worked off. The rest goes to those least recently tried, the oldest
-    of them first. So minutes never tried, which is what an outage leaves, come in their order; and a minute that fails
-    each time, or gets late rows each minute, goes to the back of the queue and holds up no other.
+    two minutes also while an outage's backlog is worked off. Another third is for minutes that are past the horizon:
+    no event is taken for them any more, so their next revision is their last, and has to come before they leave the
+    table. The rest goes to those least recently tried, the oldest of them first. So minutes never tried, which is what
+    an outage leaves, come in their order; and a minute that fails each time, or gets late rows each minute, goes to
+    the back of the queue and holds up no other.
+
+    Args:
+        complete_before: minutes that ended by this instant are past the horizon.
     """
     newest_first = sorted(found, key=lambda each: each.window, reverse=True)
-    reserved = limit // 3
-    longest_waiting = sorted(newest_first[reserved:], key=lambda each: (each.tried or _NEVER, each.window))
-    chosen = newest_first[:reserved] + longest_waiting[: limit - reserved]
+    third = limit // 3
+    chosen = newest_first[:third]
+    longest_waiting = sorted(newest_first[third:], key=lambda each: (each.tried or _NEVER, each.window))
+    chosen += [each for each in longest_waiting if each.window.end <= complete_before][:third]
+    taken = {each.window for each in chosen}
+    chosen += [each for each in longest_waiting if each.window not in taken][: limit - len(chosen)]
     return sorted(chosen, key=lambda each: each.window)
 
 

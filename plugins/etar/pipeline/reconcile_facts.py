@@ -50,6 +50,17 @@ _LETTERS = """
 """
 
 
+# Kafka's time of arrival stands in for the events': of rows that are gone, the auditor's counts are all there is.
+_UNREPORTED_ARRIVALS = """
+    SELECT arrived.minute, sum(arrived."rows")::bigint
+    FROM audited_offsets AS arrived LEFT JOIN minutes USING (stream, minute)
+    WHERE stream = %(stream)s AND arrived.minute >= %(first)s AND arrived.minute < %(end)s
+      AND minutes.state IS DISTINCT FROM 'reported' AND minutes.state IS DISTINCT FROM 'failed'
+      AND NOT EXISTS (SELECT FROM reports WHERE reports.stream = arrived.stream AND reports.minute = arrived.minute)
+    GROUP BY arrived.minute HAVING sum(arrived."rows") > 0 ORDER BY arrived.minute
+"""
+
+
 class Warehouse(Protocol):
     """The part of a clickhouse-connect client that finding uses."""
 
@@ -94,6 +105,17 @@ def read_facts(
         )
         for window in MinuteWindow.between(first, end)
     ]
+
+
+def unreported_arrivals(
+    connection: psycopg.Connection[Any], stream: Stream, first: MinuteWindow, end: MinuteWindow
+) -> dict[MinuteWindow, int]:
+    """Minutes of ``[first, end)`` in which rows arrived, how many, and of which there is neither a report nor, in the
+    ledger, that they failed."""
+    bound = {"stream": stream.name, "first": first.start, "end": end.start}
+    with connection.transaction():
+        found = connection.execute(_UNREPORTED_ARRIVALS.encode(), bound).fetchall()
+    return {MinuteWindow(minute): rows for minute, rows in found}
 
 
 def _reports(

@@ -19,7 +19,7 @@ from etar.pipeline import connections
 from etar.pipeline.extract import Extract, extract_minute
 from etar.pipeline.lost_rows import first_held, have_put_back, lost_rows
 from etar.pipeline.reconcile import Affected, affected, batch, named, span
-from etar.pipeline.reconcile_facts import read_facts
+from etar.pipeline.reconcile_facts import read_facts, unreported_arrivals
 from etar.report import PublishedReport, Report
 from etar.settings import KafkaSettings, ObjectStoreSettings, PipelineSettings, ReconcileSettings, get_settings
 from etar.streams import USER_INTERACTIONS, Stream
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _STREAM = USER_INTERACTIONS
+_LOOK_BACK = timedelta(days=30)
+"""After an outage of up to so long, each minute is found that left the table meanwhile."""
 
 
 class BatchFailedError(PermanentError):
@@ -75,7 +77,11 @@ def find(dag_run: DagRun, params: Mapping[str, Any] | None = None) -> list[dict[
             policy = get_settings(ReconcileSettings)
             facts = read_facts(first, end, stream=_STREAM, connection=connection, warehouse=warehouse)
             found = affected(facts, now=now, pipeline=pipeline, policy=policy)
-            chosen = batch(found, policy.batch_minutes)
+            chosen = batch(found, policy.batch_minutes, complete_before=now - pipeline.horizon)
+            give_up_gone(
+                unreported_arrivals(connection, _STREAM, MinuteWindow.containing(now - _LOOK_BACK), first),
+                ledger=_ledger(connection, dag_run),
+            )
             _LOG.info(
                 "%d of the %d minutes from %s are affected; %d in this batch",
                 len(found),
@@ -178,6 +184,22 @@ def report(extracted: Mapping[str, Any] | None, dag_run: DagRun) -> list[dict[st
     if failures.of_minutes:
         raise BatchFailedError(f"{failures}. The next run finds these minutes again")
     return [{"minute": str(each.window), "revision": each.revision} for each in published]
+
+
+def give_up_gone(arrived: Mapping[MinuteWindow, int], *, ledger: Ledger) -> None:
+    """Write down, as failed, minutes that have left the table and were never reported: nobody can report them now.
+
+    Args:
+        arrived: rows of the table that arrived in each.
+    """
+    for window, rows in arrived.items():
+        error = (
+            f"{rows} rows arrived in this minute, and it left the table before it was reported: the pipeline stood "
+            "still for longer than the table keeps a minute"
+        )
+        _LOG.error("%s: %s", window, error)
+        ledger.began(window, Stage.SETTLE)
+        ledger.failed(window, Stage.SETTLE, error)
 
 
 def leave_lost(

@@ -108,6 +108,36 @@ def test_from_finding_to_the_report(world: World, first: MinuteWindow) -> None:
     assert steps.find(RUN, {"minutes": []}) == []
 
 
+def test_a_minute_that_left_the_table_unreported_is_written_down_as_failed(
+    world: World, first: MinuteWindow, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After an outage longer than the table keeps a minute. What the auditor counted says in which one rows were."""
+    day = 24 * 60
+    lost, empty, reported, still_kept = (
+        MinuteWindow(first.start - age * MINUTE) for age in (2 * day, 2 * day - 1, 2 * day - 2, day)
+    )
+    with world.connection.transaction():
+        for window, rows in ((lost, 7), (empty, 0), (reported, 5), (still_kept, 3)):
+            world.connection.execute(
+                'INSERT INTO audited_offsets (stream, "partition", minute, first_offset, end_offset, "rows", '
+                "dead_letters, no_record) VALUES (%s, 0, %s, 0, %s, %s, 1, 0)",
+                [world.stream.name, window.start, rows + 1, rows],
+            )
+        world.connection.execute(
+            "INSERT INTO minutes (stream, minute, state, run_id, received, duplicates, unique_events, revision, "
+            "updated_at) VALUES (%s, %s, 'reported', 'run', 5, 0, 5, 1, now())",
+            [world.stream.name, reported.start],
+        )
+
+    for _ in range(2):
+        steps.find(RUN, {"minutes": []})
+    entries = world.entries(lost)
+    assert entries.keys() == {lost, reported}
+    assert (entries[lost].state, entries[reported].state) == (State.FAILED, State.REPORTED)
+    assert "7 rows arrived in this minute" in (entries[lost].error or "")
+    assert [record.message for record in caplog.records if str(lost) in record.message] != []
+
+
 def test_named_minutes_are_taken_though_nothing_is_wrong_with_them(world: World, first: MinuteWindow) -> None:
     for _ in range(3):
         found = steps.find(RUN, {"minutes": [str(first.previous)]})

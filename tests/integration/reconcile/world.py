@@ -35,6 +35,7 @@ from tests.integration.dashboard.serving import WRITE_TOKEN, RunningApi, bearer
 
 GRACE = timedelta(seconds=2)
 RETENTION = timedelta(hours=26)
+HORIZON = timedelta(hours=24)
 _COLUMNS = (
     "event_id", "user_id", "session_id", "event_type", "status", "event_time", "device", "country",
     "_topic", "_partition", "_offset", "_timestamp",
@@ -187,7 +188,7 @@ class World:
         """One whole run; returns the minutes that failed."""
         ledger = self.ledger()
         chosen = leave_lost(
-            batch(self.find(since), self.policy.batch_minutes),
+            batch(self.find(since), self.policy.batch_minutes, complete_before=self.now - HORIZON),
             stream=self.stream,
             ledger=ledger,
             connection=self.connection,

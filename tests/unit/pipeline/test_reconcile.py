@@ -181,7 +181,8 @@ def minutes(numbers: Iterable[int], *, tried: datetime | None = None) -> list[Af
 
 
 def chosen(found: list[Affected], limit: int) -> list[int]:
-    return [(each.window.start - WINDOW.start) // MINUTE for each in batch(found, limit)]
+    taken = batch(found, limit, complete_before=WINDOW.start)
+    return [(each.window.start - WINDOW.start) // MINUTE for each in taken]
 
 
 def test_all_are_taken_when_there_is_room() -> None:
@@ -204,7 +205,7 @@ def test_a_backlog_is_worked_off_in_its_order_however_many_are_new(limit: int) -
     for _ in range(30):
         arriving = minutes(range(newest, newest + limit), tried=NOW)
         newest += limit
-        done = batch([*backlog, *arriving], limit)
+        done = batch([*backlog, *arriving], limit, complete_before=WINDOW.start)
         taken += [each for each in done if each in backlog]
         backlog = [each for each in backlog if each not in done]
     assert backlog == []
@@ -215,13 +216,39 @@ def test_the_newest_minute_is_in_every_batch_of_three_or_more() -> None:
     assert 999 in chosen([*minutes(range(60)), *minutes([999], tried=NOW)], limit=3)
 
 
+def test_minutes_past_the_horizon_have_their_last_revision_before_others_have_another() -> None:
+    """Number -1 ends where the horizon does. They were tried last, and still get a third of the room and no more."""
+    past, others = minutes(range(-8, 0), tried=NOW), minutes(range(40), tried=NOW - MINUTE)
+    assert chosen([*past, *others], limit=15) == [*range(-8, -3), *range(5), *range(35, 40)]
+    assert chosen([*minutes([-1], tried=NOW), *others], limit=3) == [-1, 0, 39]
+    assert chosen(minutes(range(-8, 0), tried=NOW), limit=15) == [*range(-8, 0)]
+
+
+def test_with_late_events_for_a_whole_day_each_minute_has_its_last_revision_in_time() -> None:
+    """Every minute up to the horizon of a day gets late events all the time; one has two hours from then on."""
+    day, kept, now = 24 * 60, 26 * 60 - 5, NOW
+    tried = {MinuteWindow(WINDOW.start - age * MINUTE): NOW for age in range(day)}
+    unrevised = set(tried)
+    for _ in range(kept):
+        now += MINUTE
+        horizon = now - timedelta(hours=24)
+        newest = MinuteWindow.containing(now).previous
+        tried.setdefault(newest, now)
+        unrevised |= {window for window in tried if window.end > horizon}
+        found = [Affected(window, Cause.LATE, "", tried[window]) for window in sorted(unrevised)]
+        for each in batch(found, 15, complete_before=horizon):
+            tried[each.window] = now
+            unrevised.discard(each.window)
+        assert all(window.start > now - kept * MINUTE for window in unrevised)
+
+
 def test_minutes_that_fail_each_time_hold_up_no_other() -> None:
     """More of them than a batch has room, and older than all others: each still has its turn, and so has the rest."""
     poison, rest, now = minutes(range(30), tried=NOW), minutes(range(100, 130), tried=NOW + TICK), NOW
     tries = dict.fromkeys((each.window for each in poison), 0)
     for _ in range(20):
         now += MINUTE
-        for each in batch([*poison, *rest], 15):
+        for each in batch([*poison, *rest], 15, complete_before=WINDOW.start):
             if each in rest:
                 rest.remove(each)
             else:
