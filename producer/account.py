@@ -16,6 +16,11 @@ from producer.traffic import Kind
 Count = Annotated[int, Field(ge=0)]
 _Key = TypeVar("_Key")
 
+_PERHAPS_SENT = frozenset(
+    {"_PURGE_INFLIGHT", "_MSG_TIMED_OUT", "_TIMED_OUT", "REQUEST_TIMED_OUT", "NOT_ENOUGH_REPLICAS_AFTER_APPEND"}
+)
+"""Kafka's names of failures after which a record may be in Kafka all the same: what was lost is the answer."""
+
 NO_PARTITION = -1
 """Where a record is counted that failed before it was given a partition."""
 
@@ -106,6 +111,14 @@ class Account(BaseModel):
     @property
     def failed(self) -> int:
         return sum(outcome.failed for outcome in self.counts.kinds.values())
+
+    @computed_field(  # type: ignore[prop-decorator]
+        description="Records that may be in Kafka though nobody heard so: those in doubt, and those that failed for "
+        "want of an answer"
+    )
+    @property
+    def perhaps_sent(self) -> int:
+        return self.in_doubt + sum(self.counts.failures.get(name, 0) for name in _PERHAPS_SENT)
 
     @computed_field(description="Acknowledged duplicates")  # type: ignore[prop-decorator]
     @property

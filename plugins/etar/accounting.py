@@ -58,7 +58,7 @@ class UnverifiableRangeError(ValueError):
 @dataclass(frozen=True)
 class ProducerAccount:
     """What a producer says that it sent between two instants: records acknowledged per partition, and over all
-    partitions those in doubt, sent by a worker that was killed before it had Kafka's answer."""
+    partitions those in doubt, sent by a worker that was killed or gave up before it had Kafka's answer."""
 
     topic: str
     started_at: datetime
@@ -83,7 +83,7 @@ class ProducerAccount:
             ended_at=document.ended_at,
             # Partition -1 holds records that failed before they were given a partition: none was acknowledged.
             acknowledged={p: sent.acknowledged for p, sent in document.counts.partitions.items() if p >= 0},
-            in_doubt=document.in_doubt,
+            in_doubt=max(document.in_doubt, document.perhaps_sent),
         )
 
 
@@ -101,6 +101,7 @@ class _AccountFile(BaseModel):
     ended_at: AwareDatetime
     counts: _Counts
     in_doubt: NonNegativeInt = 0
+    perhaps_sent: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)

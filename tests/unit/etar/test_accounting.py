@@ -177,12 +177,20 @@ def test_a_producers_account_is_read_from_its_file(tmp_path: Path) -> None:
         workers=1,
         started_at=started,
         ended_at=started + MINUTE,
-        counts=Counts(partitions={-1: Outcome(failed=2), 0: Outcome(acknowledged=5), 1: Outcome(acknowledged=7)}),
+        counts=Counts(
+            partitions={-1: Outcome(failed=2), 0: Outcome(acknowledged=5), 1: Outcome(acknowledged=7, failed=3)},
+            failures={"_PURGE_QUEUE": 2, "_PURGE_INFLIGHT": 3},
+        ),
+        in_doubt=4,
     )
     written.write(tmp_path / "account.json")
 
     assert ProducerAccount.read(tmp_path / "account.json") == ProducerAccount(
-        topic="user_interactions", started_at=started, ended_at=started + MINUTE, acknowledged={0: 5, 1: 7}
+        topic="user_interactions",
+        started_at=started,
+        ended_at=started + MINUTE,
+        acknowledged={0: 5, 1: 7},
+        in_doubt=4 + 3,
     )
 
 

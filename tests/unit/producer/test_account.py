@@ -65,6 +65,16 @@ def test_it_is_not_ok_with_a_failed_record() -> None:
     assert not account(made.counts()).ok
 
 
+def test_a_failed_record_may_have_been_sent_if_it_failed_for_want_of_an_answer() -> None:
+    made = tally(draft())
+    codes = (KafkaError._PURGE_INFLIGHT, KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_QUEUE, KafkaError.INVALID_MSG)
+    for code in codes:
+        made.made(draft())
+        made.failed(draft(), 0, KafkaError(code))
+    assert account(made.counts(), in_doubt=1).perhaps_sent == 3
+    assert account(made.counts(), in_doubt=1).in_doubt == 1
+
+
 def test_it_is_not_ok_with_an_error() -> None:
     assert not account(tally(draft()).counts(), errors=("worker 1 died",)).ok
 
