@@ -163,7 +163,7 @@ class Intake:
         """
         refused = self._insert(decoded.rows, self._insert_rows)
         letters = decoded.letters + [row.record.dead(Reason.INSERT_REFUSED, error.detail) for row, error in refused]
-        for _, error in self._insert(letters, partial(self._warehouse.insert_dead_letters, self._database)):
+        for _, error in self._insert(letters, self._insert_letters):
             raise error
         misfits = {id(row) for row, _ in refused}
         return Decoded([row for row in decoded.rows if id(row) not in misfits], letters)
@@ -178,6 +178,13 @@ class Intake:
                 # What is left is no table that can be filled; whoever changes it back is waited for.
                 raise WarehouseUnavailableError(str(error)) from error
             raise
+
+    def _insert_letters(self, letters: Sequence[DeadLetter]) -> None:
+        try:
+            self._warehouse.insert_dead_letters(self._database, letters)
+        except TableChangedError as error:
+            # Their columns are always the same ones; whoever changes the table back is waited for.
+            raise WarehouseUnavailableError(str(error)) from error
 
     def _readers_of(self, records: Sequence[Record]) -> Mapping[int, RecordReader | Unreadable]:
         met = Counter(identifier for record in records if (identifier := schema_id_of(record.value)) is not None)

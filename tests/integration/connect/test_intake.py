@@ -92,6 +92,15 @@ def test_a_table_that_lost_what_every_stream_needs_is_waited_for(desk: Desk) -> 
     assert desk.column("_offset") == [0, 1]
 
 
+def test_a_dead_letters_table_that_lost_a_column_is_waited_for(desk: Desk) -> None:
+    desk.client.command("ALTER TABLE dead_letters RENAME COLUMN detail TO details")
+    try:
+        with pytest.raises(WarehouseUnavailableError, match="No such column detail"):
+            desk.intake.take_in(desk.records(999_999_999, 1))
+    finally:
+        desk.client.command("ALTER TABLE dead_letters RENAME COLUMN details TO detail")
+
+
 def test_few_refused_rows_are_told_from_all_the_others(desk: Desk) -> None:
     desk.alter("ADD CONSTRAINT affordable CHECK ifNull(amount, 0) < 1000000")
     known = desk.register()
