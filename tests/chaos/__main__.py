@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 from tests.chaos.faults import Kind, schedule
@@ -34,7 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"  planned at {fault.at:6.1f} s: {fault.kind} {fault.target}{length}", flush=True)
     try:
         result = run(asked, folder)
-    except RunError as error:
+    except Exception as error:
+        # Whatever it was: Python's own exit code for it is 1, which here would say that records are missing.
+        if not isinstance(error, RunError):
+            traceback.print_exc()
         print(f"the run itself failed: {error}\nits logs are in {folder}; the same again: {_again(asked)}")
         return 2
     show(asked, result)

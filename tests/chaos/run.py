@@ -50,6 +50,7 @@ _UP_SECONDS = 420
 _UP_TRIES = 3
 _FIND_SECONDS = 45.0
 _VERIFY_EVERY_SECONDS = 10.0
+_TIMED_OUT = 124
 _EARLIER = 3 * MINUTE
 """Minutes before the stack's start that it reports as well: the first late events belong there."""
 
@@ -162,15 +163,20 @@ class _Command:
             )
 
     def run(self, *arguments: str, timeout: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(VENV_BIN / "etar"), *arguments],
-            env=self._environment | variables,
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        """One command and what it printed; with the exit code of `timeout` if it had to be ended."""
+        command = [str(VENV_BIN / "etar"), *arguments]
+        try:
+            return subprocess.run(
+                command,
+                env=self._environment | variables,
+                cwd=REPOSITORY,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            return subprocess.CompletedProcess(command, _TIMED_OUT, stdout="", stderr=str(error))
 
     def up(self, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.run("up", "--detach", timeout=_UP_SECONDS, **variables)
@@ -216,9 +222,7 @@ class _Chaos:
         try:
             self._do(faults, begin, psutil.Process(producer.pid))
             back_after = self._back_after()
-            printed, _ = producer.communicate(timeout=self._asked.verdict_within.total_seconds())
-        except subprocess.TimeoutExpired:
-            raise RunError("the producer did not come to its end; see producer.log") from None
+            printed = self._end_of(producer)
         finally:
             self._ending.set()
             producer.kill()
@@ -239,6 +243,12 @@ class _Chaos:
             dead_letters=_dead_letters(self._stack),
             hits=tuple(self._hits),
         )
+
+    def _end_of(self, producer: subprocess.Popen[str]) -> str:
+        try:
+            return producer.communicate(timeout=self._asked.verdict_within.total_seconds())[0]
+        except subprocess.TimeoutExpired:
+            raise RunError("the producer did not come to its end; see producer.log") from None
 
     def _traffic(self, begin: datetime, account_file: Path) -> list[str]:
         asked = self._asked

@@ -23,7 +23,8 @@ def folder() -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.timeout(1200)
+# Above all that a run itself waits for.
+@pytest.mark.timeout(2400)
 def test_whatever_is_killed_paused_or_cut_the_account_is_exact(folder: Path) -> None:
     result = run(ASKED, folder)
     show(ASKED, result)

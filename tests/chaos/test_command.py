@@ -13,7 +13,7 @@ from tests.chaos import __main__ as command
 from tests.chaos.faults import Fault, Kind
 from tests.chaos.run import Asked, Hit, Result, RunError
 
-RunEnds = Callable[[Result | RunError], list[Asked]]
+RunEnds = Callable[[Result | Exception], list[Asked]]
 Capture = pytest.CaptureFixture[str]
 
 NOW = datetime(2026, 11, 21, 10, 31, tzinfo=UTC)
@@ -41,13 +41,13 @@ def result(difference: int | None, back_after: timedelta | None = timedelta(seco
 def run_ends(monkeypatch: pytest.MonkeyPatch) -> RunEnds:
     """Makes the run end like that; returns what was asked of it."""
 
-    def ends(with_: Result | RunError) -> list[Asked]:
+    def ends(with_: Result | Exception) -> list[Asked]:
         asked: list[Asked] = []
 
         def run(question: Asked, folder: Path) -> Result:
             asked.append(question)
             (folder / "logs").mkdir()
-            if isinstance(with_, RunError):
+            if isinstance(with_, Exception):
                 raise with_
             return with_
 
@@ -119,8 +119,11 @@ def test_a_difference_counts_before_the_time(run_ends: RunEnds, tmp_path: Path) 
     assert command.main(["--seed", "7", "--dir", str(tmp_path / "run")]) == 1
 
 
-def test_a_run_that_could_not_be_made_is_no_verdict(run_ends: RunEnds, tmp_path: Path, capsys: Capture) -> None:
-    run_ends(RunError("the stack did not start"))
+@pytest.mark.parametrize("kind", [RunError, TimeoutError])
+def test_a_run_that_could_not_be_made_is_no_verdict(
+    run_ends: RunEnds, tmp_path: Path, capsys: Capture, kind: type[Exception]
+) -> None:
+    run_ends(kind("the stack did not start"))
     assert command.main(["--seed", "7", "--dir", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().out
     assert "the stack did not start" in said

@@ -22,7 +22,7 @@ from stack.supervision import Supervisor
 from stack.waiting import wait_until
 from tests.e2e.conftest import Etar, Traffic, started_stack
 from tests.e2e.inspection import LOOPBACK, airflow_database, listening, processes, shown_secrets
-from tests.e2e.test_stack import expected_reports, wait_for_report
+from tests.e2e.test_stack import expected_reports, wait_for_counts, wait_for_report
 
 MINUTES = 2
 RATE = 100
@@ -173,8 +173,7 @@ def test_reports_equal_an_independent_count(etar: Etar, events: Events) -> None:
     expected = expected_reports(events.log)
     assert sorted(expected) == list(MinuteWindow.between(events.first, events.end))
     for window, counts in expected.items():
-        report = wait_for_report(etar, window)
-        assert {name: report[name] for name in counts} == counts
+        wait_for_counts(etar, window, counts)
 
 
 def test_the_task_of_the_killed_worker_ran_again(etar: Etar, events: Events) -> None:
