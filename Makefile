@@ -10,7 +10,7 @@ SHELL := /bin/bash
 SHAPE := $(foreach part,SINK EXECUTOR SPARK BROKERS,$(if $($(part)),ETAR_STACK_$(part)=$($(part))))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev up demo down status clean secrets test test-all test-unit test-integration test-browser test-e2e test-chaos chaos lint compose-check format lock
+.PHONY: chromium help setup setup-dev up demo down status clean secrets test test-all test-unit test-integration test-browser test-e2e test-chaos chaos lint compose-check format lock
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -39,7 +39,7 @@ secrets: ## the containers' secrets, one file each in secrets/; what is there st
 setup-dev:
 	@stack/setup.sh dev
 
-test: setup-dev lint compose-check ## everything: checks, unit, integration, browser, end-to-end and chaos tests
+test: chromium setup-dev lint compose-check ## everything: checks, unit, integration, browser, end-to-end and chaos tests
 	$(PYTHON) -m pytest tests/unit tests/integration tests/browser
 	$(PYTHON) -m pytest tests/e2e
 	$(PYTHON) -m pytest tests/chaos
@@ -49,13 +49,16 @@ test-all: test ## everything, and what takes too long for every change: the Dock
 	stack/setup.sh minio
 	$(PYTHON) -m pytest tests/integration/s3 -k minio
 
+chromium:
+	@command -v chromium >/dev/null || { echo "etar: chromium is missing; the dashboard's tests need it (Debian 12: apt-get install chromium)" >&2; exit 1; }
+
 test-unit: setup-dev ## tests that start no process
 	$(PYTHON) -m pytest tests/unit
 
 test-integration: setup-dev ## tests of one real part each
 	$(PYTHON) -m pytest tests/integration
 
-test-browser: setup-dev ## tests of the dashboard in Chromium
+test-browser: chromium setup-dev ## tests of the dashboard in Chromium
 	$(PYTHON) -m pytest tests/browser
 
 test-e2e: setup-dev ## tests of the whole stack

@@ -156,9 +156,11 @@ if ! made jars "$(hash_of stack/pom.xml)"; then
   make_jars
 fi
 
-# Kafka Connect only where it is wanted: `make up SINK=connect`, and the tests, which need its file sink as well.
+# Kafka Connect only where it is wanted: `make up SINK=connect`, which a stack remembers, and the tests, which need its
+# file sink as well.
 # A plugin is a folder of jars: a worker is told the folder of such folders.
-if { [ "${1:-}" = dev ] || [ "${ETAR_STACK_SINK:-}" = connect ]; } && ! made jars-connect "$(hash_of stack/pom.xml)"; then
+if { [ "${1:-}" = dev ] || [ "${ETAR_STACK_SINK:-}" = connect ] || [ -d "$build/jars/connect" ]; } &&
+  ! made jars-connect "$(hash_of stack/pom.xml)"; then
   say "fetching the jars of Kafka Connect (about 60 MB)"
   fetch_jars connect connect-converter:connect-plugins/converter
   mark jars-connect "$(hash_of stack/pom.xml)"
