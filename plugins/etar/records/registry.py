@@ -28,6 +28,9 @@ class RegisteredSchema:
     kind: str
 
 
+_LARGEST_ID = 2**31 - 1
+
+
 class Registry:
     """A thin reader: asks on every call, keeps nothing."""
 
@@ -39,12 +42,15 @@ class Registry:
         return cls(httpx.Client(base_url=settings.url.rstrip("/") + "/", timeout=timeout))
 
     def schema(self, schema_id: int) -> RegisteredSchema | None:
-        """The schema of this id, or None where the registry says that it has none.
+        """The schema of this id, or None where the registry says that it has none, or can have none.
 
         Raises:
             RegistryUnavailableError: anything else than these two answers. Only a registry's own "schema not found"
                 condemns a record: a 404 from a wrong address, a proxy's 5xx or a refused login do not.
         """
+        # Registries number with signed integers, and answer a larger number as if there were no such page.
+        if schema_id > _LARGEST_ID:
+            return None
         return self._ask(
             f"schemas/ids/{schema_id}", _registered, about=f"schema id {schema_id}", absent=_SCHEMA_NOT_FOUND
         )

@@ -39,6 +39,19 @@ def test_only_the_registrys_own_word_condemns_a_record(answer: httpx.Response) -
         registry_answering(lambda _: answer).schema(5)
 
 
+@pytest.mark.parametrize(("schema_id", "asked"), [(2**31 - 1, True), (2**31, False), (2**32 - 1, False)])
+def test_an_id_that_no_registry_can_have_is_not_asked_for(schema_id: int, asked: bool) -> None:
+    """Confluent's answers it with the 404 of a page that is not there."""
+    paths: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        paths.append(request.url.path)
+        return httpx.Response(404, json={"error_code": 40403})
+
+    assert registry_answering(answer).schema(schema_id) is None
+    assert bool(paths) is asked
+
+
 def test_a_registry_that_refuses_connections_is_away() -> None:
     with pytest.raises(RegistryUnavailableError, match="ETAR_REGISTRY_URL"):
         registry_answering(refuse).schema(5)
