@@ -96,11 +96,12 @@ def audit_again(
     import psycopg
 
     from etar.audit import LostRecordsError, NotRepairedError, run_audit
-    from etar.audit.reopening import closed_up_to, reopen
+    from etar.audit.reopening import closed_up_to, held_from, reopen
+    from etar.pipeline.lost_rows import first_held
 
     try:
         with closing(report_store_connection(get_settings(ReportStoreSettings))) as connection:
-            reopen(connection, stream, suspect_from)
+            reopen(connection, stream, held_from(connection, stream, suspect_from, first_held(stream)))
             # A pass is bounded: on until one closes nothing more. Every pass fails while a loss is not taken note of.
             while True:
                 before, left = closed_up_to(connection, stream), ""

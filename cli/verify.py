@@ -116,6 +116,8 @@ def render(verification: Verification, console: Console) -> None:
         console.width = _WIDTH
     if not verification.minutes:
         console.print("no minute is settled and reported yet; try again in two minutes")
+        if verification.totals.note:
+            console.print(verification.totals.note, markup=False, highlight=False, soft_wrap=True)
         return
     console.print(_minutes(verification))
     console.print(_partitions(verification))

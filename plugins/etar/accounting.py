@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -40,6 +40,9 @@ from etar.settings import (
     get_settings,
 )
 from etar.streams import USER_INTERACTIONS, Stream
+
+_STANDSTILL = timedelta(minutes=5)
+"""So long after a minute was due to be settled, and is not, the sink does not keep up, or does not run."""
 
 REPORT_ALLOWANCE = timedelta(minutes=2)
 """Age from which a minute is in the default range, and a late row in a report: what is missing by then is a fault."""
@@ -171,6 +174,9 @@ def verify(
     with TopicOffsets.connect(stream.topic, settings=get_settings(KafkaSettings)) as offsets:
         span = resolve_range(from_, to, offsets=offsets, group=stream.sink_group, pipeline=pipeline, now=asked_at)
         arrivals = _arrivals(producer_account, span, offsets, stream)
+        if to is None and producer_account is None and asked_at - REPORT_ALLOWANCE - span.end.start > _STANDSTILL:
+            waiting = behind(offsets.end(), offsets.committed(stream.sink_group))
+            arrivals = replace(arrivals, behind=sum(waiting.values()))
     # A report is posted after its Parquet object is put, which is made from the table. Read in the opposite order, each
     # place has at least what the one before has, while traffic flows; rows that are only just there are told by their
     # time of arrival.
@@ -179,9 +185,8 @@ def verify(
         Books(get_settings(ReportStoreSettings), stream) as books,
         Table(get_settings(WarehouseSettings), stream, oldest=span.oldest) as table,
     ):
-        entries = books.ledger(span.first, span.end)
         most_reported = books.most_reported(span.first, span.end)
-        held = {*table.minutes_of(arrivals.offsets), *entries}
+        held = {*table.minutes_of(arrivals.offsets), *books.ledger(span.first, span.end)}
         windows = [
             window
             for window in MinuteWindow.between(span.first, span.end)
@@ -189,6 +194,8 @@ def verify(
         ]
         compared = sorted({*windows, *held})
         reports = _reports(stream, compared)
+        # A row that is ahead of the report just read is of a revision with more rows, which the table has.
+        entries = books.ledger(span.first, span.end)
         parquet = parquet_objects(get_settings(ObjectStoreSettings), stream, windows)
         counts = table.minutes(compared, fresh_from=fresh_from, owned=arrivals.offsets)
         dead = table.dead_letters(span.first, span.end)
@@ -292,7 +299,14 @@ def _arrivals(account: ProducerAccount | None, span: Range, offsets: TopicOffset
         return _Arrivals(span.arrived_from.start, span.end.start, span.offsets)
     if account.topic != stream.topic:
         raise UnverifiableRangeError(f"the account is of topic {account.topic!r}, not of {stream.topic!r}")
-    before, after = offsets.held_at(account.started_at), offsets.held_at(account.ended_at)
+    before, after, low = offsets.held_at(account.started_at), offsets.held_at(account.ended_at), offsets.low()
+    for partition, count in account.acknowledged.items():
+        if count > after[partition] - before[partition] and 0 < low[partition] == before[partition]:
+            raise UnverifiableRangeError(
+                f"the account begins at {account.started_at:%Y-%m-%dT%H:%M:%SZ}, and Kafka no longer holds all of it "
+                f"(partition {partition} begins at offset {low[partition]}): what arrived then cannot be counted. "
+                "Without the account, all that is left is compared"
+            )
     return _Arrivals(
         account.started_at,
         account.ended_at,

@@ -216,6 +216,48 @@ def test_a_producers_account_is_compared_with_what_kafka_took(traffic: Traffic) 
     assert world.verify(producer_account=replace(told, in_doubt=1)).ok
 
 
+def test_an_account_from_before_what_kafka_holds_cannot_be_compared(traffic: Traffic) -> None:
+    world = traffic.world
+    claimed = {p.partition: p.end_offset - p.first_offset for p in world.verify().partitions}
+    told = ProducerAccount(world.stream.topic, traffic.started, traffic.ended + timedelta(seconds=1), claimed)
+    admin = AdminClient({"bootstrap.servers": world.lane.kafka.bootstrap_servers, "log_level": 2})
+    (deleted,) = admin.delete_records([TopicPartition(world.stream.topic, 2, 1)]).values()
+    deleted.result(30)
+    with pytest.raises(UnverifiableRangeError, match=r"partition 2 begins at offset 1.*Without the account"):
+        world.verify(producer_account=told)
+    assert world.verify().ok
+
+
+def test_a_sink_that_stands_still_is_named_though_all_that_is_settled_is_exact(traffic: Traffic) -> None:
+    world = traffic.world
+    world.sink.end()
+    world.lane.produce(world.lane.good(7, first=800, event_time=_middle_of(world.this_minute)))
+
+    def later(minutes: int) -> Verification:
+        now = datetime.now(UTC) + minutes * MINUTE
+        return accounting.verify(world.minute(3), stream=world.stream, now=lambda: now)
+
+    assert later(3).totals.note is None
+    assert later(10).ok
+    assert "the sink has still to take 7 records" in (later(10).totals.note or "")
+
+
+def test_a_minute_that_is_revised_while_it_is_compared_is_no_difference(
+    traffic: Traffic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = traffic.world
+    read = accounting._reports
+
+    def after_a_revision(stream: Stream, windows: list[MinuteWindow]) -> dict[MinuteWindow, PublishedReport]:
+        world.send(5, back=2, first=900)
+        world.run_pipeline(2)
+        return read(stream, windows)
+
+    monkeypatch.setattr(accounting, "_reports", after_a_revision)
+    revised = world.verify().minutes[1]
+    assert (revised.difference, revised.revision) == (0, 2), revised.note
+
+
 def test_an_account_is_only_exact_when_every_minute_of_its_events_is_reported(traffic: Traffic) -> None:
     world = traffic.world
     claimed = {p.partition: p.end_offset - p.first_offset for p in world.verify().partitions}

@@ -46,6 +46,30 @@ def reopen(
         )
 
 
+def held_from(
+    connection: psycopg.Connection[Any], stream: Stream, suspect_from: Mapping[int, int], low: Mapping[int, int]
+) -> dict[int, int]:
+    """Where to open the audit for these suspects: at the first closed minute from there on that Kafka holds whole.
+
+    Below, nobody can put anything back, and an audit would take rows that have expired for lost. Partitions in which
+    there is none are left out.
+
+    Args:
+        low: first offset that Kafka still holds, by partition.
+    """
+    found = {}
+    with connection.transaction():
+        for partition, offset in suspect_from.items():
+            ((first,),) = connection.execute(
+                'SELECT min(first_offset) FROM audited_offsets WHERE stream = %s AND "partition" = %s '
+                "AND end_offset > %s AND first_offset >= %s",
+                (stream.name, partition, offset, low[partition]),
+            ).fetchall()
+            if first is not None:
+                found[partition] = max(first, offset)
+    return found
+
+
 def closed_up_to(connection: psycopg.Connection[Any], stream: Stream) -> dict[int, MinuteWindow]:
     """The newest arrival minute that is closed, by partition."""
     rows = connection.execute(

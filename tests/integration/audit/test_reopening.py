@@ -47,6 +47,32 @@ def test_an_audit_goes_on_to_the_end_whatever_is_lost(world: World) -> None:
     assert world.repairs() == {"lost": 1, "stored": 1}
 
 
+def test_what_kafka_no_longer_holds_is_not_looked_at_again(world: World) -> None:
+    """Rows that left the table for their age would be taken for lost."""
+    earlier = [world.minute.start - back * MINUTE for back in (3, 2)]
+    for first, at in enumerate(earlier):
+        world.send(world.good(2, first=2 * first, event_time=milliseconds(at)), at=at, partition=0)
+    world.send(world.good(2, first=4), partition=0)
+    world.sink()
+    world.audit()
+    before = world.closed()
+    world.forget({0: 3})  # in the midst of the second minute
+    for gone in (0, 4):
+        row = f"_partition = 0 AND _offset = {gone}"
+        world.warehouse_client.command(
+            f"ALTER TABLE {world.stream.table} DELETE WHERE {row} SETTINGS mutations_sync = 2"
+        )
+
+    said: list[str] = []
+    audit_again({0: 0}, said.append, stream=world.stream, now=lambda: world.minute.end + 2 * MINUTE)
+
+    assert world.closed() == before
+    assert world.repairs() == {"stored": 1}
+    assert (0, 4) in world.rows()
+    assert (0, 0) not in world.rows()
+    assert "lost" not in " ".join(said)
+
+
 def test_a_loss_that_a_person_has_taken_note_of_stays_noted(world: World) -> None:
     world.send(world.good(3), at=world.minute.previous.start)
     world.sink()
