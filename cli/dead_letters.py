@@ -96,9 +96,11 @@ def show(
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Print everything about one letter: its bytes, its fields as far as they can be read, what was done about it."""
+    from etar.dead_letter_office.document import to_json
+
     with _office(folder) as office:
         dossier = office.show(LetterId.parse(letter))
-        typer.echo(json.dumps(_dossier_as_json(dossier), ensure_ascii=False) if as_json else _describe(dossier))
+        typer.echo(to_json(_dossier_as_json(dossier)) if as_json else _describe(dossier))
 
 
 @app.command()
@@ -285,7 +287,7 @@ def _tell(outcomes: Iterable[Outcome], applied: bool) -> None:
         kind = _kind(outcome)
         counts[kind] += 1
         if counts[kind] <= _SHOWN_OUTCOMES:
-            typer.secho(f"{outcome.letter!s:>12}  {outcome.what}", fg=None if outcome.done else "red")
+            typer.secho(f"{outcome.letter!s:>12}  {_printable(outcome.what)}", fg=None if outcome.done else "red")
         elif counts[kind] == _SHOWN_OUTCOMES + 1:
             typer.echo(f"{'…':>12}  and more that are {kind}")
     typer.echo(", ".join(f"{count:,} {kind}" for kind, count in counts.items()) or "no such dead letters")
@@ -319,7 +321,7 @@ def _print_counts(counts: Counter[tuple[Reason, State]], *, as_json: bool) -> No
 
 def _line(letter: Summary, state: State) -> str:
     appended = letter.appended.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-    return f"{letter.id!s:>12}  {appended}  {letter.reason:<24}  {state:<9}  {letter.detail}"
+    return f"{letter.id!s:>12}  {appended}  {letter.reason:<24}  {state:<9}  {_printable(letter.detail)}"
 
 
 def _line_of_json(letter: Summary, state: State) -> str:
@@ -361,7 +363,12 @@ def _describe(dossier: Dossier) -> str:
         when = change.changed_at.isoformat(timespec="seconds")
         lines.append(f"  {change.action:<11} {when} by {change.changed_by}: {to_json(dict(change.detail))}")
         lines.append(f"{'':14}{change.command}")
-    return "\n".join(lines)
+    return "\n".join(map(_printable, lines))
+
+
+def _printable(text: str) -> str:
+    """Text of a record without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _headers(dossier: Dossier) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,9 @@ import fastavro
 from fastavro.schema import SchemaParseException
 
 from etar.records.decode import HEADER_BYTES, schema_id_of, with_header, without_logical_types
+
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+"""Halves of a character, as a JSON text may name them by their escapes. No encoding can write them."""
 
 
 class Form(StrEnum):
@@ -174,4 +178,5 @@ def _read(source: BytesIO, schema: Any) -> dict[str, Any]:
 
 def to_json(value: Any) -> str:
     """Fields as JSON; bytes as Avro's own JSON has them, one character a byte."""
-    return json.dumps(value, ensure_ascii=False, default=lambda raw: raw.decode("latin-1"))
+    text = json.dumps(value, ensure_ascii=False, default=lambda raw: raw.decode("latin-1"))
+    return _LONE_SURROGATES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

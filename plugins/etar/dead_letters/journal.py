@@ -157,11 +157,27 @@ class Journal:
         self._update("sent_offset = %s, sent_at = %s", [(*place, replay) for replay, place in places.items()])
 
     def withdraw_replays(self, refused: Sequence[tuple[Replay, str]], author: Author) -> None:
-        """Note that Kafka refused these records: their letters are open again."""
+        """Note that Kafka refused these records: their letters are open again, unless an earlier replay arrived."""
+        arrived = self._replayed([replay.of for replay, _ in refused])
         with self._connection.transaction():
             self._update("withdrawn_at = clock_timestamp()", [(replay.id,) for replay, _ in refused])
-            changes = [(replay.of, {"replay_id": str(replay.id), "why": why}, None) for replay, why in refused]
-            self._change(changes, author, "replay_withdrawn", State.OPEN)
+            for state in (State.OPEN, State.REPLAYED):
+                changes = [
+                    (replay.of, {"replay_id": str(replay.id), "why": why}, None)
+                    for replay, why in refused
+                    if (replay.of in arrived) is (state is State.REPLAYED)
+                ]
+                self._change(changes, author, "replay_withdrawn", state)
+
+    def _replayed(self, ids: Sequence[LetterId]) -> set[LetterId]:
+        """Those of the letters that have a replay in Kafka."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT of_partition, of_offset FROM dead_letter_replays "
+            "JOIN unnest(%s::integer[], %s::bigint[]) AS asked (of_partition, of_offset) "
+            "USING (of_partition, of_offset) WHERE topic = %s AND sent_at IS NOT NULL",
+            (*_columns(ids), self._topic),
+        ).fetchall()
+        return {LetterId(*row) for row in rows}
 
     def replays_in_doubt(self) -> list[Replay]:
         """Those that were begun and neither completed nor withdrawn: a command was killed, or Kafka did not answer."""

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 
@@ -15,7 +17,7 @@ from etar.clients import report_store_connection
 from etar.dead_letter_office.front_door import REPLAY_ID, REPLAY_OF, FrontDoor
 from etar.dead_letter_office.repair import patch_repair
 from etar.dead_letter_office.replay import Replayer, ReplayInDoubtError
-from etar.dead_letters.journal import Author, Journal
+from etar.dead_letters.journal import Author, Journal, Replay
 from etar.dead_letters.letters import LetterId, Selection, State
 from stack.layout import REPOSITORY
 from stack.waiting import wait_until
@@ -87,6 +89,24 @@ def test_killed_again_while_it_settles_the_first_kill(desk: Desk) -> None:
     desk.consume()
     assert desk.rows() == (LETTERS, LETTERS)
     assert len(desk.records()) == 2 * LETTERS
+
+
+def test_a_refused_second_replay_leaves_a_replayed_letter_replayed(desk: Desk) -> None:
+    spoil(desk)
+    with report_store_connection(desk.report_store) as connection, desk.office() as office:
+        first, _ = next(office.find(Selection()))
+        one = Selection(ids=(first.id,))
+        list(office.replay(one, repair=patch_repair(UNSPOIL), apply=True))
+        journal, author = Journal(connection, desk.lane.topic), Author("someone", "a test")
+        letters = [letter.id for letter, _ in office.find(Selection())]
+        again = [
+            Replay(uuid4(), letter, key=None, value=b"", search_from=0, begun_at=datetime.now(UTC))
+            for letter in letters
+        ]
+        journal.begin_replays(again, author)
+        journal.withdraw_replays([(replay, "too large") for replay in again], author)
+        states = {letter.id: state for letter, state in office.find(Selection())}
+    assert states == {letter: State.REPLAYED if letter == first.id else State.OPEN for letter in letters}
 
 
 def test_a_broker_that_does_not_answer_leaves_replays_in_doubt_and_the_next_command_finds_out(desk: Desk) -> None:

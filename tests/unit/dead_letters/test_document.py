@@ -113,5 +113,13 @@ def test_bytes_become_one_character_each_in_json() -> None:
     assert json.loads(to_json({"raw": b"\x00\xff", "text": "ß"})) == {"raw": "\x00\xff", "text": "ß"}
 
 
+def test_half_a_character_can_be_written_and_read_again() -> None:
+    """As a JSON text cut within an emoji names it."""
+    fields = read_document(b'{"device": "\\ud83d", "city": "\\u00df"}', None, None).fields
+    written = to_json(dict(fields)).encode()
+    assert "ß".encode() in written
+    assert json.loads(written) == fields == {"device": "\ud83d", "city": "ß"}
+
+
 def test_the_schema_of_these_tests_has_a_named_type_inside() -> None:
     assert any(isinstance(field["type"], dict) and field["type"].get("name") for field in SCHEMA["fields"])
