@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -78,8 +79,10 @@ class ProduceOptions(BaseModel):
             raise ValueError(f"{', '.join(sorted(made_up))}: only for made-up traffic, not with an input file")
         if self.input is None and self.rejects is not None:
             raise ValueError("rejects: only with an input file")
-        if self.input is not None and self.reject_path == self.input:
-            raise ValueError(f"{self.input} cannot be both the input and the file of its rejects")
+        files = {"input": self.input, "rejects": self.reject_path, "account": self.account, "event_log": self.event_log}
+        for (one, path), (other, same) in combinations(files.items(), 2):
+            if path is not None and same is not None and path.resolve() == same.resolve():
+                raise ValueError(f"{same} cannot be both {one} and {other}: the one would be written over the other")
         return self
 
     @property
