@@ -10,7 +10,7 @@ import httpx
 import typer
 
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, fail, use_settings_of
-from etar.minute import MinuteWindow
+from etar.minute import MINUTE, MinuteWindow
 from etar.report import PublishedReport
 from etar.settings import ReportReadSettings, get_settings
 
@@ -33,7 +33,8 @@ def report(
                 fail(f"the report API at {client.base_url} is away ({error}); `etar status` shows the parts")
     if answer.status_code == 404:
         fail(f"there is no report{f' of {minute}' if minute else ''} yet; a minute is reported seconds after its end")
-    answer.raise_for_status()
+    if not answer.is_success:
+        fail(f"the report API at {client.base_url} answers {answer.status_code}: {answer.text[:200]}")
     published = PublishedReport.model_validate_json(answer.text)
     typer.echo(published.model_dump_json(indent=2) if as_json else describe(published))
 
@@ -64,13 +65,20 @@ def api_client(settings: ReportReadSettings) -> httpx.Client:
 def follow(client: httpx.Client, since: MinuteWindow, *, interval: float = 1.0) -> Iterator[PublishedReport | None]:
     """Every report of ``since`` and later minutes as it is published, and again when it is revised; never ends.
 
-    Yields None after each look, so that a caller can give up. An API that is away is asked again.
+    Yields None after each look, so that a caller can give up. An API that is away is asked again. Minutes older than
+    the newest quarter of an hour are looked at once a minute.
     """
     seen: dict[MinuteWindow, int] = {}
+    looked_at_all = float("-inf")
     while True:
+        first, now = since, time.monotonic()
+        if seen and now - looked_at_all < 60:
+            first = max(since, MinuteWindow(max(seen).start - 15 * MINUTE))
         try:
-            answer = client.get("/reports", params={"from": since.start.isoformat(), "limit": 1440}).raise_for_status()
+            answer = client.get("/reports", params={"from": first.start.isoformat(), "limit": 1440}).raise_for_status()
             reports = [PublishedReport.model_validate(body) for body in answer.json()]
+            if first == since:
+                looked_at_all = now
         except httpx.HTTPError:
             reports = []
         for report in reports:

@@ -82,7 +82,8 @@ def event_types(report: Report) -> go.Figure:
     )
     # Room to the right of the longest bar for the words at its end.
     figure.update_xaxes(range=[0, max(*totals, 1) * 1.5], showgrid=False, showticklabels=False, zeroline=False)
-    figure.update_yaxes(autorange="reversed", ticksuffix="  ")
+    # Said, and not left to be guessed: among types of digits alone the others would have no place.
+    figure.update_yaxes(type="category", autorange="reversed", ticksuffix="  ")
     return figure
 
 

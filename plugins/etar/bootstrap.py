@@ -100,7 +100,7 @@ def require_compatibility(settings: RegistrySettings) -> None:
     """
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
-    SchemaRegistryClient({"url": settings.url}).set_compatibility(level=COMPATIBILITY)
+    SchemaRegistryClient({"url": settings.url, "timeout": 10}).set_compatibility(level=COMPATIBILITY)
 
 
 def require_retention(stream: Stream, warehouse: WarehouseSettings, settings: RetentionSettings) -> None:

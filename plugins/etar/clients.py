@@ -79,5 +79,7 @@ def report_store_connection(settings: ReportStoreSettings) -> psycopg.Connection
         user=settings.user,
         password=settings.password.get_secret_value(),
         connect_timeout=5,
+        # Of a server that is silent: else the kernel waits for two hours.
+        tcp_user_timeout=30_000,
         options="-c TimeZone=UTC",
     )

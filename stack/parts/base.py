@@ -86,8 +86,10 @@ def answers(url: str) -> bool:
 
 
 def write_if_changed(file: Path, text: str) -> None:
-    """Write a generated file, private to its owner."""
+    """Write a generated file, private to its owner, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     if not file.exists() or file.read_text() != text:
-        file.write_text(text)
-        file.chmod(0o600)
+        draft = file.with_name(f".{file.name}.{os.getpid()}")
+        draft.touch(0o600)
+        draft.write_text(text)
+        draft.replace(file)
