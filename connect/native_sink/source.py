@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -48,6 +49,7 @@ class Source:
         self._next: dict[int, int] = {}
         self._committed: dict[int, int] = {}
         self._holding = False
+        self._polled_at = monotonic()
         self._told_missing = False
         self._consumer = Consumer(
             {
@@ -89,7 +91,9 @@ class Source:
             room = self._settings.batch_rows - len(records)
             if room <= 0 or (left := end - now()) <= 0:
                 break
-            for message in self._consumer.consume(min(room, _CHUNK_ROWS), timeout=left):
+            messages = self._consumer.consume(min(room, _CHUNK_ROWS), timeout=left)
+            self._polled_at = monotonic()
+            for message in messages:
                 if message.error() is not None:
                     self._note(message)
                     continue
@@ -128,8 +132,14 @@ class Source:
 
     @contextmanager
     def held(self) -> Iterator[Callable[[], None]]:
-        """Yields a function that rests ``retry_seconds``, fetches nothing meanwhile, and stays in the group."""
+        """Yields a function that rests ``retry_seconds``, fetches nothing meanwhile, and stays in the group.
+
+        Where the last poll was long ago, Kafka is polled at once: a batch may take hundreds of attempts that all
+        succeed, each of them slowly.
+        """
         try:
+            if monotonic() - self._polled_at > _MAX_POLL_INTERVAL_MS / 1000 / 10:
+                self._poll_held(0)
             yield self._rest
         finally:
             if self._holding:
@@ -140,11 +150,15 @@ class Source:
         self._consumer.close()
 
     def _rest(self) -> None:
+        self._poll_held(self._settings.retry_seconds)
+
+    def _poll_held(self, seconds: float) -> None:
         # A consumer that does not poll is put out of its group after max.poll.interval.ms, however long an outage is.
         if not self._holding:
             self._holding = True
             self._consumer.pause(self._consumer.assignment())
-        message = self._consumer.poll(self._settings.retry_seconds)
+        message = self._consumer.poll(seconds)
+        self._polled_at = monotonic()
         if message is None:
             return
         if message.error() is not None:

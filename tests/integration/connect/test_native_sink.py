@@ -333,6 +333,23 @@ def test_membership_outlives_a_wait_longer_than_the_poll_interval(
     source.close()
 
 
+def test_membership_outlives_a_batch_of_attempts_that_succeed_slowly(
+    lane: Lane, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "_MAX_POLL_INTERVAL_MS", 10_000)
+    lane.produce(lane.good(60))
+    source = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=SinkSettings())
+    _take(source, 60)
+    end = time.monotonic() + 13
+    while time.monotonic() < end:
+        with source.held():
+            time.sleep(0.5)  # the attempt
+    source.commit()
+    with TopicOffsets.connect(lane.topic, settings=kafka) as offsets:
+        assert sum(offsets.committed(lane.group).values()) == 60
+    source.close()
+
+
 def test_partitions_lost_during_a_wait_do_not_come_back_paused(lane: Lane, kafka: KafkaSettings) -> None:
     lane.produce(lane.good(60))
     settings = SinkSettings(retry_seconds=0.2)
