@@ -22,6 +22,7 @@ from etar.dead_letters.letters import LetterId, Selection, State, Summary, Unkno
 from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
 from etar.settings import DeadLetterSettings, get_settings
 from etar.streams import USER_INTERACTIONS
+from etar.text import printable
 
 if TYPE_CHECKING:  # the decoder and the warehouse's client take a second to load, which other commands need not pay
     from etar.dead_letter_office.document import Document
@@ -287,7 +288,7 @@ def _tell(outcomes: Iterable[Outcome], applied: bool) -> None:
         kind = _kind(outcome)
         counts[kind] += 1
         if counts[kind] <= _SHOWN_OUTCOMES:
-            typer.secho(f"{outcome.letter!s:>12}  {_printable(outcome.what)}", fg=None if outcome.done else "red")
+            typer.secho(f"{outcome.letter!s:>12}  {printable(outcome.what)}", fg=None if outcome.done else "red")
         elif counts[kind] == _SHOWN_OUTCOMES + 1:
             typer.echo(f"{'…':>12}  and more that are {kind}")
     typer.echo(", ".join(f"{count:,} {kind}" for kind, count in counts.items()) or "no such dead letters")
@@ -321,7 +322,7 @@ def _print_counts(counts: Counter[tuple[Reason, State]], *, as_json: bool) -> No
 
 def _line(letter: Summary, state: State) -> str:
     appended = letter.appended.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-    return f"{letter.id!s:>12}  {appended}  {letter.reason:<24}  {state:<9}  {_printable(letter.detail)}"
+    return f"{letter.id!s:>12}  {appended}  {letter.reason:<24}  {state:<9}  {printable(letter.detail)}"
 
 
 def _line_of_json(letter: Summary, state: State) -> str:
@@ -363,12 +364,7 @@ def _describe(dossier: Dossier) -> str:
         when = change.changed_at.isoformat(timespec="seconds")
         lines.append(f"  {change.action:<11} {when} by {change.changed_by}: {to_json(dict(change.detail))}")
         lines.append(f"{'':14}{change.command}")
-    return "\n".join(map(_printable, lines))
-
-
-def _printable(text: str) -> str:
-    """Text of a record without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "\n".join(map(printable, lines))
 
 
 def _headers(dossier: Dossier) -> str:
@@ -392,8 +388,7 @@ def _hex_dump(raw: bytes) -> Iterator[str]:
 
 
 def _dossier_as_json(dossier: Dossier) -> dict[str, object]:
-    from etar.dead_letter_office.document import to_json
-
+    """For :func:`etar.dead_letter_office.document.to_json`, which writes bytes among the fields."""
     letter, document = dossier.letter, dossier.document
     return {
         **letter.heading(),
@@ -406,7 +401,7 @@ def _dossier_as_json(dossier: Dossier) -> dict[str, object]:
         "form": document.form.value,
         "schema_id": document.schema_id,
         "fault": document.fault,
-        "fields": json.loads(to_json(dict(document.fields))),
+        "fields": dict(document.fields),
         "fixed": None if dossier.fixed is None else dossier.fixed.hex(),
         "changes": [
             {

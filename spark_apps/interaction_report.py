@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 
 from etar.minute import MinuteWindow
 from etar.report import EVENT_TYPES, Outcomes, Report
+from etar.text import printable
 
 UNKNOWN_TYPES_LISTED = 100
 """How many event types a report lists beside :data:`etar.report.EVENT_TYPES`."""
@@ -94,14 +95,10 @@ def listed(counted: Mapping[str, Outcomes]) -> dict[str, Outcomes]:
     unknown = sorted(counted.keys() - set(EVENT_TYPES), key=lambda name: (-counted[name].total, name))
     types = {name: outcomes for name, outcomes in counted.items() if name in EVENT_TYPES}
     for rank, name in enumerate(unknown):
-        shown = _shown(name) if rank < UNKNOWN_TYPES_LISTED else OTHER_TYPES
+        # PostgreSQL's jsonb, for one, cannot hold U+0000.
+        shown = printable(name)[:_TYPE_CHARACTERS] if rank < UNKNOWN_TYPES_LISTED else OTHER_TYPES
         types[shown] = types.get(shown, Outcomes()) + counted[name]
     return types
-
-
-def _shown(name: str) -> str:
-    # PostgreSQL's jsonb cannot hold U+0000.
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)[:_TYPE_CHARACTERS]
 
 
 def write_object(spark: SparkSession, uri: str, content: str) -> None:

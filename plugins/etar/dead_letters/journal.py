@@ -161,13 +161,12 @@ class Journal:
         arrived = self._replayed([replay.of for replay, _ in refused])
         with self._connection.transaction():
             self._update("withdrawn_at = clock_timestamp()", [(replay.id,) for replay, _ in refused])
-            for state in (State.OPEN, State.REPLAYED):
-                changes = [
-                    (replay.of, {"replay_id": str(replay.id), "why": why}, None)
-                    for replay, why in refused
-                    if (replay.of in arrived) is (state is State.REPLAYED)
-                ]
-                self._change(changes, author, "replay_withdrawn", state)
+            changes: dict[State, list[tuple[LetterId, Mapping[str, Any], None]]] = {State.OPEN: [], State.REPLAYED: []}
+            for replay, why in refused:
+                state = State.REPLAYED if replay.of in arrived else State.OPEN
+                changes[state].append((replay.of, {"replay_id": str(replay.id), "why": why}, None))
+            for state, those in changes.items():
+                self._change(those, author, "replay_withdrawn", state)
 
     def _replayed(self, ids: Sequence[LetterId]) -> set[LetterId]:
         """Those of the letters that have a replay in Kafka."""

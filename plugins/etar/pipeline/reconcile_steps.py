@@ -70,6 +70,7 @@ def find(dag_run: DagRun, params: Mapping[str, Any] | None = None) -> list[dict[
     Returns each with its cause; without any, the rest of the run is skipped."""
     now, pipeline = _now(), get_settings(PipelineSettings)
     with connections.ledger_connection() as connection, connections.warehouse() as warehouse:
+        ledger = _ledger(connection, dag_run)
         if asked_for := (params or {}).get("minutes"):
             chosen = named(asked_for, now=now, pipeline=pipeline)
         else:
@@ -78,10 +79,8 @@ def find(dag_run: DagRun, params: Mapping[str, Any] | None = None) -> list[dict[
             facts = read_facts(first, end, stream=_STREAM, connection=connection, warehouse=warehouse)
             found = affected(facts, now=now, pipeline=pipeline, policy=policy)
             chosen = batch(found, policy.batch_minutes, complete_before=now - pipeline.horizon)
-            give_up_gone(
-                unreported_arrivals(connection, _STREAM, MinuteWindow.containing(now - _LOOK_BACK), first),
-                ledger=_ledger(connection, dag_run),
-            )
+            look_back = MinuteWindow.containing(now - _LOOK_BACK)
+            give_up_gone(unreported_arrivals(connection, _STREAM, look_back, first), ledger=ledger)
             _LOG.info(
                 "%d of the %d minutes from %s are affected; %d in this batch",
                 len(found),
@@ -93,7 +92,7 @@ def find(dag_run: DagRun, params: Mapping[str, Any] | None = None) -> list[dict[
         chosen = leave_lost(
             chosen,
             stream=_STREAM,
-            ledger=_ledger(connection, dag_run),
+            ledger=ledger,
             connection=connection,
             lost=lambda window: lost_rows(
                 window, stream=_STREAM, connection=connection, warehouse=warehouse, store=store, bucket=bucket

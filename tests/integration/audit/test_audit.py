@@ -37,6 +37,13 @@ def as_letters(decoded: Decoded, reason: Reason, detail: str = "misfiled") -> De
     return Decoded([], decoded.letters + [row.record.dead(reason, detail) for row in decoded.rows])
 
 
+def take_affordable_only(world: World) -> None:
+    """Have the table refuse an amount of 1000 and more."""
+    world.warehouse_client.command(
+        f"ALTER TABLE {world.stream.table} ADD CONSTRAINT affordable CHECK ifNull(amount, 0) < 1000"
+    )
+
+
 def test_a_good_sink_is_left_alone_and_its_minute_closed(world: World) -> None:
     world.send([*world.good(300), *malformed(world)])
     world.sink()
@@ -244,9 +251,7 @@ def test_letters_under_the_subjects_own_schema_are_found_among_thousands_of_unkn
 
 
 def test_rows_refused_together_are_told_apart_in_bounded_steps(world: World) -> None:
-    world.warehouse_client.command(
-        f"ALTER TABLE {world.stream.table} ADD CONSTRAINT affordable CHECK ifNull(amount, 0) < 1000"
-    )
+    take_affordable_only(world)
     values = world.good(130, amount=1) + world.good(20, first=130, amount=5_000)
     random.Random(2).shuffle(values)
     world.send(values, partition=0)
@@ -265,9 +270,7 @@ def test_rows_refused_together_are_told_apart_in_bounded_steps(world: World) -> 
 
 def test_rows_that_the_audit_itself_stores_are_told_apart_as_well(world: World) -> None:
     """A sink that gave up a whole batch for some of its rows, and left it in no place."""
-    world.warehouse_client.command(
-        f"ALTER TABLE {world.stream.table} ADD CONSTRAINT affordable CHECK ifNull(amount, 0) < 1000"
-    )
+    take_affordable_only(world)
     values = world.good(900, amount=1) + world.good(300, first=900, amount=5_000)
     random.Random(3).shuffle(values)
     world.send(values, partition=0)

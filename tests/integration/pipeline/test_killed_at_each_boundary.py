@@ -22,12 +22,7 @@ from airflow.providers.http.hooks.http import HttpHook
 
 from etar.ledger import Ledger, State
 from etar.pipeline import connections
-from tests.integration.pipeline.world import (
-    ROWS,
-    Minute,
-    Record,
-    Run,
-)
+from tests.integration.pipeline.world import ROWS, Minute, Record, Run
 
 
 def oracle(records: tuple[Record, ...], deadline: datetime) -> dict[str, Any]:
