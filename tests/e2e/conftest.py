@@ -16,6 +16,7 @@ import pytest
 
 from etar.minute import MinuteWindow
 from producer.account import Account
+from stack import lifecycle
 from stack.configuration import read_settings
 from stack.layout import REPOSITORY, VENV_BIN, Layout
 from stack.parts import Stack
@@ -77,8 +78,8 @@ class Etar:
         status: dict = {}
 
         def is_well() -> bool:
-            status.update(self.json("status", check=False))
-            return status["healthy"]
+            status.update(lifecycle.status(self.stack).as_dict())
+            return bool(status["healthy"])
 
         wait_until(is_well, timeout=WELL_WITHIN, what="every part to be well", interval=1)
         return status

@@ -22,7 +22,7 @@ from stack.supervision import Supervisor
 from stack.waiting import wait_until
 from tests.e2e.conftest import Etar, Traffic, started_stack
 from tests.e2e.inspection import LOOPBACK, airflow_database, listening, processes, shown_secrets
-from tests.e2e.test_stack import expected_reports, wait_for_counts, wait_for_report
+from tests.e2e.reports import expected_reports, wait_for_counts, wait_for_report
 
 MINUTES = 2
 RATE = 100

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -17,6 +16,7 @@ from etar.streams import USER_INTERACTIONS
 from stack.waiting import wait_until
 from tests.e2e.conftest import REVISED_WITHIN, Etar, Traffic
 from tests.e2e.inspection import airflow_api
+from tests.e2e.reports import wait_for_ledger
 
 # Above all that a test waits for, with the fixtures that it is the first to need: the stack, three minutes of traffic.
 pytestmark = pytest.mark.timeout(2400)
@@ -26,19 +26,6 @@ pytestmark = pytest.mark.timeout(2400)
 def first_minute(etar: Etar) -> MinuteWindow:
     """The first minute that this deployment reports: some minutes before the stack was started."""
     return MinuteWindow.parse(etar.stack.settings["ETAR_PIPELINE_START_DATE"])
-
-
-def wait_for_ledger(etar: Etar, window: MinuteWindow, reached: Callable[[dict], bool], what: str) -> dict:
-    """The minute's ledger row with its history, once ``reached`` says so."""
-    found: dict = {}
-
-    def there() -> bool:
-        answer = etar.run("minutes", str(window), "--json", check=False)
-        found.update(json.loads(answer.stdout) if answer.returncode == 0 else {})
-        return bool(found) and reached(found)
-
-    wait_until(there, timeout=REVISED_WITHIN, what=f"{window}: {what}", interval=2)
-    return found
 
 
 def send(etar: Etar, folder: Path, window: MinuteWindow, count: int) -> MinuteWindow:
@@ -69,7 +56,7 @@ def verify(etar: Etar, window: MinuteWindow) -> dict:
 
 
 def test_minutes_that_no_run_took_are_reported(etar: Etar, first_minute: MinuteWindow) -> None:
-    row = wait_for_ledger(etar, first_minute, lambda row: row["state"] == "reported", "to be reported")
+    row = wait_for_ledger(etar, first_minute)
     assert row["run_id"].startswith("etar_reconcile/")
     assert (row["received"], row["revision"]) == (0, 1)
     assert etar.json("report", "--minute", str(first_minute))["total_events"] == 0
@@ -77,11 +64,9 @@ def test_minutes_that_no_run_took_are_reported(etar: Etar, first_minute: MinuteW
 
 def test_late_events_revise_their_minute(etar: Etar, first_minute: MinuteWindow, tmp_path: Path) -> None:
     window = first_minute.next
-    wait_for_ledger(etar, window, lambda row: row["state"] == "reported", "to be reported")
+    wait_for_ledger(etar, window)
     send(etar, tmp_path, window, 3)
-    row = wait_for_ledger(
-        etar, window, lambda row: row["received"] == 3 and row["state"] == "reported", "to be revised"
-    )
+    row = wait_for_ledger(etar, window, lambda row: row["received"] == 3, "to be revised")
     assert (row["received"], row["late_events"], row["duplicates"]) == (3, 3, 0)
     # In one revision, or in one for each batch in which they were stored.
     received = [revision["received"] for revision in row["revisions"]]
@@ -103,7 +88,7 @@ def test_a_revision_shows_in_airflow_as_what_it_is(etar: Etar, first_minute: Min
 def test_verify_repairs_what_the_table_lost(etar: Etar, first_minute: MinuteWindow, tmp_path: Path) -> None:
     window = first_minute.next.next
     arrived = send(etar, tmp_path, window, 5)
-    wait_for_ledger(etar, window, lambda row: row["received"] == 5 and row["state"] == "reported", "to have them")
+    wait_for_ledger(etar, window, lambda row: row["received"] == 5, "to have them")
     range_ = ("--from", str(window), "--to", str(arrived))
     # Until the minute of their arrival is over, and settled, it cannot be compared.
     etar.exact_account(*range_)
@@ -167,11 +152,9 @@ def test_a_bad_record_is_fixed_and_replayed(etar: Etar, traffic: Traffic, first_
     window = first_minute.next.next.next
     moment = int((window.start + timedelta(seconds=30)).timestamp() * 1000)
     patch = json.dumps([{"op": "replace", "path": "/event_time", "value": moment}])
-    before = wait_for_ledger(etar, window, lambda row: row["state"] == "reported", "to be reported")
+    before = wait_for_ledger(etar, window)
     etar.run("dead-letters", "replay", name, "--patch", patch, "--apply")
-    after = wait_for_ledger(
-        etar, window, lambda row: row["state"] == "reported" and row["received"] != before["received"], "to have it"
-    )
+    after = wait_for_ledger(etar, window, lambda row: row["received"] != before["received"], "to have it")
     assert after["unique_events"] == before["unique_events"] + 1
     assert json.loads(etar.run("dead-letters", "show", name, "--json").stdout)["state"] == "replayed"
     assert etar.run("dead-letters", "replay", name, "--apply", check=False).returncode == 1, "once is enough"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,7 @@ from stack.processes import left_behind
 from stack.supervision import Supervisor
 from stack.waiting import wait_until
 from tests.chaos.targets import everything
-from tests.e2e.conftest import MINUTES, RATE, REVISED_WITHIN, WELL_WITHIN, Etar, Traffic
+from tests.e2e.conftest import MINUTES, RATE, WELL_WITHIN, Etar, Traffic
 from tests.e2e.inspection import (
     LOOPBACK,
     airflow_api,
@@ -31,66 +30,15 @@ from tests.e2e.inspection import (
     shown_secrets,
     state_of_run,
 )
-
-REPORTED_WITHIN = 180
+from tests.e2e.reports import expected_reports, wait_for_counts, wait_for_report
 
 # Above all that a test waits for, with the fixtures that it is the first to need: the stack, three minutes of traffic.
 pytestmark = pytest.mark.timeout(2400)
 
 
-def wait_for_report(etar: Etar, window: MinuteWindow) -> dict:
-    wait_until(
-        lambda: etar.run("report", "--minute", str(window), check=False).returncode == 0,
-        timeout=REPORTED_WITHIN,
-        what=f"the report of {window}",
-        interval=1,
-    )
-    return etar.json("report", "--minute", str(window))
-
-
-def wait_for_counts(etar: Etar, window: MinuteWindow, counts: dict) -> dict:
-    """The minute's report once it counts this: what a busy machine delayed is in the minute's next revision."""
-    wait_for_report(etar, window)
-    report: dict = {}
-
-    def counted() -> bool:
-        report.update(etar.json("report", "--minute", str(window)))
-        return counts.items() <= report.items()
-
-    try:
-        wait_until(counted, timeout=REVISED_WITHIN, what=f"the report of {window} to be complete", interval=2)
-    except TimeoutError as error:
-        pytest.fail(f"{error}: it is\n{report}\nand should have\n{counts}")
-    return report
-
-
-def expected_reports(log: list[dict]) -> dict[MinuteWindow, dict]:
-    """Reports computed from the producer's event log alone: no code of the pipeline, no part of the stack."""
-    kept = ("event", "late", "duplicate")
-    rows = [line for line in log if line["kind"] in kept]
-    rows_read: Counter[MinuteWindow] = Counter()
-    unique: dict[MinuteWindow, dict[str, dict]] = defaultdict(dict)
-    for row in rows:
-        window = MinuteWindow.containing(datetime.fromtimestamp(row["event_time"] / 1000, UTC))
-        rows_read[window] += 1
-        unique[window][row["event_id"]] = row
-    reports = {}
-    for window, events in unique.items():
-        types = {name: {"success": 0, "error": 0} for name in EVENT_TYPES}
-        for event in events.values():
-            types[event["event_type"]][event["status"]] += 1
-        reports[window] = {
-            "event_types": types,
-            "rows_read": rows_read[window],
-            "total_errors": sum(outcomes["error"] for outcomes in types.values()),
-            "total_events": len(events),
-            "unique_users": len({event["user_id"] for event in events.values()}),
-        }
-    return reports
-
-
 def test_status_says_what_runs(etar: Etar) -> None:
-    status = etar.healthy()
+    etar.healthy()
+    status = etar.json("status")
     assert {part["name"] for part in status["parts"]} == {part.name for part in enabled_parts(etar.stack)}
     for part in status["parts"]:
         assert set(part) == {"name", "state", "pid", "address", "memory_mb"}
