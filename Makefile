@@ -10,7 +10,7 @@ SHELL := /bin/bash
 SHAPE := $(foreach part,SINK EXECUTOR SPARK BROKERS,$(if $($(part)),ETAR_STACK_$(part)=$($(part))))
 
 .DEFAULT_GOAL := help
-.PHONY: chromium help setup setup-dev up demo down status clean secrets test test-all test-unit test-integration test-browser test-e2e test-chaos chaos lint compose-check format lock
+.PHONY: chromium help setup setup-dev up demo down status clean secrets test test-long test-unit test-integration test-browser test-e2e chaos lint compose-check format lock
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -39,15 +39,12 @@ secrets: ## the containers' secrets, one file each in secrets/; what is there st
 setup-dev:
 	@stack/setup.sh dev
 
-test: chromium setup-dev lint compose-check ## everything: checks, unit, integration, browser, end-to-end and chaos tests
-	$(PYTHON) -m pytest tests/unit tests/integration tests/browser
-	$(PYTHON) -m pytest tests/e2e
-	$(PYTHON) -m pytest tests/chaos
+test: chromium setup-dev ## everything that holds at each change: checks and tests, in two lanes side by side
+	@exec $(PYTHON) -m tests.lanes
 
-test-all: test ## everything, and what takes too long for every change: the Dockerfiles' RUN lines, S3 on MinIO
-	$(PYTHON) -m pytest tests/images
-	stack/setup.sh minio
-	$(PYTHON) -m pytest tests/integration/s3 -k minio
+test-long: chromium setup-dev ## what takes too long for each change: long chaos, each cluster shape, MinIO, the Dockerfiles' RUN lines
+	@stack/setup.sh minio
+	@exec $(PYTHON) -m tests.lanes long
 
 chromium:
 	@command -v chromium >/dev/null || { echo "etar: chromium is missing; the dashboard's tests need it (Debian 12: apt-get install chromium)" >&2; exit 1; }
@@ -63,9 +60,6 @@ test-browser: chromium setup-dev ## tests of the dashboard in Chromium
 
 test-e2e: setup-dev ## tests of the whole stack
 	$(PYTHON) -m pytest tests/e2e
-
-test-chaos: setup-dev ## tests of the chaos harness, and three minutes of chaos
-	$(PYTHON) -m pytest tests/chaos
 
 chaos: setup-dev ## kill, pause and cut parts at random under load: make chaos SEED=7 MINUTES=30 RATE=2000
 	@exec $(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) --rate $(or $(RATE),200) \

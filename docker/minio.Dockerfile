@@ -1,5 +1,5 @@
 # MinIO and its client, from their Go modules: their makers no longer publish images, and the last one there is has a known
-# hole (CVE-2025-62506). This is the version that `make test-all` runs the S3 contract suite against.
+# hole (CVE-2025-62506). This is the version that `make test-long` runs the S3 contract suite against.
 
 FROM golang:1.26.8-bookworm AS build
 ENV CGO_ENABLED=0 GOFLAGS="-trimpath -ldflags=-s"

@@ -2,7 +2,7 @@
 # Makes what the native stack runs on, once, into .venv and .build: the Python environment, the jars, the S3 server and
 # Spark's class archive. Each piece is made again only when what it is made from has changed. `setup.sh dev` adds what
 # the tests need: more Python packages, the proxy that cuts links between parts, Docker's compose program.
-# `setup.sh minio` adds MinIO, which only `make test-all` needs.
+# `setup.sh minio` adds MinIO, which only `make test-long` needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

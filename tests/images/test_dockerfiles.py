@@ -1,6 +1,6 @@
 """Each RUN line of the Dockerfiles that can run on Debian runs here, so that one that no longer works is found.
 
-Minutes and gigabytes: part of ``make test-all`` only.
+Minutes and gigabytes: part of ``make test-long`` only.
 """
 
 from __future__ import annotations

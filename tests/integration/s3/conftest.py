@@ -146,7 +146,7 @@ _minio_is_built = all(os.access(program, os.X_OK) for program in (_SERVER, _MC))
         pytest.param(
             MINIO,
             id="minio",
-            marks=pytest.mark.skipif(not _minio_is_built, reason="MinIO is not built; `make test-all` builds it"),
+            marks=pytest.mark.skipif(not _minio_is_built, reason="MinIO is not built; `make test-long` builds it"),
         ),
     ],
 )

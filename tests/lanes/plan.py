@@ -1,0 +1,65 @@
+"""What runs at each change, in which lane, and what only `make test-long` runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Part:
+    """One command of a lane: a run of pytest over ``paths``, or another ``command`` that ends with 0 if all is well."""
+
+    name: str
+    paths: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+    @property
+    def is_pytest(self) -> bool:
+        return bool(self.paths)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Parts that run one after the other; lanes run side by side."""
+
+    name: str
+    parts: tuple[Part, ...]
+
+
+UNIT = Part("unit", ("tests/unit",))
+SINGLE_PARTS = Part("integration", ("tests/integration", "tests/chaos", "tests/browser"))
+WHOLE_STACK = Part("e2e", ("tests/e2e",))
+
+EACH_CHANGE = (
+    # The whole stack waits for half of its time, for the minute's end above all: what works runs beside it.
+    Lane("whole stack", (WHOLE_STACK,)),
+    Lane(
+        "single parts",
+        (
+            Part("lint", command=("make", "--no-print-directory", "lint")),
+            Part("compose-check", command=("make", "--no-print-directory", "compose-check")),
+            UNIT,
+            SINGLE_PARTS,
+        ),
+    ),
+)
+
+LONG = (
+    Lane(
+        "long forms",
+        (
+            Part("long", ("tests/long",)),
+            Part("minio", ("tests/integration/s3",), options=("-k", "minio")),
+            Part("images", ("tests/images",)),
+        ),
+    ),
+)
+
+PLANS = {"each-change": EACH_CHANGE, "long": LONG}
+
+
+def runs_at_each_change(path: str) -> bool:
+    """Whether `make test` runs the tests of this file (a path from the repository's root)."""
+    folders = (folder for lane in EACH_CHANGE for part in lane.parts for folder in part.paths)
+    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)

@@ -1,0 +1,131 @@
+"""Runs lanes side by side: each part in a process of its own, with its own log and, of pytest, its own junit file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from stack.layout import REPOSITORY
+from tests.lanes.plan import Lane, Part
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a part ended. ``code`` is its exit code, None when it was not begun because the run was interrupted."""
+
+    lane: str
+    part: Part
+    code: int | None
+    seconds: float
+    log: Path
+    junit: Path | None
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+
+class Running:
+    """The processes of one run, which an interrupt ends: each pytest stops its parts and prints what it knows."""
+
+    def __init__(self, results: Path, say: Callable[[str], None]) -> None:
+        self._results = results
+        self._say = say
+        self._lock = threading.Lock()
+        self._processes: dict[subprocess.Popen[bytes], Part] = {}
+        self._interrupted = threading.Event()
+
+    def run(self, lanes: Sequence[Lane]) -> list[Ended]:
+        """Every part of every lane, also behind one that failed: in the order of the plan."""
+        self._results.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(len(lanes)) as pool, self._interruptible():
+            ended = list(pool.map(self._run_lane, lanes))
+        return [part for lane in ended for part in lane]
+
+    @property
+    def interrupted(self) -> bool:
+        return self._interrupted.is_set()
+
+    def _run_lane(self, lane: Lane) -> list[Ended]:
+        return [self._run_part(lane, part) for part in lane.parts]
+
+    def _run_part(self, lane: Lane, part: Part) -> Ended:
+        log = self._results / f"{part.name}.log"
+        junit = self._results / f"{part.name}.xml" if part.is_pytest else None
+        # What an earlier run left says nothing of this one.
+        for old in filter(None, (log, junit)):
+            old.unlink(missing_ok=True)
+        began = time.monotonic()
+        with log.open("wb") as out:
+            process = self._start(part, junit, out.fileno())
+            code = process.wait() if process else None
+        if process:
+            with self._lock:
+                del self._processes[process]
+        ended = Ended(lane.name, part, code, time.monotonic() - began, log, junit)
+        outcome = "passed" if ended.ok else "not begun" if code is None else f"FAILED ({code}), see {log}"
+        self._say(f"{lane.name}: {part.name} {outcome} after {ended.seconds:.0f} s")
+        return ended
+
+    def _start(self, part: Part, junit: Path | None, out: int) -> subprocess.Popen[bytes] | None:
+        with self._lock:
+            if self._interrupted.is_set():
+                return None
+            # A group of its own: a Ctrl-C at the terminal comes once, from us, and not twice.
+            process = subprocess.Popen(
+                _command(part, junit), cwd=REPOSITORY, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            )
+            self._processes[process] = part
+        if self._interrupted.is_set():  # while it was started
+            _interrupt(process, part)
+        return process
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        def interrupt(number: int, _: FrameType | None) -> None:
+            self._say(f"{signal.Signals(number).name}: every part is told to stop")
+            self._interrupted.set()
+            for process, part in tuple(self._processes.items()):
+                _interrupt(process, part)
+
+        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _interrupt(process: subprocess.Popen[bytes], part: Part) -> None:
+    """As Ctrl-C does; but pytest alone is told, which ends what it started in the order that it has to be ended in."""
+    if part.is_pytest:
+        process.send_signal(signal.SIGINT)
+    elif process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+
+
+def _command(part: Part, junit: Path | None) -> list[str]:
+    if junit is None:
+        return list(part.command)
+    return [
+        sys.executable,
+        "-m",
+        "pytest",
+        *part.paths,
+        *part.options,
+        f"--junitxml={junit}",
+        "-o",
+        "junit_family=xunit1",
+    ]
