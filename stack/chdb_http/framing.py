@@ -15,8 +15,8 @@ from stack.chdb_http.errors import CANNOT_READ_ALL_DATA, NOT_IMPLEMENTED, UNKNOW
 PIECE = 1 << 20
 """Decoded bytes handed on at a time: a small body that unpacks to gigabytes never does so in memory."""
 
-_ZSTD_SLICE = 4096
-"""zstandard has no limit on what one call returns, so it is fed little: at worst 128 KiB a 4 bytes of input."""
+_ZSTD_SLICE = 256
+"""zstandard has no limit on what one call returns, so it is fed little: at worst 128 KiB a 4 bytes of input, 8 MiB."""
 
 
 class Frame(Protocol):
@@ -58,11 +58,12 @@ class _ZstdFrame:
         self._waiting = b""
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        self._waiting += data
+        waiting, at = memoryview(self._waiting + data), 0
         out = bytearray()
-        while self._waiting and not self._frame.eof and len(out) < max_length:
-            piece, self._waiting = self._waiting[:_ZSTD_SLICE], self._waiting[_ZSTD_SLICE:]
-            out += self._frame.decompress(piece)
+        while at < len(waiting) and not self._frame.eof and len(out) < max_length:
+            out += self._frame.decompress(waiting[at : at + _ZSTD_SLICE])
+            at += _ZSTD_SLICE
+        self._waiting = bytes(waiting[at:])
         return bytes(out)
 
     @property

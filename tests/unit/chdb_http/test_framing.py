@@ -60,8 +60,8 @@ def test_a_small_body_that_unpacks_to_much_comes_in_small_pieces(encoding):
     body = COMPRESS[encoding](bytes(64 << 20))
     sizes = [len(piece) for piece in BodyDecoder(encoding).feed(body)]
     assert sum(sizes) == 64 << 20
-    assert max(sizes) <= 64 * PIECE
-    assert len(sizes) > 1 or encoding == "zstd"
+    # zstandard cannot be told to stop: it gives all that is in the few bytes it is fed at a time.
+    assert max(sizes) <= PIECE * (9 if encoding == "zstd" else 1)
 
 
 def test_an_empty_body_and_a_plain_one_pass():
