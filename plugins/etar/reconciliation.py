@@ -508,6 +508,11 @@ def _partition_notes(held: Coverage, sent: Sent | None, unclaimed: int, repair: 
             f"{held.missing} records are in Kafka, but neither in the table nor in the dead letters "
             f"({_in_words(held.missing_ranges)}); have the auditor put them where they belong: {repair}"
         )
+    if held.missing < 0:
+        yield (
+            f"{-held.missing} records more are accounted for than Kafka has offsets: the auditor counted some as gone "
+            "that are there; no command repairs that"
+        )
     if held.missing and held.unaudited:
         yield (
             f"{held.unaudited} old offsets are not audited yet, and rows of theirs may have left the table since: the "

@@ -9,10 +9,12 @@ from typing import cast
 
 import pytest
 
-from etar.accounting import ProducerAccount, Range, UnverifiableRangeError, resolve_range
+from etar.accounting import ProducerAccount, Range, UnverifiableRangeError, _gone, _unreported, resolve_range
 from etar.kafka_offsets import TopicOffsets, behind, settled
 from etar.minute import MINUTE, MinuteWindow
-from etar.reconciliation import Span
+from etar.places import Books, MinuteCounts
+from etar.reconciliation import GoneRows, Span
+from etar.report import Outcomes, PublishedReport
 from etar.settings import PipelineSettings
 from etar.streams import USER_INTERACTIONS
 
@@ -145,6 +147,71 @@ def test_a_record_that_can_have_left_the_table_arrived_before_the_oldest_minute_
 
 def test_nothing_that_arrived_can_have_left_the_table_of_a_young_pipeline() -> None:
     assert resolve(WINDOW.start + timedelta(minutes=10)).young_from == {0: 0}
+
+
+# --- rows that are gone, and events that the reports miss
+
+
+def report(rows: int, events: int) -> PublishedReport:
+    return PublishedReport(
+        minute=WINDOW.start,
+        total_events=events,
+        total_errors=0,
+        event_types={"view": Outcomes(success=events)} if events else {},
+        unique_users=min(events, 1),
+        rows_read=rows,
+        source_object="s3a://etar/x.parquet",
+        revision=1,
+        published_at=WINDOW.end,
+    )
+
+
+class ReportedOffsets:
+    """The books of one minute, reported from offsets 10 to 19."""
+
+    def rows_removed(self) -> dict[int, list[Span]]:
+        return {}
+
+    def records_reported(self, windows: list[MinuteWindow]) -> dict[MinuteWindow, dict[int, Span]]:
+        return {window: {0: Span(10, 20)} for window in windows}
+
+
+@pytest.mark.parametrize(
+    ("most", "served", "rows", "gone"),
+    [
+        (10, 10, 10, 0),
+        (10, 10, 9, 1),
+        (9, 10, 9, 1),  # the newest revision was never written down: its run was killed
+        (10, 9, 9, 1),
+        (9, None, 9, 0),
+        (9, None, 8, 1),
+        (10, 10, 0, 10),
+    ],
+)
+def test_rows_are_gone_that_any_revision_counted_whether_written_down_or_served(
+    most: int, served: int | None, rows: int, gone: int
+) -> None:
+    reports = {} if served is None else {WINDOW: report(served, served)}
+    counts = {WINDOW: MinuteCounts(rows=rows)} if rows else {}
+    found = _gone({WINDOW: most}, reports, counts, cast(Books, ReportedOffsets()))
+    assert found == ({WINDOW: GoneRows(gone, {0: 10})} if gone else {})
+
+
+@pytest.mark.parametrize(
+    ("reported", "off"),
+    [
+        (None, 8),
+        (0, 8),
+        (7, 1),
+        (8, 0),  # what arrived just now may be missing
+        (10, 0),
+        (11, 1),  # counts an event that the table does not have
+        (99, 9),
+    ],
+)
+def test_a_report_that_counts_too_few_events_or_too_many_is_off_by_as_much(reported: int | None, off: int) -> None:
+    counted = MinuteCounts(rows=12, unique=10, fresh=2, owned=11, owned_events=9, established=8)
+    assert _unreported(counted, None if reported is None else report(100, reported)) == off
 
 
 # --- offsets and accounts

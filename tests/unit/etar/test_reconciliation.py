@@ -365,6 +365,14 @@ def test_a_record_missing_beside_one_in_both_places_is_two_differences() -> None
     assert verification.suspect_from == {0: 12}
 
 
+def test_more_in_the_places_than_there_are_offsets_is_a_difference_that_says_so() -> None:
+    verification = account([EXACT], [replace(WHOLE, closed=2)])
+    assert (verification.difference, verification.repair) == (2, None)
+    (partition,) = verification.partitions
+    assert partition.missing == -2
+    assert "2 records more are accounted for than Kafka has offsets" in (partition.note or "")
+
+
 def test_a_note_names_a_few_of_many_ranges() -> None:
     ranges = ((10, 10), (12, 19), (30, 31), (40, 49))
     (partition,) = account([], [replace(WHOLE, in_table=76, missing_ranges=ranges)]).partitions

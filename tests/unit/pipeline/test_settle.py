@@ -67,6 +67,21 @@ def test_kafka_is_asked_only_once_the_grace_is_over(early: timedelta) -> None:
     assert kafka.asked_at == [(OVER, OVER)]
 
 
+def test_a_sleep_that_ends_early_is_gone_on_with() -> None:
+    clock = Clock(OVER - timedelta(seconds=20))
+    kafka = Kafka(clock, lambda _: HELD)
+    wait_until_settled(
+        WINDOW,
+        offsets=kafka,
+        group="connect-sink",
+        grace=GRACE,
+        timeout=TIMEOUT,
+        now=lambda: clock.now,
+        sleep=lambda seconds: clock.sleep(min(seconds, 8)),
+    )
+    assert kafka.asked_at == [(OVER, OVER)]
+
+
 def test_a_long_past_minute_waits_for_nothing() -> None:
     clock = Clock(OVER + timedelta(days=1))
     assert settle(clock, Kafka(clock, lambda _: {0: 900, 1: 7, 2: 50})) == HELD
