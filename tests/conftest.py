@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -33,21 +32,13 @@ from stack.layout import REPOSITORY, Layout
 from stack.lifecycle import enabled_parts, is_ready
 from stack.parts import STEPS, Stack, part_named
 from stack.waiting import wait_until
+from tests.ports import free_ports
 
 # Hypothesis tries the same examples at every run; with `pytest --hypothesis-profile=default` it looks for new ones.
 settings.load_profile("ci")
 
 # The whole of a test's machine is its own: nothing here reads or writes ./.etar.
 _Settings = TypeVar("_Settings", bound=BaseSettings)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now."""
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def stack_environment() -> dict[str, str]:

@@ -16,8 +16,9 @@ from etar.settings import ReportStoreSettings
 from stack.layout import REPOSITORY
 from stack.parts import Stack
 from stack.parts.postgres import create_database
-from tests.conftest import free_ports, running_server
+from tests.conftest import running_server
 from tests.integration.dashboard.serving import READ_TOKEN
+from tests.ports import free_ports
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

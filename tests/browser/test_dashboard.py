@@ -12,9 +12,9 @@ from etar.minute import MinuteWindow
 from etar.report import PublishedReport, Report
 from etar.settings import ReportStoreSettings
 from tests.browser.conftest import dashboard
-from tests.conftest import free_ports
 from tests.integration.dashboard.ledger_rows import keep_minutes
 from tests.integration.dashboard.serving import RunningApi, serving
+from tests.ports import free_ports
 from tests.unit.dashboard.samples import a_failed_entry, a_report, an_entry, an_open_entry
 
 expect.set_options(timeout=30_000)

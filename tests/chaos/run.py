@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import threading
 import time
@@ -31,6 +30,7 @@ from stack.waiting import wait_until
 from tests.chaos.faults import QUIET_SECONDS, STACK, Fault, Kind, schedule
 from tests.chaos.links import Links, running_links
 from tests.chaos.targets import everything, find
+from tests.ports import free_block
 
 WORKERS = 3
 BACK_WITHIN = timedelta(minutes=2)
@@ -45,7 +45,6 @@ _LINKED = {
     "api": "API",
     "airflow": "AIRFLOW",
 }
-_BLOCKS = range(15_000, 30_000, 100)  # below the ports that a system hands out to clients
 _UP_SECONDS = 420
 _UP_TRIES = 3
 _FIND_SECONDS = 45.0
@@ -125,7 +124,7 @@ def run(asked: Asked, folder: Path) -> Result:
     faults = schedule(asked.seed, asked.minutes, asked.kinds)
     with ExitStack() as closing:
         first = MinuteWindow.containing(datetime.now(UTC) - _EARLIER)
-        ports = _free_block()
+        ports = free_block(1 + len(PORTS) + _LINK_OFFSET)
         proxy_port, *part_ports = range(ports, ports + 1 + len(PORTS))
         variables = {name: str(port) for name, port in zip(PORTS, part_ports, strict=True)} | {
             LINK_OFFSET: str(_LINK_OFFSET),
@@ -385,19 +384,6 @@ def _paused(processes: list[psutil.Process]) -> Iterator[None]:
         for process in processes:
             with _gone_is_fine():
                 process.resume()
-
-
-def _free_block() -> int:
-    """The first of a block of ports of which none is in use."""
-    for start in _BLOCKS:
-        with ExitStack() as held:
-            try:
-                for port in range(start, start + 1 + len(PORTS) + _LINK_OFFSET):
-                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return start
-    raise RunError(f"no {_LINK_OFFSET + len(PORTS)} free ports in a row from {_BLOCKS.start} to {_BLOCKS.stop}")
 
 
 def _newest_report(url: str, headers: dict[str, str]) -> MinuteWindow | None:

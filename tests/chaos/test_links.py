@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.faults import Kind
 from tests.chaos.links import Links, running_links
-from tests.conftest import free_ports
+from tests.ports import free_ports
 
 
 class Echo:

@@ -32,8 +32,9 @@ from stack.configuration import prepare_settings
 from stack.layout import Layout
 from stack.parts import Stack
 from stack.waiting import wait_until
-from tests.conftest import free_ports, running_part, stack_environment, temporary_folder
+from tests.conftest import running_part, stack_environment, temporary_folder
 from tests.integration.connect.conftest import Lane, client_of, minutes_ago, now_ms
+from tests.ports import free_ports
 from tests.unit.records.events import DESCRIBED, METADATA, encode, event
 
 

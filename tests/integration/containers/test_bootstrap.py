@@ -28,7 +28,7 @@ from etar.settings import (
 )
 from etar.streams import Stream
 from stack.parts import Stack
-from tests.conftest import free_ports
+from tests.ports import free_ports
 
 
 @pytest.fixture(autouse=True)

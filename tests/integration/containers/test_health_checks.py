@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from stack.layout import REPOSITORY
-from tests.conftest import free_ports
+from tests.ports import free_ports
 
 HEALTH = {"scheduler": {"status": "healthy"}, "triggerer": {"status": None}}
 

@@ -25,7 +25,7 @@ from stack.parts import Stack, spark
 from stack.parts.object_store import spark_credentials
 from stack.parts.postgres import binary
 from stack.waiting import wait_until
-from tests.conftest import free_ports
+from tests.ports import free_ports
 
 
 @pytest.fixture(scope="module")

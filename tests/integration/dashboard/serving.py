@@ -11,7 +11,8 @@ import httpx
 from pydantic import SecretStr
 
 from etar.settings import ReportReadSettings, ReportStoreSettings
-from tests.conftest import free_ports, running_server
+from tests.conftest import running_server
+from tests.ports import free_ports
 
 READ_TOKEN = "read-token-of-the-tests"
 WRITE_TOKEN = "write-token-of-the-tests"

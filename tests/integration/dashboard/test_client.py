@@ -8,8 +8,8 @@ from pydantic import SecretStr
 from dashboard.ui.client import ReportClient, ReportsUnavailableError
 from etar.minute import MinuteWindow
 from etar.settings import ReportReadSettings
-from tests.conftest import free_ports
 from tests.integration.dashboard.serving import READ_TOKEN, WRITE_TOKEN, RunningApi
+from tests.ports import free_ports
 from tests.unit.dashboard.samples import a_report
 
 # Later than any other test's minutes: the client reads the stream that they share. A later one yet is refused.

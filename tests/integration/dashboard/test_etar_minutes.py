@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from etar.minute import MinuteWindow
 from etar.settings import ReportStoreSettings, get_settings
-from tests.conftest import free_ports
 from tests.integration.dashboard.ledger_rows import keep_minutes, keep_revisions
 from tests.integration.dashboard.serving import READ_TOKEN, WRITE_TOKEN, RunningApi
+from tests.ports import free_ports
 from tests.unit.dashboard.samples import a_failed_entry, an_entry, an_open_entry
 
 # The command reads the stream that tests share: minutes of this file's own.

@@ -21,9 +21,9 @@ from etar.dead_letters.journal import Author, Journal, Replay
 from etar.dead_letters.letters import LetterId, Selection, State
 from stack.layout import REPOSITORY
 from stack.waiting import wait_until
-from tests.conftest import free_ports
 from tests.integration.dead_letters.conftest import Desk
 from tests.integration.dead_letters.killed_replay import POINTS
+from tests.ports import free_ports
 
 LETTERS = 5
 UNSPOIL = "[]"

@@ -19,8 +19,8 @@ from etar.report import Outcomes, Report
 from etar.settings import ObjectStoreSettings, ReportStoreSettings
 from etar.streams import USER_INTERACTIONS
 from stack.parts import Stack
-from tests.conftest import free_ports
 from tests.integration.pipeline.world import LedgerReader, Run
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.usefixtures("s3_connection", "ledger_connection", "report_store")
 

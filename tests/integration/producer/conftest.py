@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from etar.settings import KafkaSettings, RegistrySettings
+from tests.ports import free_ports
 
 PARTITIONS = 6
 COMMAND = [sys.executable, "-c", "import typer; from producer.command import produce; typer.run(produce)"]
@@ -113,9 +114,7 @@ class Door:
         self._to = (host, port)
         self._closing = threading.Event()
         self._stack = ExitStack()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
 
     def open(self) -> None:
         self._listener = self._stack.enter_context(socket.create_server(("127.0.0.1", self.port)))

@@ -17,9 +17,9 @@ from etar.pipeline import reconcile_steps as steps
 from etar.pipeline.extract import Extract
 from etar.pipeline.reconcile_steps import BatchFailedError, BatchUnfinishedError
 from etar.settings import ObjectStoreSettings, ReportStoreSettings, WarehouseSettings, get_settings
-from tests.conftest import free_ports
 from tests.integration.dashboard.serving import WRITE_TOKEN
 from tests.integration.reconcile.world import World
+from tests.ports import free_ports
 
 
 @dataclass(frozen=True)
