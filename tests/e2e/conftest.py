@@ -1,4 +1,4 @@
-"""The whole stack as a person starts it, on free ports and in a temporary folder, with three minutes of traffic."""
+"""The whole stack as a person starts it, on free ports and in a temporary folder, with two minutes of traffic."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from etar.minute import MinuteWindow
+from etar.minute import MINUTE, MinuteWindow
 from producer.account import Account
 from stack import lifecycle
 from stack.configuration import read_settings
@@ -22,12 +23,11 @@ from stack.layout import REPOSITORY, VENV_BIN, Layout
 from stack.parts import Stack
 from stack.waiting import wait_until
 from tests.conftest import stack_environment, temporary_folder
+from tests.e2e.reports import REVISED_WITHIN, wait_for_ledger
 
-MINUTES = 3
+MINUTES = 2
 RATE = 200
 WELL_WITHIN = 180
-# A late event is in a revision two minutes after its arrival; a busy machine takes longer.
-REVISED_WITHIN = 180
 # The tests share two cores with everything they start: a stall of some seconds must not turn traffic into late events.
 PATIENT = {"ETAR_PIPELINE_GRACE_SECONDS": "5"}
 
@@ -55,10 +55,13 @@ class Etar:
         return done
 
     @contextmanager
-    def started(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-        """The command in the background; killed at the end if it still runs. A failure meanwhile tells what it said."""
+    def started(self, *arguments: str, log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """The command in the background; killed at the end if it still runs. A failure meanwhile tells what it said.
+
+        With ``log`` what it says goes there, for whoever waits for it elsewhere.
+        """
         command = [str(VENV_BIN / "etar"), *arguments]
-        with tempfile.TemporaryFile() as said:
+        with log.open("w+b") if log else tempfile.TemporaryFile() as said:
             process = subprocess.Popen(command, env=self.environment, cwd=REPOSITORY, stdout=said, stderr=said)
             try:
                 yield process
@@ -130,6 +133,21 @@ class Traffic:
         )
 
 
+@dataclass(frozen=True)
+class Sending:
+    """Traffic that is being sent. Nothing else may be sent meanwhile: the producer's account is compared with Kafka."""
+
+    producer: subprocess.Popen[bytes]
+    account_file: Path
+    log_file: Path
+    said: Path
+
+    def sent(self) -> Traffic:
+        """The traffic, once all of it is sent."""
+        assert self.producer.wait(MINUTES * 60 + 180) == 0, self.said.read_text()
+        return Traffic.read(self.account_file, self.log_file, minutes=MINUTES)
+
+
 @contextmanager
 def started_stack(shape: Mapping[str, str] | None = None) -> Iterator[Etar]:
     """A stack as `etar up --detach` starts it, of the parts that ``shape`` asks for; gone afterwards."""
@@ -167,13 +185,87 @@ def etar() -> Iterator[Etar]:
 
 
 @pytest.fixture(scope="session")
-def traffic(etar: Etar, tmp_path_factory: pytest.TempPathFactory) -> Traffic:
-    """Three whole minutes with errors, duplicates and bad records, seeded."""
+def sending(etar: Etar, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sending]:
+    """Two whole minutes with errors, duplicates and bad records, seeded: from now on, in the background."""
     scratch = tmp_path_factory.mktemp("traffic")
-    account_file, log_file = scratch / "account.json", scratch / "events.jsonl"
-    etar.run(
+    account_file, log_file, said = (scratch / name for name in ("account.json", "events.jsonl", "said.txt"))
+    with etar.started(
         "produce", "--rate", str(RATE), "--for", f"{MINUTES}m", "--start", "next-minute", "--seed", "20261121",
         "--duplicates", "0.02", "--malformed", "0.01", "--account", str(account_file), "--event-log", str(log_file),
-        timeout=MINUTES * 60 + 180,
-    )  # fmt: skip
-    return Traffic.read(account_file, log_file, minutes=MINUTES)
+        log=said,
+    ) as producer:  # fmt: skip
+        yield Sending(producer, account_file, log_file, said)
+
+
+@pytest.fixture(scope="session")
+def traffic(sending: Sending) -> Traffic:
+    """What was sent, once all of it is."""
+    return sending.sent()
+
+
+@pytest.fixture(scope="session")
+def first_minute(etar: Etar) -> MinuteWindow:
+    """The first minute that this deployment reports: five minutes before the one in which the stack was started."""
+    return MinuteWindow.parse(etar.stack.settings["ETAR_PIPELINE_START_DATE"])
+
+
+@dataclass(frozen=True)
+class Late:
+    """What came after the traffic, for minutes before the stack's start that were reported as empty.
+
+    Args:
+        events: minutes with so many late events.
+        letter: the dead letter that was sent again, as an event of ``replayed``.
+        end: the minute after the one in which all of it arrived.
+    """
+
+    events: dict[MinuteWindow, int]
+    letter: str
+    replayed: MinuteWindow
+    end: MinuteWindow
+
+
+@pytest.fixture(scope="session")
+def late(etar: Etar, traffic: Traffic, first_minute: MinuteWindow, tmp_path_factory: pytest.TempPathFactory) -> Late:
+    """All of it at once: the same runs of Airflow's own schedule revise it, and close it in the audit."""
+    windows = list(MinuteWindow.between(first_minute.next, MinuteWindow(first_minute.start + 5 * MINUTE)))
+    for window in windows:
+        assert wait_for_ledger(etar, window)["received"] == 0
+    events = dict(zip(windows[:-1], (3, 5, 2), strict=True))
+    file = tmp_path_factory.mktemp("late") / "events.jsonl"
+    file.write_text("".join(f"{json.dumps(event)}\n" for window in events for event in made(window, events[window])))
+    etar.run("produce", "--input", str(file))
+    letter = replay_one_of(etar, traffic.account.malformed, into=windows[-1])
+    return Late(events, letter, windows[-1], MinuteWindow.containing(datetime.now(UTC)).next)
+
+
+def made(window: MinuteWindow, count: int) -> Iterator[dict[str, str]]:
+    """Events of the minute."""
+    for number in range(count):
+        yield {
+            "event_id": str(uuid4()),
+            "user_id": str(uuid4()),
+            "session_id": str(uuid4()),
+            "event_type": "view",
+            "status": "success",
+            "event_time": (window.start + timedelta(seconds=1 + number)).isoformat(),
+            "device": "mobile",
+            "country": "DE",
+        }
+
+
+def replay_one_of(etar: Etar, letters: int, *, into: MinuteWindow) -> str:
+    """A record whose time was wrong, with a good one; returns the dead letter's name."""
+
+    def all_there() -> bool:
+        counts = json.loads(etar.run("dead-letters", "list", "--summary", "--json", "--state", "all").stdout)
+        return sum(sum(states.values()) for states in counts.values()) == letters
+
+    wait_until(all_there, timeout=60, what=f"{letters} dead letters", interval=2)
+    lines = etar.run("dead-letters", "list", "--reason", "too_late", "--json", "--limit", "0").stdout.splitlines()
+    letter = json.loads(lines[0])
+    name = f"{letter['partition']}:{letter['offset']}"
+    moment = int((into.start + timedelta(seconds=30)).timestamp() * 1000)
+    patch = json.dumps([{"op": "replace", "path": "/event_time", "value": moment}])
+    etar.run("dead-letters", "replay", name, "--patch", patch, "--apply")
+    return name
