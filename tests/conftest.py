@@ -8,16 +8,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
 
 import httpx
 import pytest
 from hypothesis import settings
-from pydantic_settings import BaseSettings
 
 from etar.settings import (
     KafkaSettings,
@@ -30,15 +29,25 @@ from etar.settings import (
 from stack.configuration import PORTS, prepare_settings
 from stack.layout import REPOSITORY, Layout
 from stack.lifecycle import enabled_parts, is_ready
-from stack.parts import STEPS, Stack, part_named
+from stack.parts import STEPS, Part, Stack, part_named
 from stack.waiting import wait_until
 from tests.ports import free_ports
+from tests.stopping import stop
 
 # Hypothesis tries the same examples at every run; with `pytest --hypothesis-profile=default` it looks for new ones.
 settings.load_profile("ci")
 
 # The whole of a test's machine is its own: nothing here reads or writes ./.etar.
-_Settings = TypeVar("_Settings", bound=BaseSettings)
+_START_SECONDS = 240
+"""Within a test's own limit, which would not say what it waited for; many times what a start takes."""
+
+
+class PartError(Exception):
+    """A part did not start; the message says how, and ends with its log."""
+
+
+class PartEndedError(PartError):
+    """It ended instead of answering."""
 
 
 def stack_environment() -> dict[str, str]:
@@ -58,28 +67,32 @@ def temporary_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def parts_stack() -> Iterator[Stack]:
-    """Settings and folder that the single parts below share."""
-    with temporary_folder() as folder:
+    """Settings and folder that the single parts below share; their variables are this process's until the end."""
+    with temporary_folder() as folder, pytest.MonkeyPatch.context() as environment:
         layout = Layout.at(folder)
         layout.create()
-        yield Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
+        stack = Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
+        # Of all parts and not of those that run by now: what a test finds must not depend on the tests before it.
+        for kind in (KafkaSettings, RegistrySettings, WarehouseSettings, ObjectStoreSettings, ReportStoreSettings):
+            for name, value in stack.settings.starting_with(str(kind.model_config["env_prefix"])).items():
+                environment.setenv(name, value)
+        get_settings.cache_clear()
+        yield stack
+
+
+@pytest.fixture(autouse=True)
+def settings_read_anew() -> Iterator[None]:
+    """What a test changed of the environment is undone by then, and must not live on in the settings read from it."""
+    yield
+    get_settings.cache_clear()
 
 
 @contextmanager
 def running_part(name: str, stack: Stack) -> Iterator[int]:
     """One part of the stack as the supervisor would start it, with its step done; yields its process id."""
     part = part_named(name)
-    log = stack.layout.log(name)
-    with log.open("ab") as out:
-        command = [sys.executable, "-m", "stack.launch", str(stack.layout.root), name]
-        process = subprocess.Popen(
-            command, cwd=REPOSITORY, env=stack.base_environment, stdout=out, stderr=subprocess.STDOUT
-        )
+    process = _started(part, stack)
     try:
-        wait_until(
-            lambda: process.poll() is not None or is_ready(part, stack), timeout=90, what=f"{name} to answer ({log})"
-        )
-        assert process.poll() is None, f"{name} ended with {process.returncode}:\n{log.read_text()[-3000:]}"
         # What is to be done once of this part alone: of a Kafka that is one node, say.
         here = {each.name for each in enabled_parts(stack)}
         for step in STEPS:
@@ -87,17 +100,47 @@ def running_part(name: str, stack: Stack) -> Iterator[int]:
                 step.action(stack)
         yield process.pid
     finally:
-        if process.poll() is None:
-            process.send_signal(getattr(signal, f"SIG{part.stop_signal}"))
-            _wait_or_kill(process, part.stop_seconds)
+        stop(process, name, part.stop_seconds, signal.Signals[f"SIG{part.stop_signal}"])
 
 
-def _wait_or_kill(process: subprocess.Popen[bytes], seconds: float) -> None:
+def _started(part: Part, stack: Stack) -> subprocess.Popen[bytes]:
+    """The part's process once it answers. One that ends instead is started a second time, and the summary says so.
+
+    Raises:
+        PartError: it ended twice, or does not answer; with the end of its log.
+    """
     try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        return _start(part, stack)
+    except PartEndedError as error:
+        warnings.warn(f"started once more: {error}", stacklevel=2)
+        return _start(part, stack)
+
+
+def _start(part: Part, stack: Stack) -> subprocess.Popen[bytes]:
+    log = stack.layout.log(part.name)
+    with log.open("ab") as out:
+        command = [sys.executable, "-m", "stack.launch", str(stack.layout.root), part.name]
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, env=stack.base_environment, stdout=out, stderr=subprocess.STDOUT
+        )
+
+    def is_up() -> bool:
+        if process.poll() is not None:
+            raise PartEndedError(f"{part.name} ended with {process.returncode}. {_end_of(log)}")
+        return is_ready(part, stack)
+
+    try:
+        wait_until(is_up, timeout=_START_SECONDS, what=f"{part.name} to answer")
+    except BaseException as error:
+        stop(process, part.name, part.stop_seconds)
+        if isinstance(error, TimeoutError):
+            raise PartError(f"{error}; every test that needs it fails with this. {_end_of(log)}") from error
+        raise
+    return process
+
+
+def _end_of(log: Path) -> str:
+    return f"The end of {log}:\n{log.read_text(errors='replace')[-3000:]}"
 
 
 @contextmanager
@@ -120,54 +163,55 @@ def running_server(command: list[str], environment: dict[str, str], log: Path, *
             return False
 
     try:
-        wait_until(is_up, timeout=60, what=f"{answers_at} to answer ({log})")
+        wait_until(is_up, timeout=_START_SECONDS, what=f"{answers_at} to answer ({log})")
         yield
     finally:
-        process.terminate()
-        _wait_or_kill(process, 20)
+        stop(process, command[0], seconds=20)
 
 
-def _settings_of(stack: Stack, kind: type[_Settings]) -> _Settings:
-    """Put the concern's variables into this process's environment and read them back as the code under test will."""
-    prefix = str(kind.model_config["env_prefix"])
-    os.environ.update(stack.settings.starting_with(prefix))
-    get_settings.cache_clear()
-    return get_settings(kind)
+@pytest.fixture(scope="session")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder that Airflow is imported with, which it keeps for as long as the process runs."""
+    with pytest.MonkeyPatch.context() as environment:
+        home = tmp_path_factory.mktemp("airflow")
+        environment.setenv("AIRFLOW_HOME", str(home))
+        environment.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+        yield home
 
 
 @pytest.fixture(scope="session")
 def kafka(parts_stack: Stack) -> Iterator[KafkaSettings]:
     """Apache Kafka with the topic ``user_interactions``; auto-creation is off, so make your own topics."""
     with running_part("kafka", parts_stack):
-        yield _settings_of(parts_stack, KafkaSettings)
+        yield get_settings(KafkaSettings)
 
 
 @pytest.fixture(scope="session")
 def registry(parts_stack: Stack) -> Iterator[RegistrySettings]:
     """Schema registry with the compatibility that the set-up gives it."""
     with running_part("registry", parts_stack):
-        yield _settings_of(parts_stack, RegistrySettings)
+        yield get_settings(RegistrySettings)
 
 
 @pytest.fixture(scope="session")
 def warehouse(parts_stack: Stack) -> Iterator[WarehouseSettings]:
     """chDB behind the HTTP front, with the tables of ``sql/clickhouse`` in database ``etar``."""
     with running_part("warehouse", parts_stack):
-        yield _settings_of(parts_stack, WarehouseSettings)
+        yield get_settings(WarehouseSettings)
 
 
 @pytest.fixture(scope="session")
 def object_store(parts_stack: Stack) -> Iterator[ObjectStoreSettings]:
     """versitygw with the bucket."""
     with running_part("s3", parts_stack):
-        yield _settings_of(parts_stack, ObjectStoreSettings)
+        yield get_settings(ObjectStoreSettings)
 
 
 @pytest.fixture(scope="session")
 def report_store(parts_stack: Stack) -> Iterator[ReportStoreSettings]:
     """PostgreSQL with the tables of ``sql/postgres`` in database ``etar``."""
     with running_part("postgres", parts_stack):
-        yield _settings_of(parts_stack, ReportStoreSettings)
+        yield get_settings(ReportStoreSettings)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,11 +57,8 @@ def s3(object_store: ObjectStoreSettings) -> Any:
 
 
 @pytest.fixture
-def airflow_connection(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str, dict[str, object]], None]:
+def airflow_connection(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, object]], None]:
     """``airflow_connection("etar_s3", {...})`` defines a connection as the stack does: in the environment."""
-    monkeypatch.setenv("AIRFLOW_HOME", os.environ.get("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow"))))
     return lambda name, fields: monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
 
 

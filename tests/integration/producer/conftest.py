@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from etar.settings import KafkaSettings, RegistrySettings
+from stack.waiting import wait_until
 from tests.ports import free_ports
 
 PARTITIONS = 6
@@ -71,8 +72,15 @@ def topic(kafka: KafkaSettings, registry: RegistrySettings) -> Iterator[Topic]:
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
     new = NewTopic(name, PARTITIONS, 1, config={"message.timestamp.type": "LogAppendTime"})
     admin.create_topics([new])[name].result(30)
+    wait_until(lambda: _is_known(admin, name), timeout=60, what=f"every partition of {name} to have a leader")
     yield Topic(name, kafka)
     admin.delete_topics([name])[name].result(30)
+
+
+def _is_known(admin: AdminClient, name: str) -> bool:
+    """A topic that was created just now is not in the broker's metadata at once."""
+    partitions = admin.list_topics(name, timeout=10).topics[name].partitions
+    return len(partitions) == PARTITIONS and all(partition.leader >= 0 for partition in partitions.values())
 
 
 class Run:

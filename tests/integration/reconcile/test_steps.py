@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,9 +34,7 @@ RUN = Run()
 
 
 @pytest.fixture
-def first(
-    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[MinuteWindow]:
+def first(world: World, monkeypatch: pytest.MonkeyPatch, airflow_home: Path) -> Iterator[MinuteWindow]:
     """The first minute of a deployment four minutes old; the steps work on the test's stream."""
     first = MinuteWindow.containing(world.now - 4 * MINUTE)
     warehouse, store = get_settings(WarehouseSettings), get_settings(ReportStoreSettings)
@@ -75,7 +73,6 @@ def first(
     }
     for name, fields in connections.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
-    monkeypatch.setenv("AIRFLOW_HOME", os.environ.get("AIRFLOW_HOME", str(tmp_path_factory.mktemp("airflow"))))
     monkeypatch.setenv("ETAR_PIPELINE_START_DATE", first.start.isoformat())
     monkeypatch.setattr(steps, "_STREAM", world.stream)
     monkeypatch.setattr(steps, "_now", lambda: world.now)

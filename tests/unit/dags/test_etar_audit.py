@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from etar.audit import AuditBusyError, LostRecordsError, NotRepairedError, RewoundTopicError
-from tests.unit.dags.conftest import parsing
-
-
-@pytest.fixture(scope="module")
-def dag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with parsing("etar_audit", tmp_path_factory.mktemp("airflow")) as parsed:
-        assert parsed.import_errors == {}
-        yield parsed.dag
 
 
 def test_parsing_loads_nothing_that_only_the_task_needs() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,8 @@ from etar.minute import NotOneMinuteError
 from etar.pipeline import reconcile_steps
 from etar.pipeline.reconcile import UnreportableMinuteError
 from etar.pipeline.reconcile_steps import BatchFailedError, BatchUnfinishedError
-from tests.unit.dags.conftest import parsing
 
 SNAPSHOT = Path(__file__).with_name("etar_reconcile.json")
-
-
-@pytest.fixture(scope="module")
-def dag(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with parsing("etar_reconcile", tmp_path_factory.mktemp("airflow")) as parsed:
-        assert parsed.import_errors == {}
-        yield parsed.dag
 
 
 def test_parsing_loads_nothing_that_only_tasks_need() -> None:
