@@ -111,7 +111,7 @@ def test_waiting_says_each_reason_once_and_ends_with_the_result(caplog: pytest.L
 
     with caplog.at_level("INFO"):
         assert until_there(attempt, stopping=lambda: False, pause=pauses.append) == "there"
-    assert [record.message for record in caplog.records] == [
+    assert caplog.messages == [
         "waiting: no network",
         "waiting: not ready",
         "there again; going on",
