@@ -93,8 +93,8 @@ def have_put_back(
     low: Mapping[int, int],
     wait_seconds: float = 30.0,
 ) -> None:
-    """Open the audit again from the first of these records on. What Kafka no longer has stays as it is: nobody can put
-    it back, and an audit would take rows beside it that have expired for lost.
+    """Open the audit again from the first of these records on whose closed minute Kafka holds whole. What it no longer
+    has stays as it is: nobody can put it back, and an audit would take rows beside it that have expired for lost.
 
     Args:
         connection: put into autocommit mode.
@@ -109,11 +109,10 @@ def have_put_back(
     marks = Marks(connection, stream)
     suspect_from: dict[int, int] = {}
     for partition, offsets in lost.items():
-        first = next((offset for offset in offsets if offset >= low[partition]), None)
         # Where the audit is open already, or never looked, there is nothing to take back.
-        closed = marks.closed_around(partition, [first], since=_EVER) if first is not None else []
-        if closed and closed[0].first >= low[partition]:
-            suspect_from[partition] = closed[0].first
+        closed = marks.closed_around(partition, offsets, since=_EVER)
+        if whole := next((minute for minute in closed if minute.first >= low[partition]), None):
+            suspect_from[partition] = whole.first
     if suspect_from:
         reopen(connection, stream, suspect_from, wait_seconds=wait_seconds)
 
