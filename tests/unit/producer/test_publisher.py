@@ -137,3 +137,9 @@ def test_a_key_is_the_sixteen_bytes_of_the_uuid() -> None:
     assert serialize(None) is None
     with pytest.raises(Exception, match="has to be a UUID"):
         serialize("0123456789abcdef0123456789abcdef")  # type: ignore[arg-type]
+
+
+def test_an_acknowledgement_is_every_replicas_and_a_retry_doubles_nothing(nowhere: KafkaSettings) -> None:
+    configuration = producer_configuration(nowhere, queue_records=100, delivery_timeout=timedelta(minutes=5))
+    assert (configuration["acks"], configuration["enable.idempotence"]) == ("all", True)
+    assert configuration["message.timeout.ms"] == 300_000
