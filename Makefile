@@ -39,10 +39,10 @@ secrets: ## the containers' secrets, one file each in secrets/; what is there st
 setup-dev:
 	@stack/setup.sh dev
 
-test: chromium setup-dev ## everything that holds at each change: checks and tests, in two lanes side by side
+test: chromium setup-dev ## everything that holds at each change: checks and tests, with one summary at the end
 	@exec $(PYTHON) -m tests.lanes
 
-test-long: chromium setup-dev ## what takes too long for each change: long chaos, each cluster shape, MinIO, the Dockerfiles' RUN lines
+test-long: chromium setup-dev ## what takes too long for each change: three seeds of chaos, MinIO, the Dockerfiles' RUN lines
 	@stack/setup.sh minio
 	@exec $(PYTHON) -m tests.lanes long
 

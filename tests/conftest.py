@@ -10,7 +10,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from stack.layout import REPOSITORY, Layout
 from stack.lifecycle import enabled_parts, is_ready
 from stack.parts import STEPS, Part, Stack, part_named
 from stack.waiting import wait_until
+from tests.kept_parts import is_kept, kept_stack, start_kept_part
 from tests.ports import free_ports
 from tests.stopping import stop
 
@@ -65,13 +66,20 @@ def temporary_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kept-parts", action="store_true", help="use the parts that an earlier run left, and leave them")
+
+
 @pytest.fixture(scope="session")
-def parts_stack() -> Iterator[Stack]:
+def parts_stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     """Settings and folder that the single parts below share; their variables are this process's until the end."""
-    with temporary_folder() as folder, pytest.MonkeyPatch.context() as environment:
-        layout = Layout.at(folder)
-        layout.create()
-        stack = Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
+    with ExitStack() as closing, pytest.MonkeyPatch.context() as environment:
+        if pytestconfig.option.kept_parts:
+            stack = kept_stack(stack_environment())
+        else:
+            layout = Layout.at(closing.enter_context(temporary_folder()))
+            layout.create()
+            stack = Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
         # Of all parts and not of those that run by now: what a test finds must not depend on the tests before it.
         for kind in (KafkaSettings, RegistrySettings, WarehouseSettings, ObjectStoreSettings, ReportStoreSettings):
             for name, value in stack.settings.starting_with(str(kind.model_config["env_prefix"])).items():
@@ -90,17 +98,26 @@ def settings_read_anew() -> Iterator[None]:
 @contextmanager
 def running_part(name: str, stack: Stack) -> Iterator[int]:
     """One part of the stack as the supervisor would start it, with its step done; yields its process id."""
+    if is_kept(stack):
+        pid = start_kept_part(name, stack, timeout=_START_SECONDS)
+        _do_steps(name, stack)
+        yield pid
+        return
     part = part_named(name)
     process = _started(part, stack)
     try:
-        # What is to be done once of this part alone: of a Kafka that is one node, say.
-        here = {each.name for each in enabled_parts(stack)}
-        for step in STEPS:
-            if here.intersection(step.needs) == {name} and step.name != "airflow-database":
-                step.action(stack)
+        _do_steps(name, stack)
         yield process.pid
     finally:
         stop(process, name, part.stop_seconds, signal.Signals[f"SIG{part.stop_signal}"])
+
+
+def _do_steps(name: str, stack: Stack) -> None:
+    """What is to be done once of this part alone: of a Kafka that is one node, say."""
+    here = {each.name for each in enabled_parts(stack)}
+    for step in STEPS:
+        if here.intersection(step.needs) == {name} and step.name != "airflow-database":
+            step.action(stack)
 
 
 def _started(part: Part, stack: Stack) -> subprocess.Popen[bytes]:

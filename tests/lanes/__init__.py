@@ -1,1 +1,1 @@
-"""What `make test` runs: lanes of parts side by side, and what they found in one summary."""
+"""What `make test` runs, part after part in lanes that may run side by side, and its one summary."""

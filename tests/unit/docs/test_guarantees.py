@@ -8,10 +8,13 @@ import re
 import pytest
 
 from stack.layout import REPOSITORY
+from tests.lanes.plan import runs_at_each_change
 
-NAMED = re.findall(
-    r"`(?P<path>tests/[\w/]+\.py)(?:::(?P<test>[\w:]+))?`", (REPOSITORY / "docs/guarantees.md").read_text()
-)
+PAGE = (REPOSITORY / "docs/guarantees.md").read_text()
+TEST = re.compile(r"`(?P<path>tests/[\w/]+\.py)(?:::(?P<test>[\w:]+))?`")
+NAMED = TEST.findall(PAGE)
+EACH_CHANGE, LONG = "each change", "`make test-long`"
+PROMISES = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| promise |")]
 
 
 def test_the_table_names_tests() -> None:
@@ -29,3 +32,11 @@ def test_a_named_test_exists(path: str, test: str) -> None:
         }
         assert name in here, f"docs/guarantees.md names {path}::{test}"
         place = here[name]
+
+
+@pytest.mark.parametrize("row", PROMISES, ids=lambda row: row[2:40])
+def test_a_promise_is_shown_at_each_change_and_the_last_column_says_where_else(row: str) -> None:
+    *_, runs = row.strip("| ").split("|")
+    each_change = {runs_at_each_change(path) for path, _ in TEST.findall(row)}
+    assert True in each_change, "nothing that shows it runs at each change"
+    assert runs.strip() == ", ".join([EACH_CHANGE, LONG] if False in each_change else [EACH_CHANGE])
