@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from typing import Any
+from pathlib import Path
 
-import httpx
-import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,163 +20,44 @@ from cli.repair import audit_again
 from etar import accounting
 from etar.accounting import ProducerAccount, UnverifiableRangeError
 from etar.audit import run_audit
-from etar.clients import object_store_client, report_store_connection
+from etar.clients import object_store_client
 from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
-from etar.ledger import Ledger, Stage
 from etar.minute import MINUTE, MinuteWindow
-from etar.pipeline.extract import extract_minute
 from etar.places import Books, PlaceUnavailableError, parquet_objects
 from etar.reconciliation import Span, StoredObject, Verification
-from etar.report import Outcomes, PublishedReport, Report
+from etar.report import PublishedReport
 from etar.settings import (
     KafkaSettings,
     ObjectStoreSettings,
-    ReportApiSettings,
-    ReportReadSettings,
     ReportStoreSettings,
     get_settings,
 )
 from etar.streams import Stream
-from stack.parts import Stack
-from stack.waiting import wait_until
+from tests.integration.accounted import AccountedWorld
+from tests.integration.audit.conftest import PARTITIONS, milliseconds
 from tests.integration.connect.conftest import (
-    PARTITIONS,
     Lane,
-    SinkProcess,
-    client_of,
     new_lane,  # noqa: F401  (a fixture)
 )
-
-
-@dataclass
-class World:
-    """A stream with all five places, and a pipeline that is run by hand."""
-
-    stream: Stream
-    lane: Lane
-    sink: SinkProcess
-    store: ObjectStoreSettings
-    api: httpx.Client
-    this_minute: MinuteWindow
-    books: psycopg.Connection[Any]
-
-    def minute(self, back: int) -> MinuteWindow:
-        return MinuteWindow(self.this_minute.start - back * MINUTE)
-
-    def send(self, count: int, *, back: int, first: int = 0) -> list[bytes]:
-        values = self.lane.good(count, first=first, event_time=_middle_of(self.minute(back)))
-        self.lane.produce(values)
-        self.lane.settle(self.sink)
-        return values
-
-    def run_pipeline(self, *backs: int) -> None:
-        """Extract and report, with the numbers taken from the Parquet object itself, and written to the ledger."""
-        warehouse = client_of(self.lane.warehouse)
-        ledger = Ledger(self.books, stream=self.stream, run_id="by hand")
-        for back in backs:
-            window = self.minute(back)
-            ledger.began(window, Stage.SETTLE)
-            extract = extract_minute(
-                window,
-                stream=self.stream,
-                warehouse=warehouse,
-                store=object_store_client(self.store),
-                bucket=self.store.bucket,
-                grace=timedelta(seconds=2),
-                retention=timedelta(hours=26),
-                now=lambda: datetime.now(UTC),
-            )
-            ledger.extracted(window, extract)
-            unique = 0
-            if extract.rows:
-                key = self.stream.extract_key(window)
-                body = object_store_client(self.store).get_object(Bucket=self.store.bucket, Key=key)
-                unique = len(pq.read_table(BytesIO(body["Body"].read()))["event_id"].unique())
-            report = Report(
-                stream=self.stream.name,
-                minute=window.start,
-                total_events=unique,
-                total_errors=0,
-                event_types={"purchase": Outcomes(success=unique)},
-                unique_users=min(unique, 1),
-                rows_read=extract.rows,
-                source_object=extract.source,
-            )
-            content = report.model_dump_json()
-            headers = {"Content-Type": "application/json"}
-            answer = self.api.post("/report", content=content, headers=headers).raise_for_status()
-            ledger.reported(window, PublishedReport.model_validate_json(answer.content))
-        warehouse.close()
-
-    def verify(self, **arguments: Any) -> Verification:
-        """Over the last three minutes and this one, as someone would who comes three minutes later."""
-        later = {"now": lambda: datetime.now(UTC) + 3 * MINUTE}
-        return accounting.verify(self.minute(3), self.this_minute.next, stream=self.stream, **{**later, **arguments})
-
-
-def minute_with(seconds: int) -> MinuteWindow:
-    """This minute, once so much of it is left.
-
-    All that a test sends must arrive in it, so that the range of the account has an end after it.
-    """
-    wait_until(lambda: datetime.now(UTC).second < 60 - seconds, timeout=70, what=f"a minute with {seconds} s left")
-    return MinuteWindow.containing(datetime.now(UTC))
-
-
-@pytest.fixture
-def settings_of_stack(report_api: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name, value in report_api.settings.starting_with("ETAR_").items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("ETAR_PIPELINE_START_DATE", "2026-01-01T00:00Z")
-    get_settings.cache_clear()
-    yield
-    get_settings.cache_clear()
-
-
-@pytest.fixture
-def world(
-    new_lane: Callable[..., Lane],  # noqa: F811
-    object_store: ObjectStoreSettings,
-    report_store: ReportStoreSettings,
-    settings_of_stack: None,
-) -> Iterator[World]:
-    lane = new_lane()
-    lane.table = lane.topic
-    warehouse = client_of(lane.warehouse)
-    warehouse.command(f"CREATE TABLE {lane.table} AS user_interactions")
-    sink = lane.sink()
-    sink.start()
-    url = get_settings(ReportReadSettings).url
-    headers = {"Authorization": f"Bearer {get_settings(ReportApiSettings).write_token.get_secret_value()}"}
-    with httpx.Client(base_url=url, headers=headers, timeout=60) as api:
-        everything = f"reading partitions {list(range(PARTITIONS))}"
-        wait_until(lambda: sink.said(everything), timeout=60, what="the sink to read all partitions")
-        with closing(report_store_connection(report_store)) as books:
-            yield World(Stream(lane.topic), lane, sink, object_store, api, minute_with(30), books)
-    sink.end()
-    warehouse.command(f"DROP TABLE {lane.table}")
-    warehouse.close()
 
 
 @dataclass
 class Traffic:
     """500 events, 20 of them twice, a bad record and a null one, all reported."""
 
-    world: World
+    world: AccountedWorld
     started: datetime
     ended: datetime
 
 
 @pytest.fixture
-def traffic(world: World) -> Traffic:
-    started = datetime.now(UTC)
-    values = world.send(300, back=2)
-    world.send(200, back=1, first=300)
-    world.lane.produce([*values[:20], b"junk", None])
-    world.lane.settle(world.sink)
-    ended = datetime.now(UTC)
-    world.run_pipeline(3, 2, 1, 0)
-    return Traffic(world, started, ended)
+def traffic(accounted: AccountedWorld) -> Traffic:
+    values = accounted.take_in(300, back=2)
+    accounted.take_in(200, back=1, first=300)
+    accounted.send([*values[:20], b"junk", None])
+    accounted.sink()
+    accounted.report(3, 2, 1, 0)
+    return Traffic(accounted, accounted.minute.start, accounted.now)
 
 
 def test_the_account_is_exact(traffic: Traffic) -> None:
@@ -200,6 +79,36 @@ def test_the_account_is_exact(traffic: Traffic) -> None:
     assert (totals.acknowledged, totals.too_late, totals.closed, totals.difference) == (None, 0, 0, 0)
 
 
+def test_the_account_is_exact_with_a_sink_process_and_the_brokers_clock(
+    new_accounted: Callable[..., AccountedWorld], tmp_path: Path
+) -> None:
+    world = new_accounted(**{"message.timestamp.type": "LogAppendTime"})
+    world.minute = MinuteWindow.containing(datetime.now(UTC))
+    lane = Lane(world.stream.topic, world.kafka, world.warehouse, world.schema_id, tmp_path, world.stream.table)
+    sink = lane.sink()
+    sink.start()
+    try:
+        values = world.good_of(2, 300)
+        world.send([*values, *world.good_of(1, 200, first=300), *values[:20], b"junk", None])
+        lane.settle(sink)
+        assert sink.end() == 0
+    finally:
+        if sink.running:
+            sink.end(signal.SIGKILL)
+    end = MinuteWindow.containing(datetime.now(UTC)).next
+    world.run_pipeline(*MinuteWindow.between(world.earlier(3), end))
+
+    exact = accounting.verify(world.earlier(3), end, stream=world.stream, now=lambda: end.end + 2 * MINUTE)
+
+    assert (exact.ok, exact.difference) == (True, 0), exact.model_dump_json(indent=1)
+    assert [(m.received, m.unique, m.report_events) for m in exact.minutes if m.received] == [
+        (320, 300, 300),
+        (200, 200, 200),
+    ]
+    totals = exact.totals
+    assert (totals.records, totals.events, totals.duplicates, totals.bad) == (522, 500, 20, 2)
+
+
 def test_a_producers_account_is_compared_with_what_kafka_took(traffic: Traffic) -> None:
     world = traffic.world
     claimed = {p.partition: p.end_offset - p.first_offset for p in world.verify().partitions}
@@ -209,9 +118,9 @@ def test_a_producers_account_is_compared_with_what_kafka_took(traffic: Traffic) 
     totals = agreed.totals
     assert (totals.acknowledged, totals.events, totals.duplicates, totals.bad) == (522, 500, 20, 2)
     # One record more than Kafka took; then one less, and in doubt about it.
-    claimed[4] += 1
+    claimed[1] += 1
     assert world.verify(producer_account=told).difference == 1
-    claimed[4] -= 2
+    claimed[1] -= 2
     assert world.verify(producer_account=told).difference == 1
     assert world.verify(producer_account=replace(told, in_doubt=1)).ok
 
@@ -220,9 +129,7 @@ def test_an_account_from_before_what_kafka_holds_cannot_be_compared(traffic: Tra
     world = traffic.world
     claimed = {p.partition: p.end_offset - p.first_offset for p in world.verify().partitions}
     told = ProducerAccount(world.stream.topic, traffic.started, traffic.ended + timedelta(seconds=1), claimed)
-    admin = AdminClient({"bootstrap.servers": world.lane.kafka.bootstrap_servers, "log_level": 2})
-    (deleted,) = admin.delete_records([TopicPartition(world.stream.topic, 2, 1)]).values()
-    deleted.result(30)
+    world.forget({2: 1})
     with pytest.raises(UnverifiableRangeError, match=r"partition 2 begins at offset 1.*Without the account"):
         world.verify(producer_account=told)
     assert world.verify().ok
@@ -230,12 +137,11 @@ def test_an_account_from_before_what_kafka_holds_cannot_be_compared(traffic: Tra
 
 def test_a_sink_that_stands_still_is_named_though_all_that_is_settled_is_exact(traffic: Traffic) -> None:
     world = traffic.world
-    world.sink.end()
-    world.lane.produce(world.lane.good(7, first=800, event_time=_middle_of(world.this_minute)))
+    world.send(world.good_of(0, 7, first=800))
 
     def later(minutes: int) -> Verification:
-        now = datetime.now(UTC) + minutes * MINUTE
-        return accounting.verify(world.minute(3), stream=world.stream, now=lambda: now)
+        now = world.now + minutes * MINUTE
+        return accounting.verify(world.earlier(3), stream=world.stream, now=lambda: now)
 
     assert later(3).totals.note is None
     assert later(10).ok
@@ -249,8 +155,8 @@ def test_a_minute_that_is_revised_while_it_is_compared_is_no_difference(
     read = accounting._reports
 
     def after_a_revision(stream: Stream, windows: list[MinuteWindow]) -> dict[MinuteWindow, PublishedReport]:
-        world.send(5, back=2, first=900)
-        world.run_pipeline(2)
+        world.take_in(5, back=2, first=900)
+        world.report(2)
         return read(stream, windows)
 
     monkeypatch.setattr(accounting, "_reports", after_a_revision)
@@ -262,77 +168,73 @@ def test_an_account_is_only_exact_when_every_minute_of_its_events_is_reported(tr
     world = traffic.world
     claimed = {p.partition: p.end_offset - p.first_offset for p in world.verify().partitions}
     told = ProducerAccount(world.stream.topic, traffic.started, traffic.ended + timedelta(seconds=1), claimed)
-    world.send(6, back=5, first=900)  # before the range
-    world.lane.settle(world.sink)
+    world.take_in(6, back=5, first=900)  # before the range
     told = replace(
         told,
-        ended_at=datetime.now(UTC) + timedelta(seconds=1),
+        ended_at=world.now + timedelta(seconds=1),
         acknowledged={p.partition: p.end_offset - p.first_offset for p in world.verify().partitions},
     )
     unreported = world.verify(producer_account=told)
     assert (unreported.totals.difference, unreported.difference) == (6, 6)
     assert "6 events are not in the reports" in (unreported.totals.note or "")
-    world.run_pipeline(5)
+    world.report(5)
     assert world.verify(producer_account=told).ok
 
 
 def test_late_rows_are_a_difference_once_their_report_is_due(traffic: Traffic) -> None:
     world = traffic.world
-    world.send(6, back=1, first=900)
+    world.take_in(6, back=1, first=900)
     late = world.verify()
     # Table against Parquet, table against report, events against the report's; and the ledger, which is as old.
     assert late.difference == 6 * 3 + 1
     assert "6 rows came after the minute was reported" in (late.minutes[2].note or "")
-    assert (late.minutes_off, late.totals.difference) == ([world.minute(1)], 6)
+    assert (late.minutes_off, late.totals.difference) == ([world.earlier(1)], 6)
     # Someone who looks just after they came sees them coming.
-    soon = world.verify(now=lambda: world.this_minute.end + timedelta(seconds=3))
+    soon = world.verify(now=lambda: world.minute.end + timedelta(seconds=3))
     assert (soon.ok, soon.minutes[2].pending) == (True, 6)
-    world.run_pipeline(1)
+    world.report(1)
     assert world.verify().ok
     assert world.verify().minutes[2].revision == 2
 
 
 def test_rows_that_the_table_lost_are_named_and_put_back_by_the_auditor(traffic: Traffic) -> None:
     world = traffic.world
-    later = lambda: datetime.now(UTC) + 3 * MINUTE  # noqa: E731
-    run_audit(world.stream, now=later)  # closed: the repair has to open it again
-    warehouse = client_of(world.lane.warehouse)
+    run_audit(world.stream, now=lambda: world.later)  # closed: the repair has to open it again
     lost = "_partition = 1 AND _offset IN (10, 11, 20)"  # two neighbours and a lone one
-    warehouse.command(f"ALTER TABLE {world.lane.table} DELETE WHERE {lost} SETTINGS mutations_sync = 2")
-    warehouse.close()
+    world.warehouse_client.command(f"ALTER TABLE {world.stream.table} DELETE WHERE {lost} SETTINGS mutations_sync = 2")
 
     gone = world.verify()
     assert (gone.partitions[1].missing, gone.partitions[1].missing_ranges) == (3, ((10, 11), (20, 20)))
     assert gone.difference == 3 + sum(minute.difference for minute in gone.minutes)
     assert (gone.minutes[1].difference, gone.minutes[1].lost_rows) == (3 * 3 + 1 + 3, 3)
     # From the first record of the minute on: the reports say which are its records.
-    assert gone.suspect_from.keys() == set(range(6))
+    assert gone.suspect_from.keys() == set(range(PARTITIONS))
     assert gone.minutes_off == []
-    assert gone.repair == f"etar verify --repair --from {world.minute(3)} --to {world.this_minute.next}"
+    assert gone.repair == f"etar verify --repair --from {world.earlier(3)} --to {world.minute.next}"
 
     said: list[str] = []
-    audit_again(gone.suspect_from, said.append, stream=world.stream, now=later)
+    audit_again(gone.suspect_from, said.append, stream=world.stream, now=lambda: world.later)
     assert "3 stored" in said[0]
     assert world.verify().ok
 
 
 def test_minutes_before_the_deployment_are_compared_if_they_have_rows(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    accounted: AccountedWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The ordinary first use: a stack of this minute is sent events of today."""
-    monkeypatch.setenv("ETAR_PIPELINE_START_DATE", world.this_minute.start.isoformat())
+    monkeypatch.setenv("ETAR_PIPELINE_START_DATE", accounted.minute.start.isoformat())
     get_settings.cache_clear()
 
     def verify() -> Verification:
-        return accounting.verify(stream=world.stream, now=lambda: world.this_minute.end + 2 * MINUTE)
+        return accounting.verify(stream=accounted.stream, now=lambda: accounted.minute.end + 2 * MINUTE)
 
-    world.send(5, back=120)
-    world.send(5, back=3, first=5)
+    accounted.take_in(5, back=120)
+    accounted.take_in(5, back=3, first=5)
     unreported = verify()
-    expected = [(str(world.minute(120)), 5), (str(world.minute(3)), 5), (str(world.this_minute), 0)]
+    expected = [(str(accounted.earlier(120)), 5), (str(accounted.earlier(3)), 5), (str(accounted.minute), 0)]
     assert [(minute.minute, minute.received) for minute in unreported.minutes] == expected
-    assert unreported.minutes_off == [world.minute(120), world.minute(3), world.this_minute]
-    world.run_pipeline(120, 3, 0)
+    assert unreported.minutes_off == [accounted.earlier(120), accounted.earlier(3), accounted.minute]
+    accounted.report(120, 3, 0)
     reported = verify()
     assert [(minute.minute, minute.received) for minute in reported.minutes] == expected
     assert reported.difference == 0
@@ -341,17 +243,15 @@ def test_minutes_before_the_deployment_are_compared_if_they_have_rows(
 def test_rows_that_were_lost_long_after_they_were_audited_are_not_taken_for_expired(traffic: Traffic) -> None:
     """Whether or not the minute is reported from what is left of it."""
     world = traffic.world
-    later = lambda: datetime.now(UTC) + timedelta(hours=3)  # noqa: E731
-    run_audit(world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE)
+    later = lambda: world.now + timedelta(hours=3)  # noqa: E731
+    run_audit(world.stream, now=lambda: world.later)
     assert world.verify(now=later).ok
-    warehouse = client_of(world.lane.warehouse)
     lost = "_partition = 1 AND _offset IN (10, 11, 20)"
-    warehouse.command(f"ALTER TABLE {world.lane.table} DELETE WHERE {lost} SETTINGS mutations_sync = 2")
-    warehouse.close()
+    world.warehouse_client.command(f"ALTER TABLE {world.stream.table} DELETE WHERE {lost} SETTINGS mutations_sync = 2")
 
     gone = world.verify(now=later)
     assert (gone.minutes[1].lost_rows, gone.minutes_off) == (3, [])
-    world.run_pipeline(2)
+    world.report(2)
     gone = world.verify(now=later)
     assert (gone.minutes[1].report_rows, gone.minutes[1].lost_rows, gone.difference) == (317, 3, 3)
     assert [minute.difference for minute in gone.minutes] == [0, 3, 0, 0]
@@ -359,23 +259,21 @@ def test_rows_that_were_lost_long_after_they_were_audited_are_not_taken_for_expi
     # What left the table for its age, and what did not, cannot be told by offsets.
     assert (gone.partitions[1].closed, gone.partitions[1].difference) == (3, 0)
 
-    audit_again(gone.suspect_from, lambda _: None, stream=world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE)
+    audit_again(gone.suspect_from, lambda _: None, stream=world.stream, now=lambda: world.later)
     back = world.verify(now=later)
-    assert (back.minutes[1].lost_rows, back.minutes_off) == (0, [world.minute(2)])
-    world.run_pipeline(2)
+    assert (back.minutes[1].lost_rows, back.minutes_off) == (0, [world.earlier(2)])
+    world.report(2)
     assert world.verify(now=later).ok
 
 
 def test_a_dead_letter_that_was_lost_after_it_was_audited_is_missing(traffic: Traffic) -> None:
     world = traffic.world
-    later = lambda: datetime.now(UTC) + timedelta(hours=3)  # noqa: E731
-    run_audit(world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE)
-    (partition, offset), _ = sorted(world.lane.dead_letters())
-    warehouse = client_of(world.lane.warehouse)
+    later = lambda: world.now + timedelta(hours=3)  # noqa: E731
+    run_audit(world.stream, now=lambda: world.later)
+    (partition, offset), _ = sorted(world.letters())
     here = f"_topic = '{world.stream.topic}' AND _partition = {partition} AND _offset = {offset}"
-    warehouse.command(f"DELETE FROM dead_letters WHERE {here}")
-    warehouse.close()
-    world.run_pipeline(0)  # the ledger counts the dead letters that there are
+    world.warehouse_client.command(f"DELETE FROM dead_letters WHERE {here}")
+    world.report(0)  # the ledger counts the dead letters that there are
 
     gone = world.verify(now=later)
     assert (gone.difference, gone.partitions[partition].missing) == (1, 1)
@@ -383,63 +281,59 @@ def test_a_dead_letter_that_was_lost_after_it_was_audited_is_missing(traffic: Tr
     assert first <= offset <= last
     assert gone.repair is not None
     # After 30 days it would have left for its age.
-    after = world.minute(0).next.start + timedelta(days=30)
+    after = world.minute.next.start + timedelta(days=30)
     with Books(get_settings(ReportStoreSettings), world.stream) as books:
-        for letters_from, kept in ((world.this_minute, 1), (MinuteWindow.containing(after), 0)):
-            closed = books.closed(world.minute(3), world.this_minute.next, letters_from=letters_from)
+        for letters_from, kept in ((world.minute, 1), (MinuteWindow.containing(after), 0)):
+            closed = books.closed(world.earlier(3), world.minute.next, letters_from=letters_from)
             assert sum(each.dead_letters for each in closed[partition]) == kept
 
-    audit_again(gone.suspect_from, lambda _: None, stream=world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE)
-    world.run_pipeline(0)
+    audit_again(gone.suspect_from, lambda _: None, stream=world.stream, now=lambda: world.later)
+    world.report(0)
     assert world.verify(now=later).ok
 
 
 def test_a_row_that_the_auditor_took_out_is_not_missed(traffic: Traffic) -> None:
     """A sink made a row of a bad record, and the minute was reported with it."""
     world = traffic.world
-    (partition, offset), _ = sorted(world.lane.dead_letters())
-    warehouse = client_of(world.lane.warehouse)
+    (partition, offset), _ = sorted(world.letters())
     columns = "event_id, user_id, session_id, event_type, status, event_time, device, country, _topic, _timestamp"
-    warehouse.command(
-        f"INSERT INTO {world.lane.table} ({columns}, _partition, _offset) SELECT {columns}, {partition}, {offset} "
-        f"FROM {world.lane.table} WHERE _partition = {partition} AND event_minute = {{minute:DateTime('UTC')}} LIMIT 1",
-        parameters=world.minute(2).parameters,
+    world.warehouse_client.command(
+        f"INSERT INTO {world.stream.table} ({columns}, _partition, _offset) SELECT {columns}, {partition}, {offset} "
+        f"FROM {world.stream.table} WHERE _partition = {partition} AND {world.earlier(2).predicate} LIMIT 1",
+        parameters=world.earlier(2).parameters,
     )
-    warehouse.close()
-    world.run_pipeline(2)
+    world.report(2)
     assert world.verify().minutes[1].report_rows == 321
 
-    assert run_audit(world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE).repairs == {"row_removed": 1}
+    assert run_audit(world.stream, now=lambda: world.later).repairs == {"row_removed": 1}
     taken_out = world.verify()
-    assert (taken_out.minutes[1].lost_rows, taken_out.minutes_off) == (0, [world.minute(2)])
-    world.run_pipeline(2)
+    assert (taken_out.minutes[1].lost_rows, taken_out.minutes_off) == (0, [world.earlier(2)])
+    world.report(2)
     assert world.verify().ok
 
 
 def test_a_record_in_both_places_is_decided_by_the_auditor(traffic: Traffic) -> None:
     world = traffic.world
-    warehouse = client_of(world.lane.warehouse)
     record = f"_topic = '{world.stream.topic}' AND _partition = 0 AND _offset = 5"
     columns = "_topic, _partition, _offset, _timestamp"
-    warehouse.command(
-        f"INSERT INTO dead_letters ({columns}, reason) SELECT {columns}, 'truncated' FROM {world.lane.table} "
+    world.warehouse_client.command(
+        f"INSERT INTO dead_letters ({columns}, reason) SELECT {columns}, 'truncated' FROM {world.stream.table} "
         f"WHERE {record}"
     )
-    warehouse.close()
     both = world.verify()
     assert (both.partitions[0].difference, both.partitions[0].in_both_sample) == (1, (5,))
     # The minute that took it in has one dead letter more than the ledger says.
     assert both.difference == 2
     assert both.suspect_from == {0: 5}
 
-    audit_again(both.suspect_from, lambda _: None, stream=world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE)
+    audit_again(both.suspect_from, lambda _: None, stream=world.stream, now=lambda: world.later)
     assert world.verify().ok
 
 
 def test_a_parquet_object_that_went_away_is_missed(traffic: Traffic) -> None:
     world = traffic.world
-    key = world.stream.extract_key(world.minute(2))
-    object_store_client(world.store).delete_object(Bucket=world.store.bucket, Key=key)
+    key = world.stream.extract_key(world.earlier(2))
+    object_store_client(world.objects).delete_object(Bucket=world.objects.bucket, Key=key)
     missing = world.verify().minutes[1]
     assert missing.difference == 320 + 1
     assert "the ledger says object size" in (missing.note or "")
@@ -449,22 +343,22 @@ def test_a_ledger_that_says_otherwise_is_a_difference(traffic: Traffic) -> None:
     world = traffic.world
     world.books.execute(
         "UPDATE minutes SET unique_events = 299, duplicates = 21 WHERE stream = %s AND minute = %s",
-        (world.stream.name, world.minute(2).start),
+        (world.stream.name, world.earlier(2).start),
     )
     said = world.verify()
-    assert (said.difference, said.minutes_off) == (1, [world.minute(2)])
+    assert (said.difference, said.minutes_off) == (1, [world.earlier(2)])
     assert "the ledger says unique events 299, found 300" in (said.minutes[1].note or "")
 
 
 def test_dead_letters_are_told_apart_by_what_became_of_them(traffic: Traffic) -> None:
     world = traffic.world
-    letters = sorted(world.lane.dead_letters())
-    too_late = int((datetime.now(UTC) - timedelta(hours=25)).timestamp() * 1000)
-    world.lane.produce(world.lane.good(3, first=800, event_time=too_late), partition=2)
+    letters = sorted(world.letters())
+    too_late = milliseconds(world.now - timedelta(hours=25))
+    world.send(world.good(3, first=800, event_time=too_late), partition=2)
     # A good record that stands for the first letter; the other one is given up.
-    world.lane.produce(world.lane.good(1, first=700, event_time=_middle_of(world.minute(1))), partition=letters[0][0])
-    world.lane.settle(world.sink)
-    with TopicOffsets.connect(world.stream.topic, settings=world.lane.kafka) as offsets:
+    world.send(world.good_of(1, 1, first=700), partition=letters[0][0])
+    world.sink()
+    with TopicOffsets.connect(world.stream.topic, settings=world.kafka) as offsets:
         replay = offsets.end()[letters[0][0]] - 1
     topic, by = world.stream.topic, "a test"
     for (partition, offset), state in zip(letters, ("replayed", "discarded"), strict=True):
@@ -478,7 +372,7 @@ def test_dead_letters_are_told_apart_by_what_became_of_them(traffic: Traffic) ->
         "sent_at) VALUES (gen_random_uuid(), %s, %s, %s, 0, %s, now())",
         (topic, *letters[0], replay),
     )
-    world.run_pipeline(1, 0)
+    world.report(1, 0)
 
     verification = world.verify()
     assert verification.ok, verification.model_dump_json(indent=1)
@@ -486,7 +380,7 @@ def test_dead_letters_are_told_apart_by_what_became_of_them(traffic: Traffic) ->
     assert (totals.too_late, totals.bad, totals.discarded, totals.replayed, totals.replays) == (3, 0, 1, 1, 1)
     claimed = {p.partition: p.end_offset - p.first_offset for p in verification.partitions}
     claimed[letters[0][0]] -= 1  # the replay was not the producer's
-    told = ProducerAccount(topic, traffic.started, datetime.now(UTC) + timedelta(seconds=1), claimed)
+    told = ProducerAccount(topic, traffic.started, world.now + timedelta(seconds=1), claimed)
     agreed = world.verify(producer_account=told)
     assert agreed.ok
     assert agreed.totals.acknowledged == 522 + 3
@@ -495,16 +389,16 @@ def test_dead_letters_are_told_apart_by_what_became_of_them(traffic: Traffic) ->
 def test_a_replay_that_was_interrupted_is_not_another_producers(traffic: Traffic) -> None:
     world = traffic.world
     claimed = {p.partition: p.end_offset - p.first_offset for p in world.verify().partitions}
-    (partition, offset), _ = sorted(world.lane.dead_letters())
+    (partition, offset), _ = sorted(world.letters())
     begin = (
         "INSERT INTO dead_letter_replays (replay_id, topic, of_partition, of_offset, search_from) "
         "VALUES (gen_random_uuid(), %s, %s, %s, %s)"
     )
     world.books.execute(begin, (world.stream.topic, partition, offset, claimed[partition]))
-    world.lane.produce(world.lane.good(1, first=700, event_time=_middle_of(world.minute(1))), partition=partition)
-    world.lane.settle(world.sink)
-    world.run_pipeline(1)
-    told = ProducerAccount(world.stream.topic, traffic.started, datetime.now(UTC) + timedelta(seconds=1), claimed)
+    world.send(world.good_of(1, 1, first=700), partition=partition)
+    world.sink()
+    world.report(1)
+    told = ProducerAccount(world.stream.topic, traffic.started, world.now + timedelta(seconds=1), claimed)
 
     in_doubt = world.verify(producer_account=told)
     assert in_doubt.difference == 1
@@ -523,44 +417,38 @@ def test_a_replay_that_was_interrupted_is_not_another_producers(traffic: Traffic
 def test_what_the_auditor_has_closed_may_leave_the_table(traffic: Traffic) -> None:
     """Five events of almost a day ago arrive; two and a half hours later their minute has left the table."""
     world = traffic.world
-    aged = datetime.now(UTC) - timedelta(hours=23, minutes=50)
-    world.lane.produce(world.lane.good(5, first=900, event_time=int(aged.timestamp() * 1000)), partition=3)
-    world.lane.settle(world.sink)
-    later = lambda: datetime.now(UTC) + timedelta(hours=2, minutes=30)  # noqa: E731
+    aged = world.now - timedelta(hours=23, minutes=50)
+    world.send(world.good(5, first=900, event_time=milliseconds(aged)), partition=2)
+    world.sink()
+    later = lambda: world.now + timedelta(hours=2, minutes=30)  # noqa: E731
 
     unaudited = world.verify(now=later)
-    assert unaudited.partitions[3].missing == 5
-    assert unaudited.partitions[3].unaudited == unaudited.partitions[3].end_offset
-    assert "not audited yet" in (unaudited.partitions[3].note or "")
+    assert unaudited.partitions[2].missing == 5
+    assert unaudited.partitions[2].unaudited == unaudited.partitions[2].end_offset
+    assert "not audited yet" in (unaudited.partitions[2].note or "")
 
-    run_audit(world.stream, now=lambda: datetime.now(UTC) + 3 * MINUTE)
+    run_audit(world.stream, now=lambda: world.later)
     closed = world.verify(now=later)
     assert closed.ok, closed.model_dump_json(indent=1)
-    assert [p.closed for p in closed.partitions] == [0, 0, 0, 5, 0, 0]
+    assert [p.closed for p in closed.partitions] == [0, 0, 5]
     assert (closed.totals.closed, closed.totals.records, closed.totals.events) == (5, 527, 500)
 
 
-def _middle_of(window: MinuteWindow) -> int:
-    """The middle of a minute, as an event time."""
-    return int(window.start.timestamp() * 1000) + 30_000
-
-
-def test_a_minute_without_a_report_is_a_gap_even_when_it_is_empty(world: World) -> None:
-    world.run_pipeline(3, 2, 0)
-    verification = world.verify()
+def test_a_minute_without_a_report_is_a_gap_even_when_it_is_empty(accounted: AccountedWorld) -> None:
+    accounted.report(3, 2, 0)
+    verification = accounted.verify()
     assert [minute.difference for minute in verification.minutes] == [0, 0, 1, 0]
 
 
-def test_a_sink_that_is_behind_has_no_settled_minute_to_compare(world: World) -> None:
-    world.sink.end()
-    world.lane.produce(world.lane.good(10))
+def test_a_sink_that_is_behind_has_no_settled_minute_to_compare(accounted: AccountedWorld) -> None:
+    accounted.send(accounted.good(10))
     with pytest.raises(UnverifiableRangeError, match="is not settled yet"):
-        world.verify()
-    world.sink.start()
-    world.lane.settle(world.sink)
+        accounted.verify()
+    accounted.sink()
+    assert not accounted.verify().partitions[0].difference
 
 
-def test_a_place_that_is_away_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_is_away_is_named(accounted: AccountedWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable, value, place in (
         ("ETAR_API_URL", "http://127.0.0.1:9", "the report API at"),
         ("ETAR_S3_ENDPOINT_URL", "http://127.0.0.1:9", "the object store does not give"),
@@ -571,7 +459,7 @@ def test_a_place_that_is_away_is_named(world: World, monkeypatch: pytest.MonkeyP
             patched.setenv(variable, value)
             get_settings.cache_clear()
             with pytest.raises(PlaceUnavailableError, match=place):
-                world.verify()
+                accounted.verify()
     get_settings.cache_clear()
 
 
