@@ -206,6 +206,17 @@ def test_offsets_without_a_record_are_told_from_missing_ones(world: World) -> No
     assert world.audit(minutes=11).repaired == 0
 
 
+@pytest.mark.parametrize(("minutes", "rescued"), [(100, True), (120, False)])
+def test_a_letter_becomes_a_row_only_while_a_report_is_sure_to_count_it(
+    world: World, minutes: int, rescued: bool
+) -> None:
+    """The table keeps its minute for 126 minutes from now, and a report may take ten."""
+    world.send(world.good(3, event_time=milliseconds(world.minute.start - timedelta(minutes=24 * 60 - 6))))
+    world.sink(lambda decoded: Decoded([], [row.record.dead(Reason.INSERT_REFUSED, "?") for row in decoded.rows]))
+    world.audit(minutes=minutes)
+    assert (len(world.rows()), len(world.letters())) == ((3, 0) if rescued else (0, 3))
+
+
 def register(world: World, doc: str) -> int:
     """A schema that differs from all others by ``doc``, under a subject that is not the topic's."""
     schema = SCHEMA_TEXT.replace("{", f'{{"doc": "{world.stream.name} {doc}",', 1)
