@@ -42,7 +42,7 @@ setup-dev:
 test: chromium setup-dev ## everything that holds at each change: checks and tests, with one summary at the end
 	@exec $(PYTHON) -m tests.lanes
 
-test-long: chromium setup-dev ## what takes too long for each change: three seeds of chaos, MinIO, the Dockerfiles' RUN lines
+test-long: setup-dev ## what takes too long for each change: three seeds of chaos, MinIO, the Dockerfiles' RUN lines
 	@stack/setup.sh minio
 	@exec $(PYTHON) -m tests.lanes long
 

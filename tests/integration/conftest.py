@@ -16,11 +16,9 @@ from tests.integration.audit.conftest import World, new_world  # noqa: F401  (a 
 
 
 @pytest.fixture
-def settings_of_stack(report_api: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def settings_of_stack(report_api: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in report_api.settings.starting_with("ETAR_").items():
         monkeypatch.setenv(name, value)
-    get_settings.cache_clear()
-    yield
     get_settings.cache_clear()
 
 

@@ -19,6 +19,7 @@ from stack.layout import REPOSITORY
 from tests.lanes.plan import Lane, Part
 
 INTERRUPTED = 130
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Ended:
     def ok(self) -> bool:
         return self.code == 0
 
+    @property
+    def outcome(self) -> str:
+        return "passed" if self.ok else "NOT BEGUN" if self.code is None else f"FAILED ({self.code})"
+
 
 class Running:
     """The processes of one run, which an interrupt ends: each pytest stops its parts and prints what it knows."""
@@ -43,8 +48,6 @@ class Running:
     def __init__(self, results: Path, say: Callable[[str], None]) -> None:
         self._results = results
         self._say = say
-        self._lock = threading.Lock()
-        self._processes: dict[subprocess.Popen[bytes], Part] = {}
         self._interrupted = threading.Event()
 
     def run(self, lanes: Sequence[Lane]) -> list[Ended]:
@@ -69,36 +72,28 @@ class Running:
             old.unlink(missing_ok=True)
         began = time.monotonic()
         with log.open("wb") as out:
-            process = self._start(part, junit, out.fileno())
-            code = process.wait() if process else None
-        if process:
-            with self._lock:
-                del self._processes[process]
+            code = None if self.interrupted else self._code_of(part, junit, out.fileno())
         ended = Ended(lane.name, part, code, time.monotonic() - began, log, junit)
-        outcome = "passed" if ended.ok else "not begun" if code is None else f"FAILED ({code}), see {log}"
-        self._say(f"{lane.name}: {part.name} {outcome} after {ended.seconds:.0f} s")
+        self._say(f"{lane.name}: {part.name} {ended.outcome} after {ended.seconds:.0f} s; see {log}")
         return ended
 
-    def _start(self, part: Part, junit: Path | None, out: int) -> subprocess.Popen[bytes] | None:
-        with self._lock:
-            if self._interrupted.is_set():
-                return None
-            # A group of its own: a Ctrl-C at the terminal comes once, from us, and not twice.
-            process = subprocess.Popen(
-                _command(part, junit), cwd=REPOSITORY, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-            )
-            self._processes[process] = part
-        if self._interrupted.is_set():  # while it was started
-            _interrupt(process, part)
-        return process
+    def _code_of(self, part: Part, junit: Path | None, out: int) -> int:
+        """The exit code of the part's process, which is told once if the run is interrupted meanwhile."""
+        # A group of its own: a Ctrl-C at the terminal comes once, from us, and not twice.
+        process = subprocess.Popen(
+            _command(part, junit), cwd=REPOSITORY, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        while (code := process.poll()) is None:
+            if self._interrupted.wait(_LOOK_SECONDS):
+                _interrupt(process, part)
+                return process.wait()
+        return code
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
         def interrupt(number: int, _: FrameType | None) -> None:
             self._say(f"{signal.Signals(number).name}: every part is told to stop")
             self._interrupted.set()
-            for process, part in tuple(self._processes.items()):
-                _interrupt(process, part)
 
         before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -119,13 +114,4 @@ def _interrupt(process: subprocess.Popen[bytes], part: Part) -> None:
 def _command(part: Part, junit: Path | None) -> list[str]:
     if junit is None:
         return list(part.command)
-    return [
-        sys.executable,
-        "-m",
-        "pytest",
-        *part.paths,
-        *part.options,
-        f"--junitxml={junit}",
-        "-o",
-        "junit_family=xunit1",
-    ]
+    return [sys.executable, "-m", "pytest", *part.paths, *part.options, f"--junitxml={junit}"]

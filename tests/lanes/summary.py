@@ -46,8 +46,7 @@ def lines(ended: Sequence[Ended], seconds: float) -> Iterator[str]:
     yield from _skipped(tests)
     yield from ("", "What ran:")
     for part in ended:
-        outcome = "passed" if part.ok else "NOT BEGUN" if part.code is None else f"FAILED ({part.code})"
-        yield f"  {part.lane:<14} {part.part.name:<14} {part.seconds / 60:6.1f} min  {outcome}"
+        yield f"  {part.lane:<14} {part.part.name:<14} {part.seconds / 60:6.1f} min  {part.outcome}"
     yield f"  {len(ended) - len(failed)} of {len(ended)} parts passed in {seconds / 60:.1f} min"
     for part in ended:
         yield from _closing_line(part)
@@ -60,7 +59,7 @@ def _failure(ended: Ended) -> Iterator[str]:
     text = ended.log.read_text(errors="replace").splitlines()
     begins = next((number for number, line in enumerate(text) if _SECTION.match(line)), None)
     shown = text[begins:][:_FAILURE_LINES] if begins is not None else text[-_FAILURE_LINES:]
-    yield from ("", f"{ended.lane}: {ended.part.name} FAILED ({ended.code}); the whole output is in {ended.log}")
+    yield from ("", f"{ended.lane}: {ended.part.name} {ended.outcome}; the whole output is in {ended.log}")
     yield from (f"  {line}" for line in shown)
 
 
