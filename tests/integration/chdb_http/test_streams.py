@@ -122,12 +122,12 @@ def test_runaway_queries_are_stopped(start_front):
     assert (slow.status, slow.headers["X-ClickHouse-Exception-Code"]) == (408, "159")
     greedy = front.ask("SELECT groupArray(number) FROM numbers(1000000000)")
     assert greedy.headers["X-ClickHouse-Exception-Code"] == "241"
-    for setting in ("max_execution_time", "max_memory_usage"):
+    for setting, within in (("max_execution_time", "1"), ("max_memory_usage", str(100 << 20))):
         for value in ("0", "99999999999"):
             assert front.ask("SELECT 1", **{setting: value}).headers["X-ClickHouse-Exception-Code"] == "452"
             inline = front.ask(f"SELECT 1 SETTINGS {setting} = {value}")
             assert inline.headers["X-ClickHouse-Exception-Code"] == "452"
-        assert front.ask("SELECT 1", **{setting: "1000000" if "memory" in setting else "1"}).status in {200, 500}
+        assert front.ask("SELECT 1", **{setting: within}).status == 200
     assert front.value("SELECT 1") == "1"
 
 
@@ -157,10 +157,12 @@ def test_many_requests_leave_nothing_behind(front):
     def descriptors() -> int:
         return len(list(Path(f"/proc/{front.process.pid}/fd").iterdir()))
 
-    for _ in range(20):
-        front.ask("SELECT number FROM numbers(100000)")
+    def ask(times: int) -> None:
+        for _ in range(times):
+            front.ask("SELECT number FROM numbers(100000)")
+            front.ask("SELEC")
+
+    ask(20)  # The first error of a process opens the engine's file some fifty times, for its stack trace, and for good.
     before = descriptors()
-    for _ in range(200):
-        front.ask("SELECT number FROM numbers(100000)")
-        front.ask("SELEC")
+    ask(200)
     assert descriptors() <= before + 5
