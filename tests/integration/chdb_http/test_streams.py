@@ -162,7 +162,9 @@ def test_many_requests_leave_nothing_behind(front):
             front.ask("SELECT number FROM numbers(100000)")
             front.ask("SELEC")
 
-    ask(20)  # The first error of a process opens the engine's file some fifty times, for its stack trace, and for good.
+    # For its first stack trace the engine opens every library it has loaded, and for each new thread three files of
+    # /proc, all for good: some fifty descriptors, and a few more now and then. One left by each request makes 200.
+    ask(20)
     before = descriptors()
     ask(200)
-    assert descriptors() <= before + 5
+    assert descriptors() < before + 100
