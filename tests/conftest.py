@@ -18,6 +18,7 @@ import httpx
 import pytest
 from hypothesis import settings
 
+from etar.clients import trusted_certificates
 from etar.settings import (
     KafkaSettings,
     ObjectStoreSettings,
@@ -175,7 +176,7 @@ def running_server(command: list[str], environment: dict[str, str], log: Path, *
     def is_up() -> bool:
         assert process.poll() is None, log.read_text()
         try:
-            return httpx.get(answers_at, timeout=10).is_success
+            return httpx.get(answers_at, timeout=10, verify=trusted_certificates()).is_success
         except httpx.TransportError:
             return False
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from etar import dead_letters, ledger
 from etar.audit.placement import Repair
-from etar.clients import object_store_client, report_store_connection, warehouse_client
+from etar.clients import object_store_client, report_store_connection, trusted_certificates, warehouse_client
 from etar.minute import MINUTE, MinuteWindow
 from etar.reconciliation import Coverage, Span, StoredObject, without
 from etar.report import PublishedReport
@@ -55,7 +55,7 @@ def read_reports(
     """
     headers = {"Authorization": f"Bearer {settings.read_token.get_secret_value()}"}
     found: dict[MinuteWindow, PublishedReport] = {}
-    with httpx.Client(base_url=settings.url, headers=headers, timeout=30) as client:
+    with httpx.Client(base_url=settings.url, headers=headers, timeout=30, verify=trusted_certificates()) as client:
         for start, stop in _pages(first, end):
             query = {"stream": stream.name, "from": start.isoformat(), "to": stop.isoformat()}
             try:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from etar.clients import trusted_certificates
 from stack.configuration import Settings
 from stack.layout import VENV_BIN, Layout
 from stack.processes import STACK_MARK
@@ -82,7 +83,7 @@ def answers(url: str) -> bool:
     """Whether a GET of ``url`` is answered with a success."""
     import httpx
 
-    return httpx.get(url, timeout=2).is_success
+    return httpx.get(url, timeout=2, verify=trusted_certificates()).is_success
 
 
 def write_if_changed(file: Path, text: str) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 import httpx
 import pytest
 
-from etar.clients import report_store_connection
+from etar.clients import report_store_connection, trusted_certificates
 from etar.settings import ObjectStoreSettings, ReportApiSettings, ReportReadSettings, ReportStoreSettings, get_settings
 from stack.parts import Stack
 from tests.integration.accounted import AccountedWorld
@@ -33,7 +33,9 @@ def new_accounted(
     url = get_settings(ReportReadSettings).url
     headers = {"Authorization": f"Bearer {get_settings(ReportApiSettings).write_token.get_secret_value()}"}
     with ExitStack() as opened:
-        api = opened.enter_context(httpx.Client(base_url=url, headers=headers, timeout=60))
+        api = opened.enter_context(
+            httpx.Client(base_url=url, headers=headers, timeout=60, verify=trusted_certificates())
+        )
 
         def make(**topic_settings: str) -> AccountedWorld:
             books = opened.enter_context(closing(report_store_connection(report_store)))

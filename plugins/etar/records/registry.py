@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
+from etar.clients import trusted_certificates
 from etar.settings import RegistrySettings
 
 _SUBJECT_NOT_FOUND = 40401
@@ -39,7 +40,8 @@ class Registry:
 
     @classmethod
     def connect(cls, settings: RegistrySettings, *, timeout: float = 10.0) -> Self:
-        return cls(httpx.Client(base_url=settings.url.rstrip("/") + "/", timeout=timeout))
+        url = settings.url.rstrip("/") + "/"
+        return cls(httpx.Client(base_url=url, timeout=timeout, verify=trusted_certificates()))
 
     def schema(self, schema_id: int) -> RegisteredSchema | None:
         """The schema of this id, or None where the registry says that it has none, or can have none.

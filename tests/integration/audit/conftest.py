@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from etar.audit import AuditResult, run_audit
 from etar.audit.auditor import Bounds
 from etar.audit.kafka_records import KafkaRecords
-from etar.clients import report_store_connection
+from etar.clients import report_store_connection, trusted_certificates
 from etar.dead_letters import Reason
 from etar.kafka_offsets import TopicOffsets
 from etar.minute import MinuteWindow
@@ -214,7 +214,9 @@ def new_world(
         client.command(f"CREATE TABLE {stream.table} AS user_interactions")
         body = {"schema": SCHEMA_TEXT}
         url = f"{registry.url}/subjects/{stream.topic}-value/versions"
-        schema_id = int(httpx.post(url, json=body, timeout=30).raise_for_status().json()["id"])
+        schema_id = int(
+            httpx.post(url, json=body, timeout=30, verify=trusted_certificates()).raise_for_status().json()["id"]
+        )
         minute = MinuteWindow.containing(datetime.now(UTC) - timedelta(minutes=5))
         return World(stream, kafka, registry, warehouse, report_store, schema_id, minute, client)
 
@@ -241,7 +243,11 @@ def worker(world: World) -> Iterator[Worker]:
 def post_schema(world: World, subject: str, schema: str) -> int:
     """Register an Avro schema (JSON text); its id."""
     url = f"{world.registry.url}/subjects/{subject}/versions"
-    return int(httpx.post(url, json={"schema": schema}, timeout=30).raise_for_status().json()["id"])
+    return int(
+        httpx.post(url, json={"schema": schema}, timeout=30, verify=trusted_certificates())
+        .raise_for_status()
+        .json()["id"]
+    )
 
 
 def malformed(world: World) -> list[bytes | None]:

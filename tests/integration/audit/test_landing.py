@@ -11,6 +11,7 @@ import httpx
 import pytest
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from etar.clients import trusted_certificates
 from etar.records.decode import Record
 from etar.streams import Stream
 from tests.integration.audit.conftest import World, milliseconds
@@ -43,7 +44,11 @@ def without_field(world: World, name: str) -> bytes:
 def _registered(world: World, schema: dict[str, Any]) -> int:
     text = json.dumps(schema)
     url = f"{world.registry.url}/subjects/{world.stream.name}-{abs(hash(text))}-value/versions"
-    return int(httpx.post(url, json={"schema": text}, timeout=30).raise_for_status().json()["id"])
+    return int(
+        httpx.post(url, json={"schema": text}, timeout=30, verify=trusted_certificates())
+        .raise_for_status()
+        .json()["id"]
+    )
 
 
 def changed(world: World, **changes: Any) -> bytes:

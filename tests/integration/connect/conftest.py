@@ -20,7 +20,7 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from etar.clients import warehouse_client
+from etar.clients import trusted_certificates, warehouse_client
 from etar.kafka_offsets import TopicOffsets, settled
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings
 from stack.waiting import wait_until
@@ -174,7 +174,9 @@ def new_lane(
         settings = {"message.timestamp.type": "LogAppendTime"}
         admin.create_topics([NewTopic(topic, PARTITIONS, 1, config=settings)])[topic].result(30)
         body = {"schema": SCHEMA_TEXT}
-        answer = httpx.post(f"{registry.url}/subjects/{topic}-value/versions", json=body, timeout=30).raise_for_status()
+        answer = httpx.post(
+            f"{registry.url}/subjects/{topic}-value/versions", json=body, timeout=30, verify=trusted_certificates()
+        ).raise_for_status()
         lanes.append(Lane(topic, kafka, at or warehouse, int(answer.json()["id"]), folder, table))
         return lanes[-1]
 
