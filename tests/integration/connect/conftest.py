@@ -54,9 +54,13 @@ class SinkProcess:
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal, wait, and return the exit status."""
+        self.send(number)
+        assert self.process is not None
+        return self.process.wait(30)
+
+    def send(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(30)
 
     @property
     def running(self) -> bool:
@@ -163,21 +167,29 @@ class Lane:
 def new_lane(
     kafka: KafkaSettings, registry: RegistrySettings, warehouse: WarehouseSettings, tmp_path: Path
 ) -> Iterator[Callable[..., Lane]]:
-    """Makes lanes; their sinks are ended afterwards, and their topics deleted."""
+    """Makes lanes, on the session's parts unless others are given; their sinks are ended afterwards, and their topics
+    deleted where the session goes on with the broker.
+    """
     lanes: list[Lane] = []
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
 
-    def make(*, at: WarehouseSettings | None = None, table: str = "user_interactions") -> Lane:
+    def make(
+        *,
+        at: WarehouseSettings | None = None,
+        table: str = "user_interactions",
+        broker: KafkaSettings | None = None,
+    ) -> Lane:
         topic = f"lane_{uuid4().hex[:12]}"
         folder = tmp_path / topic
         folder.mkdir()
         settings = {"message.timestamp.type": "LogAppendTime"}
-        admin.create_topics([NewTopic(topic, PARTITIONS, 1, config=settings)])[topic].result(30)
+        its_admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers}) if broker else admin
+        its_admin.create_topics([NewTopic(topic, PARTITIONS, 1, config=settings)])[topic].result(30)
         body = {"schema": SCHEMA_TEXT}
         answer = httpx.post(
             f"{registry.url}/subjects/{topic}-value/versions", json=body, timeout=30, verify=trusted_certificates()
         ).raise_for_status()
-        lanes.append(Lane(topic, kafka, at or warehouse, int(answer.json()["id"]), folder, table))
+        lanes.append(Lane(topic, broker or kafka, at or warehouse, int(answer.json()["id"]), folder, table))
         return lanes[-1]
 
     yield make
@@ -185,7 +197,8 @@ def new_lane(
         for sink in lane.sinks:
             if sink.running:
                 sink.end(signal.SIGKILL)
-    admin.delete_topics([lane.topic for lane in lanes])
+    if topics := [lane.topic for lane in lanes if lane.kafka == kafka]:
+        admin.delete_topics(topics)
 
 
 @pytest.fixture
