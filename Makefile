@@ -53,7 +53,7 @@ chromium:
 	@command -v chromium >/dev/null || { echo "etar: chromium is missing; the dashboard's tests need it (Debian 12: apt-get install chromium)" >&2; exit 1; }
 
 test-unit: setup-dev ## tests that start no process
-	$(PYTHON) -m pytest tests/unit
+	$(PYTHON) -m pytest tests/unit --numprocesses 2
 
 test-integration: setup-dev ## tests of one real part each
 	$(PYTHON) -m pytest tests/integration

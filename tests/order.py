@@ -11,11 +11,15 @@ End-to-end tests keep the order they are written in: they share a stack and its 
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 
 _SHUFFLED = {("tests", "unit"), ("tests", "integration")}
 _AS_WRITTEN = "written"
+_HANDED = "order"
+_LOADED_ONCE = ("tests/unit/dags/", "tests/unit/spark_apps/")
+"""Airflow and Spark: each takes its tests' process ten seconds and more."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,9 +27,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Workers of pytest-xdist are given the options, and with them this seed.
     if config.option.order is None:
-        config.option.order = str(Random().randrange(1_000_000))
+        handed = getattr(config, "workerinput", {}).get(_HANDED)
+        config.option.order = handed or str(Random().randrange(1_000_000))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Of pytest-xdist, whose workers read the command line again: all have to have drawn one order."""
+    node.workerinput[_HANDED] = node.config.option.order
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of pytest-xdist: each test to the worker that is free, but what loads something large to one of them, and first.
+
+    The marks ``xdist_group`` would say so too, but xdist 3.8 writes them where pytest 9.2 does not look.
+    """
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return next((folder for folder in _LOADED_ONCE if nodeid.startswith(folder)), nodeid)
+
+    return Scheduling(config, log)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -36,7 +36,7 @@ EACH_CHANGE = (
         (
             Part("lint", command=("make", "--no-print-directory", "lint")),
             Part("compose-check", command=("make", "--no-print-directory", "compose-check")),
-            Part("unit", ("tests/unit",)),
+            Part("unit", ("tests/unit",), options=("--numprocesses", "2")),
             Part("integration", ("tests/integration", "tests/browser")),
             Part("e2e", ("tests/e2e", "tests/chaos")),
         ),

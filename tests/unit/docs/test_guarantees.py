@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,11 @@ EACH_CHANGE, LONG = "each change", "`make test-long`"
 PROMISES = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| promise |")]
 
 
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text())
+
+
 def test_the_table_names_tests() -> None:
     assert sum(bool(test) for _, test in NAMED) > 30
 
@@ -25,7 +32,7 @@ def test_the_table_names_tests() -> None:
 def test_a_named_test_exists(path: str, test: str) -> None:
     file = REPOSITORY / path
     assert file.is_file(), f"docs/guarantees.md names {path}"
-    place: ast.AST = ast.parse(file.read_text())
+    place: ast.AST = parsed(file)
     for name in test.split("::") if test else ():
         here = {
             node.name: node for node in ast.iter_child_nodes(place) if isinstance(node, ast.FunctionDef | ast.ClassDef)

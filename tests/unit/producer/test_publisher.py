@@ -95,7 +95,10 @@ def test_a_record_that_kafka_would_never_take_is_counted_and_the_next_is_sent(no
     assert tally.counts().failures == {"MSG_SIZE_TOO_LARGE": 1}
 
 
-def test_the_topic_of_a_kafka_that_is_away_can_be_asked_for_again(nowhere: KafkaSettings) -> None:
+def test_the_topic_of_a_kafka_that_is_away_can_be_asked_for_again(
+    nowhere: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.publisher._METADATA_TIMEOUT_SECONDS", 0.2)
     with pytest.raises(AwayError, match=nowhere.bootstrap_servers):
         require_topic(nowhere, "t")
 

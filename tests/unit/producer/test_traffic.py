@@ -5,23 +5,24 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
+from functools import cache
 
 import fastavro
 import pytest
 
-from producer.shop import EventFactory, Shop
+from producer.shop import EventFactory
 from producer.traffic import MALFORMED, NO_SUCH_SCHEMA_ID, Draft, Kind, Traffic, encode
 from producer.user_event import SCHEMA_TEXT, UserEvent
+from tests.unit.producer.drafts import shop
 
 START = 1_763_717_460_000
 DAY_MS = 24 * 3600 * 1000
-SHOP = Shop()
 SCHEMA = fastavro.parse_schema(json.loads(SCHEMA_TEXT))
 HEADER = b"\x00" + (7).to_bytes(4, "big")
 
 
 def drafts(count: int, *, late: float = 0.0, **shares: float) -> list[Draft]:
-    factory = EventFactory(seed=4, shop=SHOP, late=late, late_by=60_000)
+    factory = EventFactory(seed=4, shop=shop(), late=late, late_by=60_000)
     traffic = Traffic(factory, seed=4, **shares)  # type: ignore[arg-type]
     return [traffic.next(START + number) for number in range(count)]
 
@@ -40,7 +41,7 @@ def decode(value: bytes) -> tuple[object, bytes]:
 
 
 def an_event() -> UserEvent:
-    return EventFactory(seed=1, shop=SHOP).next(START)
+    return EventFactory(seed=1, shop=shop()).next(START)
 
 
 def test_the_same_seed_gives_the_same_records() -> None:
@@ -54,15 +55,20 @@ def test_without_shares_every_record_is_an_event_of_its_own() -> None:
     assert len({draft.event.event_id for draft in made}) == 2000
 
 
+@cache
+def twenty_thousand(duplicates: float, malformed: float) -> Counter[Kind]:
+    return Counter(draft.kind for draft in drafts(20_000, duplicates=duplicates, malformed=malformed))
+
+
 @pytest.mark.parametrize(("duplicates", "malformed"), [(0.1, 0.0), (0.0, 0.2), (0.1, 0.2), (0.5, 0.5), (0.0, 1.0)])
 def test_shares_are_of_all_records(duplicates: float, malformed: float) -> None:
-    kinds = Counter(draft.kind for draft in drafts(20_000, duplicates=duplicates, malformed=malformed))
+    kinds = twenty_thousand(duplicates, malformed)
     assert kinds[Kind.DUPLICATE] / 20_000 == pytest.approx(duplicates, abs=0.01)
     assert sum(kinds[kind] for kind in MALFORMED) / 20_000 == pytest.approx(malformed, abs=0.01)
 
 
 def test_malformed_kinds_are_equally_many() -> None:
-    kinds = Counter(draft.kind for draft in drafts(20_000, malformed=1.0))
+    kinds = twenty_thousand(0.0, 1.0)
     assert kinds.keys() == set(MALFORMED)
     assert all(count == pytest.approx(20_000 / len(MALFORMED), rel=0.1) for count in kinds.values())
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from stack.parts.spark import CLASS_ARCHIVE, JARS, home_environment, java_options
+
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
@@ -16,12 +18,15 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     empty: Path = tmp_path_factory.mktemp("spark-conf")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SPARK_CONF_DIR", str(empty))
-        environment.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        for name, value in home_environment().items():
+            environment.setenv(name, value)
         session = (
             SparkSession.builder.master("local[1]")
             .config("spark.ui.enabled", "false")
             .config("spark.sql.shuffle.partitions", "2")
-            .config("spark.driver.extraJavaOptions", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
+            # Both as the class archive was made with, which halves the start and the first query.
+            .config("spark.driver.extraClassPath", f"{JARS}/*")
+            .config("spark.driver.extraJavaOptions", java_options(f"-XX:SharedArchiveFile={CLASS_ARCHIVE}"))
             .config("spark.sql.warehouse.dir", str(empty / "warehouse"))
             .getOrCreate()
         )

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import types as T
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from etar.minute import MinuteWindow
 from etar.report import EVENT_TYPES, Outcomes, Report
@@ -26,6 +28,7 @@ SCHEMA = T.StructType(
         T.StructField("_offset", T.LongType(), nullable=False),
     ]
 )
+ARROW = to_arrow_schema(SCHEMA)
 WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))
 
 
@@ -41,11 +44,13 @@ class Event:
     @property
     def row(self) -> tuple[Any, ...]:
         ids = (self.event.to_bytes(16, "big"), self.user.to_bytes(16, "big"))
-        return (*(bytearray(i) for i in ids), self.kind, self.status, self.partition, self.offset)
+        return (*ids, self.kind, self.status, self.partition, self.offset)
 
 
 def frame(spark: SparkSession, events: Sequence[Event]) -> DataFrame:
-    return spark.createDataFrame([event.row for event in events], SCHEMA)
+    # As Arrow: for rows of Python, Spark starts a Python of its own beside its JVM.
+    rows = [dict(zip(SCHEMA.names, event.row, strict=True)) for event in events]
+    return spark.createDataFrame(pa.Table.from_pylist(rows, ARROW), SCHEMA)
 
 
 def only_row(frame: DataFrame) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,14 @@ def strings(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
-def programs() -> Iterator[tuple[Path, ast.Module]]:
-    for folder in FOLDERS:
-        for path in sorted((REPOSITORY / folder).rglob("*.py")):
-            if not path.is_relative_to(THE_FRONT):
-                yield path, ast.parse(path.read_text())
+@cache
+def programs() -> list[tuple[Path, ast.Module]]:
+    return [
+        (path, ast.parse(path.read_text()))
+        for folder in FOLDERS
+        for path in sorted((REPOSITORY / folder).rglob("*.py"))
+        if not path.is_relative_to(THE_FRONT)
+    ]
 
 
 def statements() -> Iterator[tuple[str, str]]:
