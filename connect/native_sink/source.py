@@ -14,6 +14,7 @@ from etar.settings import KafkaSettings, SinkSettings
 
 _log = logging.getLogger(__name__)
 
+_SESSION_TIMEOUT_MS = 10_000
 _MAX_POLL_INTERVAL_MS = 300_000
 _CHUNK_ROWS = 10_000
 _BATCH_BYTES = 64 * 1024 * 1024
@@ -57,7 +58,7 @@ class Source:
                 "client.id": f"{group}-{instance}",
                 "group.id": group,
                 "group.instance.id": f"{group}-{instance}",
-                "session.timeout.ms": 10_000,
+                "session.timeout.ms": _SESSION_TIMEOUT_MS,
                 "heartbeat.interval.ms": 3_000,
                 "max.poll.interval.ms": _MAX_POLL_INTERVAL_MS,
                 "auto.offset.reset": "earliest",

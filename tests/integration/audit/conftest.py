@@ -38,6 +38,7 @@ from etar.settings import (
 )
 from etar.streams import Stream
 from tests.integration.audit.connect_double import Worker
+from tests.integration.audit.hiding_registry import HidingRegistry, hiding_registry
 from tests.integration.connect.conftest import client_of
 from tests.unit.records.events import SCHEMA_TEXT, encode, event
 
@@ -238,6 +239,16 @@ def worker(world: World) -> Iterator[Worker]:
     """In place of :meth:`World.sink`."""
     with closing(Worker(world.stream, world.kafka, world.registry, world.warehouse)) as worker:
         yield worker
+
+
+@pytest.fixture
+def hiding(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[HidingRegistry]:
+    """The registry of the world's sink and audit, also of an audit in a process of its own."""
+    with hiding_registry(world.registry) as registry:
+        world.registry = registry.settings
+        monkeypatch.setenv("ETAR_REGISTRY_URL", registry.settings.url)
+        get_settings.cache_clear()
+        yield registry
 
 
 def post_schema(world: World, subject: str, schema: str) -> int:

@@ -27,6 +27,7 @@ from etar.places import ClosedOffsets, Table
 from etar.reconciliation import Span
 from etar.records.intake import Decoded
 from tests.integration.audit.conftest import PARTITIONS, Misbehaviour, World, malformed, milliseconds, post_schema
+from tests.integration.audit.hiding_registry import HidingRegistry
 from tests.unit.records.events import SCHEMA, SCHEMA_TEXT, encode, event
 
 SECOND = timedelta(seconds=1)
@@ -217,14 +218,12 @@ def test_a_letter_becomes_a_row_only_while_a_report_is_sure_to_count_it(
     assert (len(world.rows()), len(world.letters())) == ((3, 0) if rescued else (0, 3))
 
 
-def register(world: World, doc: str) -> int:
-    """A schema that differs from all others by ``doc``, under a subject that is not the topic's."""
-    schema = SCHEMA_TEXT.replace("{", f'{{"doc": "{world.stream.name} {doc}",', 1)
-    return post_schema(world, f"{world.stream.name}-{doc}-value", schema)
-
-
-def test_letters_under_a_schema_that_was_registered_since_are_rescued_below_the_mark(world: World) -> None:
-    coming = register(world, "now") + 1
+def test_letters_under_a_schema_that_was_registered_since_are_rescued_below_the_mark(
+    world: World, hiding: HidingRegistry
+) -> None:
+    schema = SCHEMA_TEXT.replace("{", f'{{"doc": "{world.stream.name}",', 1)
+    coming = post_schema(world, f"{world.stream.name}-later-value", schema)
+    hiding.hidden.add(coming)
     at = milliseconds(world.minute.start)
     world.send([encode(event(number, event_time=at), schema_id=coming) for number in range(30)] + world.good(30))
     world.sink()
@@ -232,7 +231,7 @@ def test_letters_under_a_schema_that_was_registered_since_are_rescued_below_the_
     assert world.audit().repaired == 0
     assert set(world.letters().values()) == {"unknown_schema_id"}
 
-    assert register(world, "later") == coming
+    hiding.hidden.clear()
     result = world.audit()
 
     assert result.repairs == {Repair.RESCUED: 30}
@@ -245,17 +244,22 @@ def test_letters_under_a_schema_that_was_registered_since_are_rescued_below_the_
     assert history == [("rescued", "etar audit", {"reason": "unknown_schema_id"})] * 30
 
 
-def test_letters_under_the_subjects_own_schema_are_found_among_thousands_of_unknown_ids(world: World) -> None:
-    coming = register(world, "now") + 1
+def test_letters_under_the_subjects_own_schema_are_found_among_thousands_of_unknown_ids(
+    world: World, hiding: HidingRegistry
+) -> None:
     at = milliseconds(world.minute.start)
     junk = [b"\0" + (2**30 + number).to_bytes(4, "big") + b"junk" for number in range(2_000)]
     fields = [*SCHEMA["fields"], {"name": world.stream.name, "type": ["null", "string"], "default": None}]
     schema = {**SCHEMA, "fields": fields}
+    # The same schema has the same id under every subject.
+    coming = post_schema(world, f"{world.stream.name}-elsewhere-value", json.dumps(schema))
+    hiding.hidden.add(coming)
     written = encode({**event(event_time=at), world.stream.name: "x"}, schema=schema, schema_id=coming)
     world.send([*junk, written], partition=0)
     world.sink()
     assert world.audit().dead_letters == 2_001
 
+    hiding.hidden.clear()
     assert post_schema(world, f"{world.stream.topic}-value", json.dumps(schema)) == coming
     assert world.audit().repairs == {Repair.RESCUED: 1}
     assert world.rows() == [(0, 2_000)]
@@ -282,19 +286,20 @@ def test_rows_refused_together_are_told_apart_in_bounded_steps(world: World) -> 
 def test_rows_that_the_audit_itself_stores_are_told_apart_as_well(world: World) -> None:
     """A sink that gave up a whole batch for some of its rows, and left it in no place."""
     take_affordable_only(world)
-    values = world.good(900, amount=1) + world.good(300, first=900, amount=5_000)
+    values = world.good(225, amount=1) + world.good(75, first=225, amount=5_000)
     random.Random(3).shuffle(values)
     world.send(values, partition=0)
     world.sink(lambda _: Decoded([], []))
+    bounds = Bounds(refused_letters=100)
 
-    assert world.audit().open == 1, "good rows are among those that were refused together"
+    assert world.audit(bounds=bounds).open == 1, "good rows are among those that were refused together"
     passes = 1
-    while world.audit().open:
+    while world.audit(bounds=bounds).open:
         passes += 1
         assert passes < 10
-    assert len(world.rows()) == 900
+    assert len(world.rows()) == 225
     assert set(world.letters().values()) == {"insert_refused"}
-    assert [row[4:] for row in world.closed() if row[:2] == (0, str(world.minute))] == [(900, 300, 0, 0)]
+    assert [row[4:] for row in world.closed() if row[:2] == (0, str(world.minute))] == [(225, 75, 0, 0)]
 
 
 def test_pieces_on_both_sides_of_four_billion_offsets_are_counted(world: World) -> None:

@@ -313,15 +313,24 @@ def test_a_schema_of_another_kind_is_a_dead_letter(lane: Lane, registry: Registr
     )
 
 
+LONGER_THAN_THE_INTERVAL = 9.0
+
+
+def shorten_the_poll_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the shortest session that a broker grants, which no interval may be shorter than: six seconds."""
+    monkeypatch.setattr(source_module, "_SESSION_TIMEOUT_MS", 6_000)
+    monkeypatch.setattr(source_module, "_MAX_POLL_INTERVAL_MS", 6_000)
+
+
 def test_membership_outlives_a_wait_longer_than_the_poll_interval(
     lane: Lane, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_module, "_MAX_POLL_INTERVAL_MS", 10_000)
+    shorten_the_poll_interval(monkeypatch)
     lane.produce(lane.good(60))
     settings = SinkSettings(retry_seconds=0.2)
     source = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=settings)
     taken = _take(source, 60)
-    end = time.monotonic() + 13
+    end = time.monotonic() + LONGER_THAN_THE_INTERVAL
     with source.held() as rest:
         lane.produce(lane.good(60))
         while time.monotonic() < end:
@@ -337,11 +346,11 @@ def test_membership_outlives_a_wait_longer_than_the_poll_interval(
 def test_membership_outlives_a_batch_of_attempts_that_succeed_slowly(
     lane: Lane, kafka: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_module, "_MAX_POLL_INTERVAL_MS", 10_000)
+    shorten_the_poll_interval(monkeypatch)
     lane.produce(lane.good(60))
     source = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=SinkSettings())
     _take(source, 60)
-    end = time.monotonic() + 13
+    end = time.monotonic() + LONGER_THAN_THE_INTERVAL
     while time.monotonic() < end:
         with source.held():
             time.sleep(0.5)  # the attempt
