@@ -27,6 +27,7 @@ from cli import connect as command
 from connect.template import Template
 from connect.variables import variables
 from connect.worker import Worker
+from etar.clients import trusted_certificates
 from etar.kafka_offsets import TopicOffsets, settled
 from etar.settings import ConnectSettings, KafkaSettings, RegistrySettings, get_settings
 from stack.layout import BUILD, REPOSITORY
@@ -94,7 +95,7 @@ def running_worker(stack: Stack, name: str, port_name: str) -> Iterator[OneWorke
 
 def answers(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/connectors", timeout=5).is_success
+        return httpx.get(f"http://127.0.0.1:{port}/connectors", timeout=5, verify=trusted_certificates()).is_success
     except httpx.TransportError:
         return False
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from etar.clients import object_store_client
+from etar.clients import object_store_client, trusted_certificates
 from etar.settings import ObjectStoreSettings
 from stack.configuration import prepare_settings
 from stack.layout import BUILD, REPOSITORY, Layout
@@ -49,7 +49,7 @@ def running_minio(stack: Stack) -> Iterator[int]:
     def is_up() -> bool:
         assert process.poll() is None, log.read_text()
         try:
-            return httpx.get(f"{address}/minio/health/live", timeout=10).is_success
+            return httpx.get(f"{address}/minio/health/live", timeout=10, verify=trusted_certificates()).is_success
         except httpx.TransportError:
             return False
 
