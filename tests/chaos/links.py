@@ -6,15 +6,28 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 import httpx
 
+from stack.configuration import LINK_OFFSET, PORTS
 from stack.layout import BUILD
 from stack.waiting import wait_until
 from tests.chaos.faults import Kind
+from tests.ports import free_block
 
+_OFFSET = 50
+_LINKED = {
+    "kafka": "KAFKA",
+    "registry": "REGISTRY",
+    "warehouse": "WAREHOUSE",
+    "s3": "S3",
+    "postgres": "POSTGRES",
+    "api": "API",
+    "airflow": "AIRFLOW",
+}
 _TOXIPROXY = BUILD / "bin" / "toxiproxy"
 _TOXICS = {
     Kind.SLOW: {"type": "latency", "attributes": {"latency": 2000}},
@@ -48,6 +61,24 @@ class Links:
 
     def _post(self, path: str, document: dict[str, object]) -> None:
         self._client.post(path, json=document).raise_for_status()
+
+
+@dataclass(frozen=True)
+class LinkedPorts:
+    """Links between the parts of a stack that is started with ``variables``, which say where its parts listen."""
+
+    variables: Mapping[str, str]
+    links: Links
+
+
+@contextmanager
+def running_links_of_a_stack(folder: Path) -> Iterator[LinkedPorts]:
+    """The links of a stack of one broker, on free ports; ``folder`` as in :func:`running_links`."""
+    proxy_port = free_block(1 + len(PORTS) + _OFFSET)
+    ports = {name: proxy_port + 1 + number for number, name in enumerate(PORTS)}
+    ends = {link: (ports[f"ETAR_PORT_{name}"] + _OFFSET, ports[f"ETAR_PORT_{name}"]) for link, name in _LINKED.items()}
+    with running_links(ends, proxy_port, folder) as links:
+        yield LinkedPorts({name: str(port) for name, port in ports.items()} | {LINK_OFFSET: str(_OFFSET)}, links)
 
 
 @contextmanager

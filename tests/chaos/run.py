@@ -22,36 +22,25 @@ from etar.clients import warehouse_client
 from etar.minute import MINUTE, MinuteWindow
 from etar.settings import WarehouseSettings
 from producer.account import Account
-from stack.configuration import LINK_OFFSET, PORTS, read_settings
+from stack.configuration import read_settings
 from stack.layout import REPOSITORY, VENV_BIN, Layout
 from stack.lifecycle import stop
 from stack.parts import Stack
 from stack.waiting import wait_until
 from tests.chaos.faults import QUIET_SECONDS, STACK, Fault, Kind, schedule
-from tests.chaos.links import Links, running_links
+from tests.chaos.links import Links, running_links_of_a_stack
 from tests.chaos.targets import everything, find
-from tests.ports import free_block
 
 WORKERS = 3
 BACK_WITHIN = timedelta(minutes=2)
 
-_LINK_OFFSET = 50
-_LINKED = {
-    "kafka": "KAFKA",
-    "registry": "REGISTRY",
-    "warehouse": "WAREHOUSE",
-    "s3": "S3",
-    "postgres": "POSTGRES",
-    "api": "API",
-    "airflow": "AIRFLOW",
-}
 _UP_SECONDS = 420
 _UP_TRIES = 3
 _FIND_SECONDS = 45.0
 _VERIFY_EVERY_SECONDS = 10.0
 _TIMED_OUT = 124
-_EARLIER = 3 * MINUTE
-"""Minutes before the stack's start that it reports as well: the first late events belong there."""
+EARLIER = 3 * MINUTE
+"""Minutes before the traffic that the account is of as well: the first late events belong there."""
 
 
 class RunError(Exception):
@@ -60,12 +49,16 @@ class RunError(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """What run is wanted: ``rate`` records a second for so many minutes, with the faults that follow from the seed."""
+    """What run is wanted: ``rate`` records a second for so many minutes, with the faults that follow from the seed.
+
+    In the last ``quiet_seconds`` of the traffic no fault is under way.
+    """
 
     seed: int
     minutes: int
     rate: float
     kinds: tuple[Kind, ...] = tuple(Kind)
+    quiet_seconds: float = QUIET_SECONDS
 
     @property
     def verdict_within(self) -> timedelta:
@@ -90,6 +83,7 @@ class Result:
 
     ``difference`` is that of `etar verify`, None if it could not say; ``differences`` are the minutes and partitions
     that make it up. ``back_after``: from the end of the last fault to a report of a minute that ended later.
+    ``dead_letters``: by reason, of what arrived since the traffic began.
     """
 
     account: Account
@@ -121,26 +115,30 @@ def run(asked: Asked, folder: Path) -> Result:
     Raises:
         RunError: a part of the run itself failed; logs are in ``folder``.
     """
-    faults = schedule(asked.seed, asked.minutes, asked.kinds)
     with ExitStack() as closing:
-        first = MinuteWindow.containing(datetime.now(UTC) - _EARLIER)
-        ports = free_block(1 + len(PORTS) + _LINK_OFFSET)
-        proxy_port, *part_ports = range(ports, ports + 1 + len(PORTS))
-        variables = {name: str(port) for name, port in zip(PORTS, part_ports, strict=True)} | {
-            LINK_OFFSET: str(_LINK_OFFSET),
+        first = MinuteWindow.containing(datetime.now(UTC) - EARLIER)
+        linked = closing.enter_context(running_links_of_a_stack(folder))
+        variables = {
+            **linked.variables,
             "ETAR_DEMO_RATE": "0",
             # Two cores carry all of it: a stall of some seconds is no fault that was asked for.
             "ETAR_PIPELINE_GRACE_SECONDS": "5",
             "ETAR_PIPELINE_START_DATE": first.start.isoformat(),
         }
-        linked = {
-            link: (int(variables[f"ETAR_PORT_{port}"]) + _LINK_OFFSET, int(variables[f"ETAR_PORT_{port}"]))
-            for link, port in _LINKED.items()
-        }
-        links = closing.enter_context(running_links(linked, proxy_port, folder))
-        command = _Command(folder)
-        stack = closing.enter_context(_running_stack(command, variables))
-        return _Chaos(asked, command, stack, links).run(first, faults)
+        closing.enter_context(_running_stack(folder, variables))
+        return run_on(folder, linked.links, asked, schedule(asked.seed, asked.minutes, asked.kinds), first=first)
+
+
+def run_on(folder: Path, links: Links, asked: Asked, faults: Collection[Fault], *, first: MinuteWindow) -> Result:
+    """The same with these faults on the stack that runs in ``folder`` with these links, to which nobody else sends
+    meanwhile. The account is of the minutes from ``first`` on; the stack stays.
+    """
+    return _Chaos(asked, _Command(folder), _stack_in(folder), links).run(first, faults)
+
+
+def _stack_in(folder: Path) -> Stack:
+    layout = Layout.at(folder)
+    return Stack(layout, read_settings(layout.settings_file))
 
 
 class _Command:
@@ -188,18 +186,17 @@ class _Command:
 
 
 @contextmanager
-def _running_stack(command: _Command, variables: dict[str, str]) -> Iterator[Stack]:
-    say(f"starting a stack in {command.folder}")
-    layout = Layout.at(command.folder)
+def _running_stack(folder: Path, variables: dict[str, str]) -> Iterator[None]:
+    say(f"starting a stack in {folder}")
     try:
-        started = command.up(**variables)
+        started = _Command(folder).up(**variables)
         if started.returncode:
             raise RunError(f"the stack did not start:\n{started.stdout}\n{started.stderr}")
-        yield Stack(layout, read_settings(layout.settings_file))
+        yield
     finally:
-        if layout.settings_file.exists():
+        if Layout.at(folder).settings_file.exists():
             say("stopping the stack")
-            stop(Stack(layout, read_settings(layout.settings_file)), lambda _: None)
+            stop(_stack_in(folder), lambda _: None)
 
 
 class _Chaos:
@@ -239,7 +236,7 @@ class _Chaos:
             difference=verification.get("difference"),
             differences=tuple(_differing(verification)),
             back_after=back_after,
-            dead_letters=_dead_letters(self._stack),
+            dead_letters=_dead_letters(self._stack, account.started_at),
             hits=tuple(self._hits),
         )
 
@@ -259,7 +256,7 @@ class _Chaos:
 
     def _do(self, faults: Collection[Fault], begin: datetime, producer: psutil.Process) -> None:
         """Do every fault at its time, and be back when the last is over."""
-        quiet = begin + timedelta(minutes=self._asked.minutes, seconds=-QUIET_SECONDS)
+        quiet = begin + timedelta(minutes=self._asked.minutes, seconds=-self._asked.quiet_seconds)
         with ThreadPoolExecutor(max_workers=16) as pool:
             under_way = []
             for fault in faults:
@@ -394,11 +391,13 @@ def _newest_report(url: str, headers: dict[str, str]) -> MinuteWindow | None:
     return MinuteWindow.parse(answer.json()["minute"]) if answer.is_success else None
 
 
-def _dead_letters(stack: Stack) -> dict[str, int]:
+def _dead_letters(stack: Stack, since: datetime) -> dict[str, int]:
     client = warehouse_client(stack.settings.of(WarehouseSettings))
     try:
         found = client.query(
-            "SELECT reason, uniqExact(_partition, _offset) FROM dead_letters GROUP BY reason"
+            "SELECT reason, uniqExact(_partition, _offset) FROM dead_letters "
+            "WHERE _timestamp >= {since:DateTime64(3, 'UTC')} GROUP BY reason",
+            parameters={"since": since},
         ).result_rows
     finally:
         client.close()

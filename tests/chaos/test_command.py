@@ -1,4 +1,4 @@
-"""What ``python -m tests.chaos`` says and leaves, given how a run ended. Runs themselves: ``test_chaos.py``."""
+"""What ``python -m tests.chaos`` says and leaves, given how a run ended. A run: ``tests/long/test_chaos.py``."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from stack.configuration import read_settings
 from stack.layout import REPOSITORY, VENV_BIN, Layout
 from stack.parts import Stack
 from stack.waiting import wait_until
+from tests.chaos.links import LinkedPorts, running_links_of_a_stack
 from tests.conftest import stack_environment, temporary_folder
 from tests.e2e.reports import REVISED_WITHIN, wait_for_ledger
 
@@ -119,14 +120,14 @@ class Traffic:
     log: list[dict]
 
     @staticmethod
-    def read(account_file: Path, log_file: Path, *, minutes: int) -> Traffic:
-        """What a run of ``minutes`` whole minutes left."""
+    def read(account_file: Path, log_file: Path) -> Traffic:
+        """What a run left that sent no late event."""
         account = Account.read(account_file)
         assert account.first_minute is not None
-        first = MinuteWindow.parse(account.first_minute)
+        assert account.last_minute is not None
         return Traffic(
-            first=first,
-            end=MinuteWindow(first.start + timedelta(minutes=minutes)),
+            first=MinuteWindow.parse(account.first_minute),
+            end=MinuteWindow.parse(account.last_minute).next,
             account=account,
             account_file=account_file,
             log=[json.loads(line) for line in log_file.read_text().splitlines()],
@@ -145,12 +146,12 @@ class Sending:
     def sent(self) -> Traffic:
         """The traffic, once all of it is sent."""
         assert self.producer.wait(MINUTES * 60 + 180) == 0, self.said.read_text()
-        return Traffic.read(self.account_file, self.log_file, minutes=MINUTES)
+        return Traffic.read(self.account_file, self.log_file)
 
 
 @contextmanager
-def started_stack(shape: Mapping[str, str] | None = None) -> Iterator[Etar]:
-    """A stack as `etar up --detach` starts it, of the parts that ``shape`` asks for; gone afterwards."""
+def started_stack(variables: Mapping[str, str]) -> Iterator[Etar]:
+    """A stack as `etar up --detach` starts it with these variables, on free ports unless they say which; then gone."""
     with temporary_folder() as folder:
         command = Etar(folder)
         # Minutes before the start are minutes that no run takes: as after an outage.
@@ -159,7 +160,7 @@ def started_stack(shape: Mapping[str, str] | None = None) -> Iterator[Etar]:
             "ETAR_DEMO_RATE": "0",
             "ETAR_PIPELINE_START_DATE": deployed.start.isoformat(),
             **PATIENT,
-            **(shape or {}),
+            **variables,
         }
         up = [str(VENV_BIN / "etar"), "up", "--detach", "--dir", str(folder)]
         try:
@@ -179,8 +180,15 @@ def started_stack(shape: Mapping[str, str] | None = None) -> Iterator[Etar]:
 
 
 @pytest.fixture(scope="session")
-def etar() -> Iterator[Etar]:
-    with started_stack() as command:
+def linked() -> Iterator[LinkedPorts]:
+    """Proxies between the parts of the session's stack, which let everything through unless a test disturbs them."""
+    with temporary_folder() as folder, running_links_of_a_stack(folder) as linked:
+        yield linked
+
+
+@pytest.fixture(scope="session")
+def etar(linked: LinkedPorts) -> Iterator[Etar]:
+    with started_stack(linked.variables) as command:
         yield command
 
 

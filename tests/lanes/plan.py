@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 
@@ -47,13 +46,7 @@ LONG = (
     Lane(
         "long forms",
         (
-            *(
-                Part(
-                    f"chaos-{seed}",
-                    command=(sys.executable, "-m", "tests.chaos", "--seed", str(seed), "--minutes", "3"),
-                )
-                for seed in (3, 5, 45)
-            ),
+            Part("long", ("tests/long",)),
             Part("minio", ("tests/integration/s3",), options=("-k", "minio")),
             Part("images", ("tests/images",)),
         ),

@@ -1,0 +1,1 @@
+"""The long forms of what ``make test`` shows in short: ``make test-long``."""
