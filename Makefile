@@ -13,7 +13,7 @@ SHAPE := $(foreach part,SINK EXECUTOR SPARK BROKERS,$(if $($(part)),ETAR_STACK_$
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: chromium help setup setup-dev up demo down status clean secrets test test-long test-unit test-integration test-browser test-e2e chaos lint compose-check format lock
+.PHONY: chromium help setup setup-dev up demo down status clean secrets test test-long test-unit test-mutants test-integration test-browser test-e2e chaos lint compose-check format lock
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -54,6 +54,9 @@ chromium:
 
 test-unit: setup-dev ## tests that start no process
 	$(PYTHON) -m pytest tests/unit --numprocesses 2
+
+test-mutants: setup-dev ## mutants of what guards the account, where it changed: make test-mutants SINCE=HEAD~3, or ALL=1
+	@exec nice $(PYTHON) -m tests.mutants $(MODULES) $(if $(ALL),--all,$(if $(SINCE),--since $(SINCE)))
 
 test-integration: setup-dev ## tests of one real part each
 	$(PYTHON) -m pytest tests/integration

@@ -12,7 +12,7 @@ from etar.audit.placement import Repair
 from etar.dead_letters import Reason
 from etar.dead_letters.letters import LetterId
 from etar.minute import MinuteWindow
-from etar.records.intake import REFUSED_TOGETHER
+from etar.records.intake import REFUSED_TOGETHER, TOLD_APART
 from tests.unit.audit.world import BAD, MINUTE, POLICY, REFUSED_AMOUNT, UNKNOWN_SCHEMA_ID, World, good
 from tests.unit.records import events
 
@@ -52,7 +52,7 @@ def test_what_is_in_no_place_is_noted_and_then_brought_where_it_belongs() -> Non
     assert world.books.noted == {(0, Repair.STORED): {2: ""}, (0, Repair.FILED): {1: "not_avro"}}
     assert world.log == ["stored 0:2 noted", "filed 0:1 noted", "row 0:2 stored", "letter 0:1 filed"]
     assert result.repairs == {Repair.STORED: 1, Repair.FILED: 1}
-    assert result.repaired == 2
+    assert (result.repaired, str(result).partition("; ")[2]) == (2, "1 filed, 1 stored")
 
 
 def test_a_row_that_the_table_refuses_is_noted_as_a_letter() -> None:
@@ -216,14 +216,33 @@ def test_refused_letters_are_tried_again_up_to_the_bound_those_that_may_be_good_
     assert closed(world).dead_letters == 3
 
 
+def test_refused_letters_are_stored_once_each_and_so_many_at_a_time_as_are_told_apart() -> None:
+    world = World()
+    count = 2 * TOLD_APART + 1
+    world.topic.append(0, *map(good, range(count)))
+    world.misfile(*range(count), reason=Reason.INSERT_REFUSED, detail=f"{REFUSED_TOGETHER}{count - 1} others")
+    assert world.audit().repairs == {Repair.RESCUED: count}
+    assert sorted(world.places.inserted) == [1, TOLD_APART, TOLD_APART]
+
+
 def test_a_minute_with_letters_that_may_be_good_and_were_put_off_stays_open_without_an_error() -> None:
     world = World()
     world.topic.append(0, good(0), good(1))
     world.misfile(0, 1, reason=Reason.INSERT_REFUSED, detail=f"{REFUSED_TOGETHER}1 others")
-    assert world.audit(bounds=Bounds(refused_letters=1)).open == 1
-    assert minutes_closed(world) == []
+    result = world.audit(bounds=Bounds(refused_letters=1))
+    assert (result.open, minutes_closed(world), len(world.places.rows)) == (1, [], 1)
+    assert str(result).endswith("; 1 rescued; 1 partitions are not done yet")
     assert world.audit(bounds=Bounds(refused_letters=1)).open == 0
     assert closed(world).rows == 2
+
+
+def test_the_bound_on_refused_letters_is_that_of_the_whole_pass() -> None:
+    world = World()
+    world.topic.append(0, *map(good, range(3)))
+    world.misfile(0, 1, 2, reason=Reason.INSERT_REFUSED, detail="the amount")
+    result = world.audit(bounds=Bounds(refused_letters=2, piece_offsets=1))
+    assert result.repairs == {Repair.RESCUED: 2}
+    assert (closed(world).rows, closed(world).dead_letters) == (2, 1)
 
 
 def test_what_is_not_there_after_its_repair_is_an_error_of_that_partition_after_all_others_are_closed() -> None:

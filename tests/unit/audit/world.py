@@ -87,6 +87,7 @@ class Places:
         self.removing: set[tuple[int, int]] = set()
         self.removes_at_once = True
         self.drops_rows = False
+        self.inserted: list[int] = []
         self._log = log
 
     def counts(self, pieces: Sequence[Piece]) -> dict[Piece, Counts]:
@@ -138,6 +139,7 @@ class Places:
     def insert_rows(self, _layout: object, rows: Sequence[Row]) -> None:
         if any(REFUSED_AMOUNT in row.values for row in rows):
             raise InsertRefusedError("the amount is below zero")
+        self.inserted.append(len(rows))
         for row in rows:
             self._log.append(f"row {row.record.partition}:{row.record.offset} stored")
             if not self.drops_rows:
