@@ -221,7 +221,12 @@ def check_the_task_ran_again(etar: Etar, killed: Killed) -> None:
         with airflow_database(etar) as connection:
             return connection.execute(again, [killed.task]).fetchall()
 
-    wait_until(lambda: ended() != [] and ended()[0][1] == "success", timeout=120, what="the task to end", interval=1)
+    wait_until(
+        lambda: ended() != [] and ended()[0][1] == "success",
+        timeout=RECOVERED_WITHIN,
+        what="the task to end",
+        interval=1,
+    )
     ((more_tries, state),) = ended()
     assert more_tries >= 1
     assert state == "success"
