@@ -7,10 +7,9 @@ import json
 import subprocess
 from pathlib import Path
 
-from etar.clients import trusted_certificates
 from stack.layout import REPOSITORY, VENV_BIN
 from stack.parts import celery, spark
-from stack.parts.base import Part, Stack, Step, write_if_changed
+from stack.parts.base import Part, Stack, Step, get, write_if_changed
 from stack.parts.postgres import create_database
 
 ADMIN = "admin"
@@ -137,10 +136,7 @@ def _migrate(stack: Stack) -> None:
 
 
 def _healthy(stack: Stack, component: str) -> bool:
-    import httpx
-
-    url = f"http://127.0.0.1:{stack.settings.port('AIRFLOW')}/api/v2/monitor/health"
-    health = httpx.get(url, timeout=5, verify=trusted_certificates()).json()
+    health = get(f"http://127.0.0.1:{stack.settings.port('AIRFLOW')}/api/v2/monitor/health", timeout=5).json()
     return bool(health[component]["status"] == "healthy")
 
 

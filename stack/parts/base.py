@@ -7,11 +7,15 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from etar.clients import trusted_certificates
 from stack.configuration import Settings
 from stack.layout import VENV_BIN, Layout
 from stack.processes import STACK_MARK
+
+if TYPE_CHECKING:
+    import httpx
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,18 @@ def listens(port: int) -> bool:
 
 def answers(url: str) -> bool:
     """Whether a GET of ``url`` is answered with a success."""
+    return get(url, timeout=2).is_success
+
+
+def get(url: str, *, timeout: float) -> httpx.Response:
+    """A part's answer, asked for often: the certificates that httpx would read each time are read once.
+
+    Raises:
+        httpx.TransportError: none came within ``timeout`` seconds.
+    """
     import httpx
 
-    return httpx.get(url, timeout=2, verify=trusted_certificates()).is_success
+    return httpx.get(url, timeout=timeout, verify=trusted_certificates())
 
 
 def write_if_changed(file: Path, text: str) -> None:

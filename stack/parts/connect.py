@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from etar.clients import trusted_certificates
 from etar.streams import USER_INTERACTIONS
 from stack.configuration import SettingsError
 from stack.layout import BUILD, REPOSITORY, VENV_BIN
-from stack.parts.base import Part, Stack, Step, answers, write_if_changed
+from stack.parts.base import Part, Stack, Step, answers, get, write_if_changed
 
 PLUGINS = REPOSITORY / "connect" / "plugins"
 CONVERTER = BUILD / "jars" / "connect-plugins"
@@ -112,10 +111,7 @@ def _require(_: Stack) -> None:
 
 
 def _sink_runs(port: int) -> bool:
-    import httpx
-
-    url = f"http://127.0.0.1:{port}/connectors/{USER_INTERACTIONS.connector}/status"
-    status = httpx.get(url, timeout=5, verify=trusted_certificates()).json()
+    status = get(f"http://127.0.0.1:{port}/connectors/{USER_INTERACTIONS.connector}/status", timeout=5).json()
     states = [status["connector"]["state"], *(task["state"] for task in status["tasks"])]
     return len(states) > 1 and set(states) == {"RUNNING"}
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from etar.clients import trusted_certificates
 from stack.parts import spark
-from stack.parts.base import Part, Stack, write_if_changed
+from stack.parts.base import Part, Stack, get, write_if_changed
 
 _APPLICATIONS = 2
 """Minutes analysed at the same time; the next one waits for its turn."""
@@ -57,9 +56,7 @@ def _ui(stack: Stack) -> str:
 
 def _state(stack: Stack) -> Any:
     """What the master says of itself and of its workers."""
-    import httpx
-
-    return httpx.get(f"{_ui(stack)}/json/", timeout=5, verify=trusted_certificates()).raise_for_status().json()
+    return get(f"{_ui(stack)}/json/", timeout=5).raise_for_status().json()
 
 
 def _is_registered(stack: Stack) -> bool:
