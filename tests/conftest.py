@@ -18,7 +18,6 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from etar.clients import trusted_certificates
 from etar.settings import (
     KafkaSettings,
     ObjectStoreSettings,
@@ -31,6 +30,7 @@ from stack.configuration import PORTS, prepare_settings
 from stack.layout import REPOSITORY, Layout
 from stack.lifecycle import enabled_parts, is_ready
 from stack.parts import STEPS, Part, Stack, part_named
+from stack.parts.base import get
 from stack.waiting import wait_until
 from tests.kept_parts import is_kept, kept_stack, start_kept_part
 from tests.ports import free_ports
@@ -67,6 +67,15 @@ def temporary_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def new_stack() -> Iterator[Stack]:
+    """A stack's settings, on free ports, and its folder; none of its parts runs."""
+    with temporary_folder() as folder:
+        layout = Layout.at(folder)
+        layout.create()
+        yield Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kept-parts", action="store_true", help="use the parts that an earlier run left, and leave them")
 
@@ -78,14 +87,19 @@ def parts_stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
         if pytestconfig.option.kept_parts:
             stack = kept_stack(stack_environment())
         else:
-            layout = Layout.at(closing.enter_context(temporary_folder()))
-            layout.create()
-            stack = Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
+            stack = closing.enter_context(new_stack())
         # Of all parts and not of those that run by now: what a test finds must not depend on the tests before it.
         for kind in (KafkaSettings, RegistrySettings, WarehouseSettings, ObjectStoreSettings, ReportStoreSettings):
             for name, value in stack.settings.starting_with(str(kind.model_config["env_prefix"])).items():
                 environment.setenv(name, value)
         get_settings.cache_clear()
+        yield stack
+
+
+@pytest.fixture
+def own_stack() -> Iterator[Stack]:
+    """One of the test's own, whose parts it may start, stop and kill."""
+    with new_stack() as stack:
         yield stack
 
 
@@ -176,7 +190,7 @@ def running_server(command: list[str], environment: dict[str, str], log: Path, *
     def is_up() -> bool:
         assert process.poll() is None, log.read_text()
         try:
-            return httpx.get(answers_at, timeout=10, verify=trusted_certificates()).is_success
+            return get(answers_at, timeout=10).is_success
         except httpx.TransportError:
             return False
 

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, MemberDescription
 
 from etar.settings import KafkaSettings, WarehouseSettings
-from stack.configuration import prepare_settings
-from stack.layout import Layout
 from stack.parts import Stack
 from stack.waiting import wait_until
 from tests.chaos.faults import Kind
 from tests.chaos.links import running_links
-from tests.conftest import running_part, stack_environment, temporary_folder
+from tests.conftest import running_part
 from tests.integration.connect.conftest import Lane
 from tests.ports import free_ports
-
-
-@pytest.fixture
-def own_stack() -> Iterator[Stack]:
-    with temporary_folder() as folder:
-        layout = Layout.at(folder)
-        layout.create()
-        yield Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
 
 
 # The group's coordinator keeps a member without a sign of life for 10 s: within them the commit is made after all;

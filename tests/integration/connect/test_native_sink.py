@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
-import socketserver
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -28,11 +26,10 @@ from etar.records.registry import Registry, RegistryUnavailableError
 from etar.records.table import TableLayout
 from etar.records.warehouse import Warehouse
 from etar.settings import KafkaSettings, RegistrySettings, SinkSettings, WarehouseSettings
-from stack.configuration import prepare_settings
-from stack.layout import Layout
 from stack.parts import Stack
 from stack.waiting import wait_until
-from tests.conftest import running_part, stack_environment, temporary_folder
+from tests.chaos.links import running_links
+from tests.conftest import running_part
 from tests.integration.connect.conftest import Lane, client_of, minutes_ago, now_ms
 from tests.ports import free_ports
 from tests.unit.records.events import DESCRIBED, METADATA, encode, event
@@ -205,32 +202,24 @@ def test_offsets_without_a_record_at_a_partitions_end_are_committed_past(lane: L
     assert sorted(lane.rows("_partition, _offset")) == [(0, 0), (0, 1), (0, 2), (1, 8), (1, 9), (1, 10)]
 
 
-def test_a_warehouse_that_is_killed_is_waited_for(new_lane: Callable[..., Lane]) -> None:
-    with temporary_folder() as folder:
-        layout = Layout.at(folder)
-        layout.create()
-        stack = Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
-        variables = stack.settings.starting_with("ETAR_WAREHOUSE_")
-        own = WarehouseSettings.model_validate(
-            {name.removeprefix("ETAR_WAREHOUSE_").lower(): value for name, value in variables.items()}
-        )
-        lane = new_lane(at=own)
-        sink = lane.sink(**variables)
-        lane.produce(lane.good(2_000))
-        sink.start()
-        wait_until(lambda: sink.said("waiting for the warehouse"), timeout=60, what="the sink to miss the warehouse")
-        with running_part("warehouse", stack) as pid:
-            lane.settle(sink)
-            os.kill(pid, signal.SIGKILL)
-        lane.produce(lane.good(2_000, first=2_000))
-        wait_until(lambda: sink.log.read_text().count("waiting for the warehouse") == 2, timeout=60, what="outage two")
-        with running_part("warehouse", stack):
-            lane.settle(sink)
-            lane.assert_every_offset_is_in_one_place()
-            assert lane.rows("count(), uniqExact(event_id)") == [(4_000, 4_000)]
-            assert not lane.dead_letters()
-        assert sink.log.read_text().count("the warehouse is back") == 2
-        assert sink.end() == 0
+def test_a_warehouse_that_is_killed_is_waited_for(new_lane: Callable[..., Lane], own_stack: Stack) -> None:
+    lane = new_lane(at=own_stack.settings.of(WarehouseSettings))
+    sink = lane.sink(**own_stack.settings.starting_with("ETAR_WAREHOUSE_"))
+    lane.produce(lane.good(2_000))
+    sink.start()
+    wait_until(lambda: sink.said("waiting for the warehouse"), timeout=60, what="the sink to miss the warehouse")
+    with running_part("warehouse", own_stack) as pid:
+        lane.settle(sink)
+        os.kill(pid, signal.SIGKILL)
+    lane.produce(lane.good(2_000, first=2_000))
+    wait_until(lambda: sink.log.read_text().count("waiting for the warehouse") == 2, timeout=60, what="outage two")
+    with running_part("warehouse", own_stack):
+        lane.settle(sink)
+        lane.assert_every_offset_is_in_one_place()
+        assert lane.rows("count(), uniqExact(event_id)") == [(4_000, 4_000)]
+        assert not lane.dead_letters()
+    assert sink.log.read_text().count("the warehouse is back") == 2
+    assert sink.end() == 0
 
 
 def test_asked_to_stop_while_the_warehouse_is_away_it_leaves_and_commits_nothing(lane: Lane) -> None:
@@ -250,46 +239,21 @@ def test_asked_to_stop_while_the_warehouse_is_away_it_leaves_and_commits_nothing
     lane.assert_every_offset_is_in_one_place()
 
 
-def test_a_registry_that_is_away_is_waited_for_and_costs_no_record(lane: Lane, registry: RegistrySettings) -> None:
-    (port,) = free_ports(1)
+def test_a_registry_that_is_away_is_waited_for_and_costs_no_record(
+    lane: Lane, registry: RegistrySettings, tmp_path: Path
+) -> None:
+    port, control = free_ports(2)
     lane.produce(lane.good(200))
     real = urlsplit(registry.url)
-    assert real.hostname
     assert real.port
     sink = lane.sink(ETAR_REGISTRY_URL=registry.url.replace(f":{real.port}/", f":{port}/"))
     sink.start()
     wait_until(lambda: sink.said("waiting for the schema registry"), timeout=60, what="the sink to miss the registry")
-    with _gate(port, (real.hostname, real.port)):
+    with running_links({"registry": (port, real.port)}, control, tmp_path):
         lane.settle(sink)
     assert sink.said("the schema registry is back")
     assert not lane.dead_letters()
     lane.assert_every_offset_is_in_one_place()
-
-
-@contextmanager
-def _gate(port: int, target: tuple[str, int]) -> Iterator[None]:
-    """While inside, ``port`` leads to ``target``, one connection at a time in a thread each."""
-
-    class Forward(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            with socket.create_connection(target) as there:
-                back = threading.Thread(target=_copy, args=(there, self.request))
-                back.start()
-                _copy(self.request, there)
-                back.join()
-
-    with socketserver.ThreadingTCPServer(("127.0.0.1", port), Forward) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield
-        server.shutdown()
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while data := source.recv(65_536):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
 
 
 def test_an_unknown_id_is_told_from_a_wrong_address(registry: RegistrySettings) -> None:

@@ -13,27 +13,10 @@ import pytest
 
 from dashboard.ui.client import ReportClient, ReportsUnavailableError
 from etar.settings import ReportStoreSettings
-from stack.configuration import prepare_settings
-from stack.layout import Layout
 from stack.parts import Stack
-from tests.conftest import running_part, stack_environment, temporary_folder
+from tests.conftest import running_part
 from tests.integration.dashboard.serving import RunningApi, serving
 from tests.unit.dashboard.samples import MINUTE, a_report
-
-
-@pytest.fixture
-def own_stack() -> Iterator[Stack]:
-    """A PostgreSQL of the test's own that it may stop and start."""
-    with temporary_folder() as folder:
-        layout = Layout.at(folder)
-        layout.create()
-        yield Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
-
-
-def store_of(stack: Stack) -> ReportStoreSettings:
-    prefix = "ETAR_REPORT_STORE_"
-    values = {name.removeprefix(prefix).lower(): v for name, v in stack.settings.starting_with(prefix).items()}
-    return ReportStoreSettings.model_validate(values)
 
 
 @contextmanager
@@ -65,7 +48,7 @@ def assert_away(response: httpx.Response) -> None:
 
 
 def test_the_api_says_that_its_store_is_away_and_recovers_by_itself(own_stack: Stack, tmp_path: Path) -> None:
-    store = store_of(own_stack)
+    store = own_stack.settings.of(ReportStoreSettings)
     with serving(store, tmp_path / "api.log") as api:
         assert_away(api.stranger.get("/health"))  # the API is up before its store ever was
 
@@ -95,7 +78,10 @@ def test_the_api_says_that_its_store_is_away_and_recovers_by_itself(own_stack: S
 
 
 def test_a_store_that_hangs_is_away_within_seconds(own_stack: Stack, tmp_path: Path) -> None:
-    with running_part("postgres", own_stack) as pid, serving(store_of(own_stack), tmp_path / "api.log") as api:
+    with (
+        running_part("postgres", own_stack) as pid,
+        serving(own_stack.settings.of(ReportStoreSettings), tmp_path / "api.log") as api,
+    ):
         assert post(api, views=1).status_code == 201
 
         with suspended(pid):

@@ -22,10 +22,8 @@ from etar.pipeline import steps
 from etar.pipeline.extract import Extract, TruncatedExtractError, Warehouse, extract_minute
 from etar.settings import ObjectStoreSettings, WarehouseSettings
 from etar.streams import USER_INTERACTIONS
-from stack.configuration import prepare_settings
-from stack.layout import Layout
 from stack.parts import Stack
-from tests.conftest import running_part, stack_environment, temporary_folder
+from tests.conftest import running_part
 from tests.integration.pipeline.world import LedgerReader, Run
 
 NAMESPACE = UUID("00000000-0000-4000-8000-000000000001")
@@ -245,27 +243,18 @@ def test_a_query_that_fails_half_way_leaves_what_was_there(
 
 
 def test_a_warehouse_killed_half_way_leaves_no_object_and_the_next_run_is_whole(
-    window: MinuteWindow, s3: Any, object_store: ObjectStoreSettings
+    window: MinuteWindow, s3: Any, object_store: ObjectStoreSettings, own_stack: Stack
 ) -> None:
-    with temporary_folder() as folder:
-        layout = Layout.at(folder)
-        layout.create()
-        stack = Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
-        settings = WarehouseSettings.model_validate(
-            {
-                name: stack.settings[f"ETAR_WAREHOUSE_{name.upper()}"]
-                for name in ("host", "port", "database", "user", "password")
-            }
-        )
-        with running_part("warehouse", stack) as pid:
-            client = warehouse_client(settings)
-            insert_many(client, window, 1_000_000)
-            with pytest.raises(TruncatedExtractError, match="broke off after"):
-                extract(window, KilledHalfWay(client, pid), s3, object_store)
-            assert stored(s3, object_store, window) is None
-        with running_part("warehouse", stack):
-            assert extract(window, warehouse_client(settings), s3, object_store).rows == 1_000_000
-            assert table(stored(s3, object_store, window)).num_rows == 1_000_000
+    settings = own_stack.settings.of(WarehouseSettings)
+    with running_part("warehouse", own_stack) as pid:
+        client = warehouse_client(settings)
+        insert_many(client, window, 1_000_000)
+        with pytest.raises(TruncatedExtractError, match="broke off after"):
+            extract(window, KilledHalfWay(client, pid), s3, object_store)
+        assert stored(s3, object_store, window) is None
+    with running_part("warehouse", own_stack):
+        assert extract(window, warehouse_client(settings), s3, object_store).rows == 1_000_000
+        assert table(stored(s3, object_store, window)).num_rows == 1_000_000
 
 
 def test_late_and_bad_records_are_counted_by_their_arrival(

@@ -7,20 +7,19 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from etar.clients import object_store_client, trusted_certificates
+from etar.clients import object_store_client
 from etar.settings import ObjectStoreSettings
-from stack.configuration import prepare_settings
-from stack.layout import BUILD, REPOSITORY, Layout
+from stack.layout import BUILD, REPOSITORY
 from stack.parts import Stack, object_store
+from stack.parts.base import get
 from stack.waiting import wait_until
-from tests.conftest import running_part, stack_environment, temporary_folder
+from tests.conftest import new_stack, running_part
 
 _SERVER, _MC = BUILD / "bin" / "minio", BUILD / "bin" / "mc"
 ROOT = "etar-root"
@@ -49,7 +48,7 @@ def running_minio(stack: Stack) -> Iterator[int]:
     def is_up() -> bool:
         assert process.poll() is None, log.read_text()
         try:
-            return httpx.get(f"{address}/minio/health/live", timeout=10, verify=trusted_certificates()).is_success
+            return get(f"{address}/minio/health/live", timeout=10).is_success
         except httpx.TransportError:
             return False
 
@@ -124,14 +123,6 @@ class Store:
     @property
     def root(self) -> Any:
         return self.client(ROOT, root_secret(self.stack))
-
-
-@contextmanager
-def new_stack() -> Iterator[Stack]:
-    with temporary_folder() as folder:
-        layout = Layout.at(folder)
-        layout.create()
-        yield Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
 
 
 VERSITYGW = Kind("versitygw", lambda stack: running_part("s3", stack))
