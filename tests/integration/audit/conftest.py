@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -20,7 +19,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from etar.audit import AuditResult, run_audit
 from etar.audit.auditor import Bounds
 from etar.audit.kafka_records import KafkaRecords
-from etar.clients import report_store_connection, trusted_certificates
+from etar.clients import report_store_connection
 from etar.dead_letters import Reason
 from etar.kafka_offsets import TopicOffsets
 from etar.minute import MinuteWindow
@@ -40,6 +39,7 @@ from etar.streams import Stream
 from tests.integration.audit.connect_double import Worker
 from tests.integration.audit.hiding_registry import HidingRegistry, hiding_registry
 from tests.integration.connect.conftest import client_of
+from tests.integration.schemas import register
 from tests.unit.records.events import SCHEMA_TEXT, encode, event
 
 PARTITIONS = 3
@@ -213,11 +213,7 @@ def new_world(
         admin.create_topics([NewTopic(stream.topic, PARTITIONS, 1, config=config)])[stream.topic].result(30)
         made.append(stream)
         client.command(f"CREATE TABLE {stream.table} AS user_interactions")
-        body = {"schema": SCHEMA_TEXT}
-        url = f"{registry.url}/subjects/{stream.topic}-value/versions"
-        schema_id = int(
-            httpx.post(url, json=body, timeout=30, verify=trusted_certificates()).raise_for_status().json()["id"]
-        )
+        schema_id = register(registry, f"{stream.topic}-value", SCHEMA_TEXT)
         minute = MinuteWindow.containing(datetime.now(UTC) - timedelta(minutes=5))
         return World(stream, kafka, registry, warehouse, report_store, schema_id, minute, client)
 
@@ -249,16 +245,6 @@ def hiding(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[HidingRegi
         monkeypatch.setenv("ETAR_REGISTRY_URL", registry.settings.url)
         get_settings.cache_clear()
         yield registry
-
-
-def post_schema(world: World, subject: str, schema: str) -> int:
-    """Register an Avro schema (JSON text); its id."""
-    url = f"{world.registry.url}/subjects/{subject}/versions"
-    return int(
-        httpx.post(url, json={"schema": schema}, timeout=30, verify=trusted_certificates())
-        .raise_for_status()
-        .json()["id"]
-    )
 
 
 def malformed(world: World) -> list[bytes | None]:

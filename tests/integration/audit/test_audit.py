@@ -26,8 +26,9 @@ from etar.minute import MINUTE, MinuteWindow
 from etar.places import ClosedOffsets, Table
 from etar.reconciliation import Span
 from etar.records.intake import Decoded
-from tests.integration.audit.conftest import PARTITIONS, Misbehaviour, World, malformed, milliseconds, post_schema
+from tests.integration.audit.conftest import PARTITIONS, Misbehaviour, World, malformed, milliseconds
 from tests.integration.audit.hiding_registry import HidingRegistry
+from tests.integration.schemas import register
 from tests.unit.records.events import SCHEMA, SCHEMA_TEXT, encode, event
 
 SECOND = timedelta(seconds=1)
@@ -222,7 +223,7 @@ def test_letters_under_a_schema_that_was_registered_since_are_rescued_below_the_
     world: World, hiding: HidingRegistry
 ) -> None:
     schema = SCHEMA_TEXT.replace("{", f'{{"doc": "{world.stream.name}",', 1)
-    coming = post_schema(world, f"{world.stream.name}-later-value", schema)
+    coming = register(world.registry, f"{world.stream.name}-later-value", schema)
     hiding.hidden.add(coming)
     at = milliseconds(world.minute.start)
     world.send([encode(event(number, event_time=at), schema_id=coming) for number in range(30)] + world.good(30))
@@ -252,7 +253,7 @@ def test_letters_under_the_subjects_own_schema_are_found_among_thousands_of_unkn
     fields = [*SCHEMA["fields"], {"name": world.stream.name, "type": ["null", "string"], "default": None}]
     schema = {**SCHEMA, "fields": fields}
     # The same schema has the same id under every subject.
-    coming = post_schema(world, f"{world.stream.name}-elsewhere-value", json.dumps(schema))
+    coming = register(world.registry, f"{world.stream.name}-elsewhere-value", json.dumps(schema))
     hiding.hidden.add(coming)
     written = encode({**event(event_time=at), world.stream.name: "x"}, schema=schema, schema_id=coming)
     world.send([*junk, written], partition=0)
@@ -260,7 +261,7 @@ def test_letters_under_the_subjects_own_schema_are_found_among_thousands_of_unkn
     assert world.audit().dead_letters == 2_001
 
     hiding.hidden.clear()
-    assert post_schema(world, f"{world.stream.topic}-value", json.dumps(schema)) == coming
+    assert register(world.registry, f"{world.stream.topic}-value", json.dumps(schema)) == coming
     assert world.audit().repairs == {Repair.RESCUED: 1}
     assert world.rows() == [(0, 2_000)]
 

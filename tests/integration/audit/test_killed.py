@@ -14,7 +14,9 @@ import pytest
 from etar.dead_letters import Reason
 from etar.records.decode import Record
 from etar.records.intake import Decoded
-from tests.integration.audit.conftest import Misbehaviour, World, malformed, milliseconds, post_schema
+from tests.integration.audit.conftest import Misbehaviour, World, malformed, milliseconds
+from tests.integration.audit.hiding_registry import HidingRegistry
+from tests.integration.schemas import register
 from tests.unit.records.events import REPOSITORY, SCHEMA_TEXT, encode, event
 
 WRITES = (
@@ -61,14 +63,18 @@ def test_killed_at_a_write_and_run_again(world: World, write: str, when: str) ->
 
 @pytest.mark.parametrize("write", ["Warehouse.insert_rows", "Marks.note_gone_letters", "Holdings.remove_letters"])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_while_letters_of_closed_minutes_are_decoded_again(world: World, write: str, when: str) -> None:
+def test_killed_while_letters_of_closed_minutes_are_decoded_again(
+    world: World, hiding: HidingRegistry, write: str, when: str
+) -> None:
     schema = SCHEMA_TEXT.replace("{", f'{{"doc": "{world.stream.name}",', 1)
-    coming = post_schema(world, f"{world.stream.name}-now-value", schema) + 1
+    coming = register(world.registry, f"{world.stream.name}-now-value", schema)
+    hiding.hidden.add(coming)
     at = milliseconds(world.minute.start)
     world.send([encode(event(number, event_time=at), schema_id=coming) for number in range(30)] + world.good(30))
     world.sink()
     assert world.audit().dead_letters == 30
-    assert post_schema(world, f"{world.stream.name}-later-value", schema.replace('doc": "', 'doc": "later ')) == coming
+    hiding.hidden.clear()
+    assert register(world.registry, f"{world.stream.name}-later-value", schema) == coming
 
     kill_audit(world, write, when)
     world.audit()

@@ -7,15 +7,14 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from etar.clients import trusted_certificates
 from etar.records.decode import Record
 from etar.streams import Stream
 from tests.integration.audit.conftest import World, milliseconds
 from tests.integration.audit.connect_double import Worker, place_of, row_binary
+from tests.integration.schemas import register
 from tests.unit.records.events import SCHEMA, encode, event
 
 DAY_MS = 24 * 3_600_000
@@ -43,12 +42,7 @@ def without_field(world: World, name: str) -> bytes:
 
 def _registered(world: World, schema: dict[str, Any]) -> int:
     text = json.dumps(schema)
-    url = f"{world.registry.url}/subjects/{world.stream.name}-{abs(hash(text))}-value/versions"
-    return int(
-        httpx.post(url, json={"schema": text}, timeout=30, verify=trusted_certificates())
-        .raise_for_status()
-        .json()["id"]
-    )
+    return register(world.registry, f"{world.stream.name}-{abs(hash(text))}-value", text)
 
 
 def changed(world: World, **changes: Any) -> bytes:

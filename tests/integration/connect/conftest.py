@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from etar.clients import trusted_certificates, warehouse_client
+from etar.clients import warehouse_client
 from etar.kafka_offsets import TopicOffsets, settled
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings
 from stack.waiting import wait_until
+from tests.integration.schemas import register
 from tests.unit.records.events import CONNECTOR, REPOSITORY, SCHEMA_TEXT, encode, event
 
 PARTITIONS = 6
@@ -185,11 +185,8 @@ def new_lane(
         settings = {"message.timestamp.type": "LogAppendTime"}
         its_admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers}) if broker else admin
         its_admin.create_topics([NewTopic(topic, PARTITIONS, 1, config=settings)])[topic].result(30)
-        body = {"schema": SCHEMA_TEXT}
-        answer = httpx.post(
-            f"{registry.url}/subjects/{topic}-value/versions", json=body, timeout=30, verify=trusted_certificates()
-        ).raise_for_status()
-        lanes.append(Lane(topic, broker or kafka, at or warehouse, int(answer.json()["id"]), folder, table))
+        schema_id = register(registry, f"{topic}-value", SCHEMA_TEXT)
+        lanes.append(Lane(topic, broker or kafka, at or warehouse, schema_id, folder, table))
         return lanes[-1]
 
     yield make

@@ -27,12 +27,13 @@ from cli import connect as command
 from connect.template import Template
 from connect.variables import variables
 from connect.worker import Worker
-from etar.clients import trusted_certificates
 from etar.kafka_offsets import TopicOffsets, settled
 from etar.settings import ConnectSettings, KafkaSettings, RegistrySettings, get_settings
 from stack.layout import BUILD, REPOSITORY
 from stack.parts import Stack, connect
+from stack.parts.base import get
 from stack.waiting import wait_until
+from tests.integration.schemas import register
 from tests.unit.records.events import CONNECTOR, SCHEMA_TEXT
 
 FILE_SINK = "org.apache.kafka.connect.file.FileStreamSinkConnector"
@@ -95,7 +96,7 @@ def running_worker(stack: Stack, name: str, port_name: str) -> Iterator[OneWorke
 
 def answers(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/connectors", timeout=5, verify=trusted_certificates()).is_success
+        return get(f"http://127.0.0.1:{port}/connectors", timeout=5).is_success
     except httpx.TransportError:
         return False
 
@@ -240,11 +241,6 @@ def new_flow(
 @pytest.fixture
 def flow(new_flow: Callable[[], Flow]) -> Flow:
     return new_flow()
-
-
-def register(registry: RegistrySettings, subject: str, schema: str) -> int:
-    answer = httpx.post(f"{registry.url}/subjects/{subject}/versions", json={"schema": schema}, timeout=30)
-    return int(answer.raise_for_status().json()["id"])
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import pytest
 from connect.registration import register as register_connector
 from connect.worker import Worker
 from etar.settings import ConnectSettings, RegistrySettings
-from tests.integration.kafka_connect.conftest import Flow, headers, register
+from tests.integration.kafka_connect.conftest import Flow, headers
+from tests.integration.schemas import register
 from tests.unit.records.events import SCHEMA, encode, event
 
 # Above all that the first test waits for: the parts, the worker, a connector, its records.

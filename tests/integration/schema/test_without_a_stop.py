@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 
 from etar.clients import object_store_client
@@ -18,6 +17,7 @@ from etar.settings import ObjectStoreSettings, RegistrySettings
 from etar.streams import Stream
 from tests.integration.connect.conftest import Lane, client_of
 from tests.integration.schema.evolutions import ACCEPTED
+from tests.integration.schemas import register
 from tests.unit.records.events import encode, event
 
 EVOLUTION = ACCEPTED["an optional field is new"]
@@ -84,11 +84,10 @@ def test_a_new_optional_field_arrives_without_a_stop(
     lane.settle(sink)
     assert rows_of_the_report() == sent
 
-    subject = f"{registry.url}/subjects/{lane.topic}-value/versions"
-    answer = httpx.post(subject, json={"schema": json.dumps(EVOLUTION.schema)}, timeout=30).raise_for_status()
-    new_producer(int(answer.json()["id"]))
+    evolved = register(registry, f"{lane.topic}-value", json.dumps(EVOLUTION.schema))
+    new_producer(evolved)
     old_producer()
-    new_producer(int(answer.json()["id"]))
+    new_producer(evolved)
     lane.settle(sink)
 
     assert rows_of_the_report() == sent == 1_500
