@@ -326,7 +326,9 @@ class Auditor:
         read: set[int] = set()
         expired = 0
         untold = False
+        ahead = {offset for offset, letter in letters.items() if letter.untold}
         for batch in self._records.read(inventory.partition, inventory.to_read):
+            ahead.difference_update(record.offset for record in batch)
             decoded = self._intake.decode(batch)
             expired_by, leaving_by = self._gone_by(now), self._gone_by(now + _TO_BE_REPORTED)
             todo = place(inventory, decoded, expired=expired_by, leaving=leaving_by)
@@ -336,9 +338,13 @@ class Auditor:
                     decided = self._journal.states([LetterId(inventory.partition, offset) for offset in todo.letters])
                     known = replace(inventory, decided=frozenset(letter.offset for letter in decided))
                     todo = place(known, decoded, expired=expired_by, leaving=leaving_by)
-                    untold |= self._apply(known, todo, letters, tally, closed_since)
+                    untold |= self._apply(
+                        known, todo, letters, tally, untold_ahead=len(ahead), closed_since=closed_since
+                    )
             else:
-                untold |= self._apply(inventory, todo, letters, tally, closed_since)
+                untold |= self._apply(
+                    inventory, todo, letters, tally, untold_ahead=len(ahead), closed_since=closed_since
+                )
             tally.untold |= untold
             read.update(record.offset for record in batch)
             expired += len(todo.expired)
@@ -350,13 +356,26 @@ class Auditor:
         todo: Placement,
         letters: Mapping[int, Letter],
         tally: _Tally,
+        *,
+        untold_ahead: int,
         closed_since: datetime | None,
     ) -> bool:
-        """Do what is to be done, noted before it can no longer be found; returns whether letters were put off."""
+        """Do what is to be done, noted before it can no longer be found.
+
+        Args:
+            untold_ahead: letters of the batches to come that may be good rows: they are tried before sure ones of this
+                batch, which would take their place in each pass.
+
+        Returns:
+            Whether letters were put off, or filed, that may be good rows.
+        """
         partition = inventory.partition
         refused = [row for row in todo.rescue if letters[row.record.offset].reason == Reason.INSERT_REFUSED.value]
-        refused.sort(key=lambda row: not letters[row.record.offset].untold)
-        retried, put_off = refused[: tally.refused_left], refused[tally.refused_left :]
+        unsure = [row for row in refused if letters[row.record.offset].untold]
+        sure = [row for row in refused if not letters[row.record.offset].untold]
+        retried = unsure[: tally.refused_left]
+        put_off = len(unsure) > len(retried)
+        retried += sure[: max(0, tally.refused_left - len(retried) - untold_ahead)]
         tally.refused_left -= len(retried)
         told = {id(row) for row in refused}
         removing = todo.remove_rows if tally.may_remove_rows else []
@@ -386,9 +405,7 @@ class Auditor:
                 tally.repairs[repair] += len(offsets)
         self._holdings.remove_letters(partition, set().union(*gone.values()))
         self._holdings.remove_rows(partition, removing)
-        return any(letters[row.record.offset].untold for row in put_off) or any(
-            letter.detail.startswith(REFUSED_TOGETHER) for letter in stored.letters
-        )
+        return put_off or any(letter.detail.startswith(REFUSED_TOGETHER) for letter in stored.letters)
 
     def _note(self, partition: int, repair: Repair, offsets: Mapping[int, str], tally: _Tally) -> None:
         if offsets:

@@ -218,7 +218,7 @@ def test_refused_letters_are_tried_again_up_to_the_bound_those_that_may_be_good_
 
 def test_refused_letters_are_stored_once_each_and_so_many_at_a_time_as_are_told_apart() -> None:
     world = World()
-    count = 2 * TOLD_APART + 1
+    count = world.topic.batch = 2 * TOLD_APART + 1
     world.topic.append(0, *map(good, range(count)))
     world.misfile(*range(count), reason=Reason.INSERT_REFUSED, detail=f"{REFUSED_TOGETHER}{count - 1} others")
     assert world.audit().repairs == {Repair.RESCUED: count}

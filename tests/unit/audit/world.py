@@ -42,6 +42,8 @@ class Topic:
         self.held: dict[int, list[tuple[datetime, bytes | None]]] = {number: [] for number in range(partitions)}
         self.lows = dict.fromkeys(self.held, 0)
         self.commits: dict[int, int] = {}
+        self.batch = 2
+        """Records that are given out together: few, so that most tests' records come in several batches."""
 
     def append(self, partition: int, *values: bytes | None, at: datetime = MINUTE.start) -> None:
         self.held[partition].extend((at, value) for value in values)
@@ -64,8 +66,9 @@ class Topic:
 
     def read(self, partition: int, offsets: Sequence[int]) -> Iterator[list[Record]]:
         assert list(offsets) == sorted(offsets)
-        if batch := [record for offset in offsets if (record := self._record(partition, offset))]:
-            yield batch
+        records = [record for offset in offsets if (record := self._record(partition, offset))]
+        for first in range(0, len(records), self.batch):
+            yield records[first : first + self.batch]
 
     def first(self, partition: int, offset: int) -> Record | None:
         found = (self._record(partition, each) for each in range(offset, len(self.held[partition])))
