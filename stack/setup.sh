@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes what the native stack runs on, once, into .venv and .build: the Python environment, the jars, the S3 server and
-# Spark's class archive. Each piece is made again only when what it is made from has changed. `setup.sh dev` adds what
-# the tests need: more Python packages, the proxy that cuts links between parts, Docker's compose program.
-# `setup.sh minio` adds MinIO, which only `make test-long` needs.
+# the class archives of the Java programs. Each piece is made again only when what it is made from has changed.
+# `setup.sh dev` adds what the tests need: more Python packages, the proxy that cuts links between parts, Docker's
+# compose program. `setup.sh minio` adds MinIO, which only `make test-long` needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -174,11 +174,29 @@ if [ "${1:-}" = dev ] && ! made jars-clickhouse "$(hash_of stack/pom.xml)"; then
   mark jars-clickhouse "$(hash_of stack/pom.xml)"
 fi
 
-archive_from=$(hash_of stack/pom.xml requirements.txt stack/parts/spark.py stack/class_archive.py spark_apps/interaction_report.py; java -version 2>&1)
-if ! made spark-archive "$archive_from" || [ ! -f "$build/spark/driver.jsa" ]; then
-  say "making Spark's class archive, which halves its start"
-  quietly spark-archive .venv/bin/python -m stack.class_archive
-  mark spark-archive "$archive_from"
+make_archive() { # name, file, what the program is made from besides what all are...
+  local name=$1 file=$build/class-archives/$2 from
+  shift 2
+  # Java takes an archive only where its jars lie as they did.
+  from=$(hash_of stack/pom.xml requirements.txt stack/jvm.py stack/class_archives.py "$@"; java -version 2>&1; pwd)
+  if made "archive-$name" "$from" && [ -f "$file" ]; then
+    return
+  fi
+  say "making the class archive of $name, which halves its start"
+  if quietly "archive-$name" .venv/bin/python -m stack.class_archives "$name"; then
+    mark "archive-$name" "$from"
+  else
+    echo "etar: without it $name starts more slowly, and all else is as it should be" >&2
+  fi
+}
+
+# Spark's takes a minute of one core, and the others as long together.
+make_archive spark-driver spark-driver.jsa stack/parts/spark.py spark_apps/interaction_report.py &
+pids+=($!)
+make_archive kafka kafka.jsa stack/parts/kafka.py
+make_archive registry registry.aot stack/parts/registry.py
+if [ -d "$build/jars/connect" ]; then
+  make_archive connect connect.jsa stack/parts/connect.py
 fi
 
 for pid in "${pids[@]}"; do wait "$pid"; done

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from etar.streams import USER_INTERACTIONS
+from stack import jvm
 from stack.configuration import SettingsError
 from stack.layout import BUILD, REPOSITORY, VENV_BIN
 from stack.parts.base import Part, Stack, Step, answers, get, write_if_changed
@@ -20,7 +21,7 @@ SINK_CLASS = "com.clickhouse.kafka.connect.ClickHouseSinkConnector"
 _JARS = BUILD / "jars" / "connect"
 _JAVA = (
     "-Xmx512m",
-    "-XX:+UseSerialGC",
+    *jvm.STARTS_FAST,
     # At "info" a worker's log holds whole configurations; what went wrong is at "warn" and above.
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -83,7 +84,7 @@ def worker_properties(stack: Stack, port: int, plugins: Sequence[Path]) -> dict[
 def command(properties_file: Path) -> list[str]:
     """A worker in distributed mode."""
     main = "org.apache.kafka.connect.cli.ConnectDistributed"
-    return ["java", *_JAVA, "-cp", f"{_JARS}/*", main, str(properties_file)]
+    return ["java", *_JAVA, *jvm.CONNECT.reading(), "-cp", f"{_JARS}/*", main, str(properties_file)]
 
 
 def write_properties(file: Path, properties: Mapping[str, str]) -> None:

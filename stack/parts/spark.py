@@ -6,19 +6,18 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from stack import jvm
 from stack.layout import BUILD, REPOSITORY, VENV_BIN
 from stack.parts import object_store
 from stack.parts.base import Stack, write_if_changed
 
 JARS = BUILD / "jars" / "spark"
-CLASS_ARCHIVE = BUILD / "spark" / "driver.jsa"
-"""Class-data archive of a Spark driver, made once by `stack/setup.sh`; Java ignores it when it does not fit."""
 
 EXECUTOR_CORES = 2
 EXECUTOR_MB = 1024
 """What an analysis is given on a cluster: as much as a driver has that does all by itself."""
 
-_STARTS_FAST = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+_STARTS_FAST = " ".join(jvm.STARTS_FAST)
 _LOGGING = REPOSITORY / "stack" / "spark-log4j2.properties"
 JVM_OPTIONS = f"{_STARTS_FAST} -Dlog4j2.configurationFile={_LOGGING}"
 
@@ -39,13 +38,13 @@ def spark_home() -> Path:
     return Path(pyspark.__file__).parent
 
 
-def java_options(class_archive: str) -> str:
+def java_options(*class_archive: str) -> str:
     """Options of a driver that lives for seconds: start fast rather than peak high.
 
-    ``class_archive`` is the option that writes or reads the class-data archive. Java's own warnings (an archive that
+    ``class_archive`` is the option that writes or reads the class archive, if any. Java's own warnings (an archive that
     does not fit, say) would otherwise go to stdout, among the job's lines.
     """
-    return f"{JVM_OPTIONS} -Xlog:disable -Xlog:all=error:stderr {class_archive}"
+    return " ".join((JVM_OPTIONS, "-Xlog:disable", "-Xlog:all=error:stderr", *class_archive))
 
 
 def properties(endpoint_url: str, java: str, more: Mapping[str, str] | None = None) -> str:
@@ -86,7 +85,7 @@ def _on_cluster(stack: Stack) -> dict[str, str]:
         "spark.cores.max": str(EXECUTOR_CORES),
         "spark.executor.memory": f"{EXECUTOR_MB}m",
         "spark.executor.extraClassPath": f"{JARS}/*",
-        "spark.executor.extraJavaOptions": JVM_OPTIONS,
+        "spark.executor.extraJavaOptions": java_options(*jvm.SPARK_DRIVER.reading()),
     }
 
 
@@ -97,7 +96,7 @@ def properties_file(stack: Stack) -> Path:
     the class path, and Java uses no class archive when a folder that is not empty stands there.
     """
     file = stack.layout.data("spark") / "spark.properties"
-    java = java_options(f"-XX:SharedArchiveFile={CLASS_ARCHIVE}")
+    java = java_options(*jvm.SPARK_DRIVER.reading())
     more = _on_cluster(stack) if runs_on_cluster(stack) else None
     write_if_changed(file, properties(stack.settings["ETAR_S3_ENDPOINT_URL"], java, more))
     return file

@@ -18,7 +18,7 @@ import yaml
 
 from etar.clients import object_store_client
 from etar.settings import ObjectStoreSettings, ReportStoreSettings
-from stack.class_archive import ROWS, write_events
+from stack.class_archives import ROWS, write_events
 from stack.container_secrets import make_secrets
 from stack.layout import BUILD, REPOSITORY
 from stack.parts import Stack, spark

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from etar.minute import MinuteWindow
-from stack.class_archive import ROWS, write_events
+from stack.class_archives import ROWS, write_events
 from stack.configuration import prepare_settings
 from stack.layout import REPOSITORY, VENV_BIN, Layout
 from stack.parts import Stack, spark

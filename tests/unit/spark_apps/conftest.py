@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from stack.parts.spark import CLASS_ARCHIVE, JARS, home_environment, java_options
+from stack.jvm import SPARK_DRIVER
+from stack.parts.spark import JARS, home_environment, java_options
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +27,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
             .config("spark.sql.shuffle.partitions", "2")
             # Both as the class archive was made with, which halves the start and the first query.
             .config("spark.driver.extraClassPath", f"{JARS}/*")
-            .config("spark.driver.extraJavaOptions", java_options(f"-XX:SharedArchiveFile={CLASS_ARCHIVE}"))
+            .config("spark.driver.extraJavaOptions", java_options(*SPARK_DRIVER.reading()))
             .config("spark.sql.warehouse.dir", str(empty / "warehouse"))
             .getOrCreate()
         )

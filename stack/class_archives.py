@@ -1,0 +1,140 @@
+"""Make the class archive of a program: ``python -m stack.class_archives NAME``; see ``stack/jvm.py``.
+
+The program runs as a stack runs it, in a folder of its own, and does once what it is there for.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stack import jvm
+from stack.configuration import PORTS, prepare_settings
+from stack.jvm import ClassArchive
+from stack.launch import environment_of
+from stack.layout import REPOSITORY, Layout
+from stack.lifecycle import is_ready
+from stack.parts import Part, Stack, connect, kafka, registry, spark
+from stack.waiting import wait_until
+
+ROWS = 100
+_STARTED_WITHIN = 300
+_WRITTEN_WITHIN = 300
+
+
+def write_events(file: Path) -> None:
+    """``ROWS`` events of one minute, each once, as an extract has them."""
+    ids = [UUID(int=number).bytes for number in range(ROWS)]
+    table = pa.table(
+        {
+            "event_id": pa.array(ids, pa.binary()),
+            "user_id": pa.array(ids, pa.binary()),
+            "event_type": ["view", "click"] * (ROWS // 2),
+            "status": ["success", "error"] * (ROWS // 2),
+            "_partition": pa.array([0] * ROWS, pa.int32()),
+            "_offset": pa.array(range(ROWS), pa.int64()),
+        }
+    )
+    pq.write_table(table, file, compression="zstd")
+
+
+def _analyse(archive: ClassArchive) -> None:
+    """The job of a Spark driver is the analysis, on a few rows."""
+    with tempfile.TemporaryDirectory() as scratch_name:
+        scratch = Path(scratch_name)
+        write_events(scratch / "events.parquet")
+        properties = spark.properties("http://127.0.0.1:1", spark.java_options(archive.writing()))
+        (scratch / "spark.properties").write_text(properties)
+        submit = [
+            str(spark.spark_home() / "bin" / "spark-submit"),
+            "--master", "local[2]",
+            "--properties-file", str(scratch / "spark.properties"),
+            str(REPOSITORY / "spark_apps" / "interaction_report.py"),
+            "--minute", "2026-01-01T00:00Z",
+            "--source", (scratch / "events.parquet").as_uri(),
+            "--result", (scratch / "report.json").as_uri(),
+        ]  # fmt: skip
+        subprocess.run(submit, env=os.environ | spark.environment("unused", "unused"), check=True)
+
+
+def _run_kafka(archive: ClassArchive) -> None:
+    with _stack() as stack, _running(kafka.BROKERS[0], stack, archive.writing()):
+        kafka.TOPICS.action(stack)
+
+
+def _run_registry(archive: ClassArchive) -> None:
+    with _stack() as stack, _running(registry.REGISTRY, stack, archive.writing()):
+        registry.COMPATIBILITY_STEP.action(stack)
+
+
+def _run_connect(archive: ClassArchive) -> None:
+    with _stack() as stack, _running(kafka.BROKERS[0], stack), _running(connect.CONNECT, stack, archive.writing()):
+        pass
+
+
+@contextmanager
+def _stack() -> Iterator[Stack]:
+    """Settings on free ports, and a folder; nothing of it runs."""
+    with tempfile.TemporaryDirectory(prefix="etar-") as folder, ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
+        ports = {name: str(each.getsockname()[1]) for name, each in zip(PORTS, sockets, strict=True)}
+        held.close()
+        layout = Layout.at(Path(folder))
+        layout.create()
+        yield Stack(layout, prepare_settings(layout.settings_file, ports, datetime.now(UTC)))
+
+
+@contextmanager
+def _running(part: Part, stack: Stack, *java_options: str) -> Iterator[None]:
+    """A part that answers, with more options for its Java; at the end it is asked to end, and writes its archive."""
+    if part.prepare:
+        part.prepare(stack)
+    java, *rest = part.command(stack)
+    process = subprocess.Popen([java, *java_options, *rest], env=environment_of(stack, part), cwd=REPOSITORY)
+
+    def answers_or_ended() -> bool:
+        return process.poll() is not None or is_ready(part, stack)
+
+    try:
+        wait_until(answers_or_ended, timeout=_STARTED_WITHIN, what=f"{part.name} to answer")
+        if process.returncode is not None:
+            raise RuntimeError(f"{part.name} ended with {process.returncode} instead of answering")
+        yield
+        process.terminate()
+        process.wait(_WRITTEN_WITHIN)
+    finally:
+        process.kill()
+        process.wait()
+
+
+PROGRAMS: dict[str, tuple[ClassArchive, Callable[[ClassArchive], None]]] = {
+    "spark-driver": (jvm.SPARK_DRIVER, _analyse),
+    "kafka": (jvm.KAFKA, _run_kafka),
+    "registry": (jvm.REGISTRY, _run_registry),
+    "connect": (jvm.CONNECT, _run_connect),
+}
+
+
+def main(name: str) -> None:
+    archive, run = PROGRAMS[name]
+    archive.file.parent.mkdir(parents=True, exist_ok=True)
+    for old in (archive.file, archive.draft):
+        old.unlink(missing_ok=True)  # a program that reads one writes none
+    run(archive)
+    archive.draft.replace(archive.file)
+    print(f"{archive.file}: {archive.file.stat().st_size / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
