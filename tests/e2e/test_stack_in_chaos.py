@@ -11,7 +11,7 @@ import pytest
 
 from etar.minute import MinuteWindow
 from tests.chaos.claims import check_account_is_exact
-from tests.chaos.faults import SPARK, TASK, WORKER, Fault, Kind
+from tests.chaos.faults import SPARK, STACK, TASK, WORKER, Fault, Kind
 from tests.chaos.links import LinkedPorts
 from tests.chaos.run import EARLIER, Asked, run_on
 from tests.e2e.conftest import Etar
@@ -28,6 +28,8 @@ FAULTS = (
     Fault(28, Kind.PAUSE, WORKER, 10),
     Fault(32, Kind.KILL, "kafka"),
     Fault(42, Kind.CUT, "kafka", 8),
+    # Every process at once, in the middle of traffic; then `etar up`.
+    Fault(52, Kind.KILL, STACK),
 )
 
 
