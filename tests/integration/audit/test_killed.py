@@ -1,4 +1,8 @@
-"""An audit that is killed before or after each of its outside writes: the next one ends with the same account."""
+"""An audit that is killed before or after each of its outside writes: the next one ends with the same account.
+
+Beside the check ``Audit`` of ``tests/scenarios``, whose audits are killed from outside, at no chosen line: here it is
+each write in turn.
+"""
 
 from __future__ import annotations
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +23,8 @@ from etar.records.registry import Registry, RegistryUnavailableError
 from etar.records.table import TableLayout
 from etar.records.warehouse import Warehouse
 from etar.settings import KafkaSettings, RegistrySettings, SinkSettings, WarehouseSettings
-from stack.parts import Stack
 from stack.waiting import wait_until
 from tests.chaos.links import running_links
-from tests.conftest import running_part
 from tests.integration.connect.conftest import Lane, client_of, minutes_ago, now_ms
 from tests.ports import free_ports
 from tests.unit.records.events import DESCRIBED, METADATA, encode, event
@@ -139,40 +134,6 @@ def test_a_sink_that_is_asked_to_stop_commits_what_it_stored(lane: Lane) -> None
     lane.assert_every_offset_is_in_one_place()
 
 
-def test_killed_at_random_under_load_every_record_is_there_exactly_once(lane: Lane) -> None:
-    chance = random.Random(11)
-    batches = 120
-    done = threading.Event()
-
-    def send() -> None:
-        for number in range(batches):
-            values: list[bytes | None] = [*lane.good(300, first=number * 300), None, b"junk"]
-            lane.produce(values)
-            time.sleep(0.05)  # the pace of the load, not a wait for anything
-        done.set()
-
-    sink = lane.sink(ETAR_SINK_BATCH_SECONDS="0.2")
-    sender = threading.Thread(target=send)
-    sender.start()
-    kills = 0
-    while not done.is_set():
-        sink.start()
-        done.wait(chance.uniform(1.5, 3.5))  # the random moment of the kill
-        assert sink.end(signal.SIGKILL) == -signal.SIGKILL
-        kills += 1
-    sender.join()
-    sink.start()
-    lane.settle(sink)
-
-    assert kills >= 3
-    assert lane.rows("count(), uniqExact(event_id)") == [(batches * 300, batches * 300)]
-    assert Counter(reason for reason, _, _ in lane.dead_letters().values()) == {
-        Reason.NULL_VALUE.value: batches,
-        Reason.NOT_AVRO.value: batches,
-    }
-    lane.assert_every_offset_is_in_one_place()
-
-
 def test_offsets_without_a_record_at_a_partitions_end_are_committed_past(lane: Lane) -> None:
     """Taken back before the sink is there, while it reads, and while it is dead; at last with nothing before it."""
     producer = Producer({"bootstrap.servers": lane.kafka.bootstrap_servers, "transactional.id": lane.topic})
@@ -200,26 +161,6 @@ def test_offsets_without_a_record_at_a_partitions_end_are_committed_past(lane: L
     lane.settle(sink)
 
     assert sorted(lane.rows("_partition, _offset")) == [(0, 0), (0, 1), (0, 2), (1, 8), (1, 9), (1, 10)]
-
-
-def test_a_warehouse_that_is_killed_is_waited_for(new_lane: Callable[..., Lane], own_stack: Stack) -> None:
-    lane = new_lane(at=own_stack.settings.of(WarehouseSettings))
-    sink = lane.sink(**own_stack.settings.starting_with("ETAR_WAREHOUSE_"))
-    lane.produce(lane.good(2_000))
-    sink.start()
-    wait_until(lambda: sink.said("waiting for the warehouse"), timeout=60, what="the sink to miss the warehouse")
-    with running_part("warehouse", own_stack) as pid:
-        lane.settle(sink)
-        os.kill(pid, signal.SIGKILL)
-    lane.produce(lane.good(2_000, first=2_000))
-    wait_until(lambda: sink.log.read_text().count("waiting for the warehouse") == 2, timeout=60, what="outage two")
-    with running_part("warehouse", own_stack):
-        lane.settle(sink)
-        lane.assert_every_offset_is_in_one_place()
-        assert lane.rows("count(), uniqExact(event_id)") == [(4_000, 4_000)]
-        assert not lane.dead_letters()
-    assert sink.log.read_text().count("the warehouse is back") == 2
-    assert sink.end() == 0
 
 
 def test_asked_to_stop_while_the_warehouse_is_away_it_leaves_and_commits_nothing(lane: Lane) -> None:

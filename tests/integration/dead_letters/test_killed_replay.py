@@ -1,4 +1,8 @@
-"""A replay that is killed anywhere and run again puts each record into Kafka exactly once."""
+"""A replay that is killed anywhere and run again puts each record into Kafka exactly once.
+
+Beside the check ``Replay`` of ``tests/scenarios``, whose commands are killed from outside, at no chosen line: here it
+is each of the five places between journal and Kafka in turn.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """kill -9 before, in and after every outside write of every step, on the real parts: what a reader sees then, and what
 is there once the minute has been run to its end.
 
-The step runs in a forked process that sends itself SIGKILL at the boundary.
+The step runs in a forked process that sends itself SIGKILL at the boundary. No scenario (``tests/scenarios``) can take
+its place: that kills from outside, at no chosen line, and hardly ever between two writes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pytest
 import requests
 from airflow.providers.http.hooks.http import HttpHook
 
+from etar import ledger
 from etar.ledger import Ledger, State
 from etar.pipeline import connections
 from tests.integration.pipeline.world import ROWS, Minute, Record, Run
@@ -116,12 +118,12 @@ def store(name: str, when: str) -> Callable[[], None]:
     return sabotage
 
 
-def statement(fragment: str, when: str) -> Callable[[], None]:
-    """Before or after the ledger's statement that has ``fragment``, and so inside its transaction."""
+def statement(text: str, when: str) -> Callable[[], None]:
+    """Before or after this statement of the ledger's, and so inside its transaction."""
     whole = psycopg.Connection.execute
 
     def execute(self: Any, query: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(query, bytes) or fragment.encode() not in query:
+        if query != text.encode():
             return whole(self, query, *args, **kwargs)
         if when == "before":
             die()
@@ -156,10 +158,10 @@ BOUNDARIES: dict[str, tuple[str, Callable[[], None]]] = {
     "in the post, whose answer nobody waits for": ("report", after(requests.adapters.HTTPAdapter, "send")),
     "after the post": ("report", after(HttpHook, "run")),
     "before reported": ("report", before(Ledger, "reported")),
-    "in reported, before the row": ("report", statement("SET\n        state = 'reported'", "before")),
-    "in reported, after the row": ("report", statement("SET\n        state = 'reported'", "after")),
-    "in reported, after the revision": ("report", statement("INSERT INTO minute_revisions (stream,", "after")),
-    "in reported, before the commit": ("report", statement("FROM reports", "after")),
+    "in reported, before the row": ("report", statement(ledger._REPORT, "before")),
+    "in reported, after the row": ("report", statement(ledger._REPORT, "after")),
+    "in reported, after the revision": ("report", statement(ledger._KEEP_REVISION, "after")),
+    "in reported, before the commit": ("report", statement(ledger._KEEP_UNWRITTEN_REVISIONS, "after")),
     "after reported": ("report", after(Ledger, "reported")),
 }
 

@@ -1,4 +1,8 @@
-"""The analysis as Airflow runs it, spark-submit with the real program, and its JVM killed around the result's write."""
+"""The analysis as Airflow runs it, spark-submit with the real program, and its JVM killed around the result's write.
+
+No scenario (``tests/scenarios``): the kill has to come within milliseconds of a write, and Spark takes ten seconds a
+run.
+"""
 
 from __future__ import annotations
 

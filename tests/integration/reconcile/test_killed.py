@@ -1,4 +1,8 @@
-"""A run that ends between any two of its writes, and the runs after it: one revision, and the ledger as without it."""
+"""A run that ends between any two of its writes, and the runs after it: one revision, and the ledger as without it.
+
+Beside the check ``Reconcile`` of ``tests/scenarios``, whose runs are killed with SIGKILL but at no chosen write: here
+it is each write in turn.
+"""
 
 from __future__ import annotations
 

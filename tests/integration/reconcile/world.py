@@ -57,9 +57,10 @@ class Http:
     """The shape of Airflow's HttpHook, on the test's API."""
 
     url: str
+    token: str
 
     def run(self, endpoint: str, *, data: str, headers: dict[str, str], **_: Any) -> requests.Response:
-        return requests.post(f"{self.url}{endpoint}", data=data, headers=headers | bearer(WRITE_TOKEN), timeout=30)
+        return requests.post(f"{self.url}{endpoint}", data=data, headers=headers | bearer(self.token), timeout=30)
 
 
 @dataclass
@@ -74,6 +75,7 @@ class World:
     offsets: TopicOffsets
     policy: ReconcileSettings = field(default_factory=lambda: ReconcileSettings(allowance_seconds=0))
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    write_token: str = WRITE_TOKEN
     _next_offset: count[int] = field(default_factory=count)
     _runs: count[int] = field(default_factory=lambda: count(1))
 
@@ -180,7 +182,7 @@ class World:
             report_of=lambda window, rows: report_of(
                 window, rows=rows, stream=self.stream, store=self.stores.s3, bucket=self.stores.bucket
             ),
-            publish=lambda made: publish(made, http=Http(self.api.url)),
+            publish=lambda made: publish(made, http=Http(self.api.url, self.write_token)),
         )
         return failures
 
