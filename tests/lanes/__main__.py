@@ -28,12 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=BUILD / "test-results", help="where logs and junit files go")
     asked = parser.parse_args(arguments)
 
-    lanes = PLANS[asked.plan]
-    for lane in lanes:
+    plan = PLANS[asked.plan]
+    for lane in plan.lanes:
         say(f"{lane.name}: {', '.join(part.name for part in lane.parts)}; logs in {asked.results}")
+    if plan.shared:
+        say(f"then, whichever is free: {', '.join(part.name for part in plan.shared)}")
     running = Running(asked.results, say)
     began = time.monotonic()
-    ended = running.run(lanes)
+    ended = running.run(plan)
     for line in lines(ended, time.monotonic() - began):
         print(line)
     if running.interrupted:

@@ -27,44 +27,64 @@ class Lane:
     parts: tuple[Part, ...]
 
 
-_BEHIND_THE_STACKS = (
-    *(
-        f"tests/integration/{folder}"
-        for folder in ("chdb_http", "containers", "dashboard", "kafka_connect", "s3", "stack")
-    ),
-    "tests/browser",
-    "tests/scenarios",
-)
-"""A quarter of what single parts take, in the lane that would else be done sooner."""
+@dataclass(frozen=True)
+class Plan:
+    """Lanes, and parts that are taken by whichever lane has done its own, in this order: so that none is done early."""
 
-EACH_CHANGE = (
+    lanes: tuple[Lane, ...]
+    shared: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return (*(part for lane in self.lanes for part in lane.parts), *self.shared)
+
+
+_EDGES = ("chdb_http", "containers", "dashboard", "kafka_connect", "s3", "stack")
+_ACCOUNT = ("audit", "dead_letters", "reconcile", "test_accounting.py", "test_minute_bounds.py")
+
+
+def _integration(*names: str) -> tuple[str, ...]:
+    return tuple(f"tests/integration/{name}" for name in names)
+
+
+EACH_CHANGE = Plan(
     # A lane by itself leaves half of two cores idle: it waits for parts to start, minutes to end, sessions to run out.
     # Two keep them busy; three would come near the limits that parts have to start within.
-    Lane(
-        "parts",
-        (
-            Part("lint", command=("make", "--no-print-directory", "lint")),
-            Part("compose-check", command=("make", "--no-print-directory", "compose-check")),
-            Part("unit", ("tests/unit",), options=("--numprocesses", "2")),
-            Part(
-                "integration",
-                ("tests/integration",),
-                options=tuple(f"--ignore={folder}" for folder in _BEHIND_THE_STACKS),
+    lanes=(
+        Lane(
+            "parts",
+            (
+                Part("lint", command=("make", "--no-print-directory", "lint")),
+                Part("compose-check", command=("make", "--no-print-directory", "compose-check")),
+                Part("unit", ("tests/unit",), options=("--numprocesses", "2")),
             ),
         ),
+        Lane("stacks", (Part("e2e", ("tests/e2e", "tests/chaos")),)),
     ),
-    Lane("stacks", (Part("e2e", ("tests/e2e", "tests/chaos")), Part("more-integration", _BEHIND_THE_STACKS))),
+    # Each starts single parts of its own. What is in neither of the two lists, a new folder for one, is in the first.
+    shared=(
+        Part(
+            "integration",
+            ("tests/integration",),
+            options=tuple(f"--ignore={path}" for path in _integration(*_EDGES, *_ACCOUNT)),
+        ),
+        Part("account", _integration(*_ACCOUNT)),
+        Part("edges", (*_integration(*_EDGES), "tests/browser")),
+        Part("scenarios", ("tests/scenarios",)),
+    ),
 )
 
-LONG = (
-    Lane(
-        "long forms",
-        (
-            Part("long", ("tests/long",)),
-            Part("minio", ("tests/integration/s3",), options=("-k", "minio")),
-            Part("images", ("tests/images",)),
+LONG = Plan(
+    lanes=(
+        Lane(
+            "long forms",
+            (
+                Part("long", ("tests/long",)),
+                Part("minio", ("tests/integration/s3",), options=("-k", "minio")),
+                Part("images", ("tests/images",)),
+            ),
         ),
-    ),
+    )
 )
 
 PLANS = {"each-change": EACH_CHANGE, "long": LONG}
@@ -72,5 +92,5 @@ PLANS = {"each-change": EACH_CHANGE, "long": LONG}
 
 def runs_at_each_change(path: str) -> bool:
     """Whether `make test` runs the tests of this file (a path from the repository's root)."""
-    folders = (folder for lane in EACH_CHANGE for part in lane.parts for folder in part.paths)
+    folders = (folder for part in EACH_CHANGE.parts for folder in part.paths)
     return any(path == folder or path.startswith(f"{folder}/") for folder in folders)

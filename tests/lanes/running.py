@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from stack.layout import REPOSITORY
-from tests.lanes.plan import Lane, Part
+from tests.lanes.plan import Lane, Part, Plan
 
 INTERRUPTED = 130
 _LOOK_SECONDS = 0.2
@@ -50,19 +51,23 @@ class Running:
         self._say = say
         self._interrupted = threading.Event()
 
-    def run(self, lanes: Sequence[Lane]) -> list[Ended]:
-        """Every part of every lane, also behind one that failed: in the order of the plan."""
+    def run(self, plan: Plan) -> list[Ended]:
+        """Every part of the plan, also behind one that failed; lane by lane, in the order that each ran them in."""
         self._results.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(len(lanes)) as pool, self._interruptible():
-            ended = list(pool.map(self._run_lane, lanes))
+        shared = deque(plan.shared)
+        with ThreadPoolExecutor(len(plan.lanes)) as pool, self._interruptible():
+            ended = list(pool.map(lambda lane: list(self._run_lane(lane, shared)), plan.lanes))
         return [part for lane in ended for part in lane]
 
     @property
     def interrupted(self) -> bool:
         return self._interrupted.is_set()
 
-    def _run_lane(self, lane: Lane) -> list[Ended]:
-        return [self._run_part(lane, part) for part in lane.parts]
+    def _run_lane(self, lane: Lane, shared: deque[Part]) -> Iterator[Ended]:
+        for part in lane.parts:
+            yield self._run_part(lane, part)
+        while (shared_part := _taken(shared)) is not None:
+            yield self._run_part(lane, shared_part)
 
     def _run_part(self, lane: Lane, part: Part) -> Ended:
         log = self._results / f"{part.name}.log"
@@ -101,6 +106,14 @@ class Running:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _taken(shared: deque[Part]) -> Part | None:
+    """The next that no lane has taken."""
+    try:
+        return shared.popleft()
+    except IndexError:
+        return None
 
 
 def _interrupt(process: subprocess.Popen[bytes], part: Part) -> None:

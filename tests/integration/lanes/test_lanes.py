@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from stack.waiting import wait_until
 from tests.lanes import __main__ as command
 from tests.lanes import plan
-from tests.lanes.plan import Lane, Part
+from tests.lanes.plan import Lane, Part, Plan
 from tests.lanes.running import INTERRUPTED
 
 PASSES = "def test_it_passes(): assert True\n"
@@ -44,8 +45,8 @@ def part(tmp_path: Path):
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture):
-    def run(*lanes: Lane) -> tuple[int, str]:
-        monkeypatch.setitem(plan.PLANS, "each-change", lanes)
+    def run(*lanes: Lane, shared: Sequence[Part] = ()) -> tuple[int, str]:
+        monkeypatch.setitem(plan.PLANS, "each-change", Plan(lanes, tuple(shared)))
         code = command.main(["--results", str(tmp_path / "results")])
         return code, capsys.readouterr().out
 
@@ -84,6 +85,17 @@ def test_durations_and_reasons_are_those_of_this_run(run, part) -> None:
     code, said = run(Lane("left", (Part("one", ("no/such/file.py",)),)))
     assert code == 1
     assert "test_it_passes" not in said
+
+
+def test_what_is_shared_runs_once_in_the_lane_that_is_free(run, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    # The left lane is busy until the right one has run what is shared.
+    busy = Part("busy", command=("sh", "-c", f"until [ -e {done} ]; do sleep 0.1; done"))
+    shared = [Part("first", command=("true",)), Part("second", command=("touch", str(done)))]
+    code, said = run(Lane("left", (busy,)), Lane("right", (Part("own", command=("true",)),)), shared=shared)
+    assert code == 0
+    ran = re.findall(r"(left|right) +(\w+) +[\d.]+ min  passed", said)
+    assert ran == [("left", "busy"), ("right", "own"), ("right", "first"), ("right", "second")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
