@@ -154,12 +154,12 @@ class Lane:
 
 @contextmanager
 def own_topic(name: str) -> Iterator[None]:
-    admin = AdminClient({"bootstrap.servers": get_settings(KafkaSettings).bootstrap_servers})
-    admin.create_topics([NewTopic(name, 6, 1, config={"message.timestamp.type": "LogAppendTime"})])[name].result(30)
-    try:
-        yield
-    finally:
-        admin.delete_topics([name])[name].result(30)
+    with AdminClient({"bootstrap.servers": get_settings(KafkaSettings).bootstrap_servers}) as admin:
+        admin.create_topics([NewTopic(name, 6, 1, config={"message.timestamp.type": "LogAppendTime"})])[name].result(30)
+        try:
+            yield
+        finally:
+            admin.delete_topics([name])[name].result(30)
 
 
 @contextmanager

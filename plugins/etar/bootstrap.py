@@ -46,7 +46,6 @@ def create_topic(stream: Stream, settings: KafkaSettings, *, copies: int = 1, in
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import AdminClient, NewTopic
 
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers, "log_level": 2})
     topic = NewTopic(
         stream.topic,
         num_partitions=PARTITIONS,
@@ -55,14 +54,15 @@ def create_topic(stream: Stream, settings: KafkaSettings, *, copies: int = 1, in
         # a question with one answer.
         config={_TIMESTAMPS: _BROKERS_CLOCK, "min.insync.replicas": str(in_sync)},
     )
-    try:
-        admin.create_topics([topic], request_timeout=_KAFKA_SECONDS)[topic.topic].result()
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise
-        _require_brokers_clock(admin, stream.topic)
-        return False
-    return True
+    with AdminClient({"bootstrap.servers": settings.bootstrap_servers, "log_level": 2}) as admin:
+        try:
+            admin.create_topics([topic], request_timeout=_KAFKA_SECONDS)[topic.topic].result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+            _require_brokers_clock(admin, stream.topic)
+            return False
+        return True
 
 
 def _require_brokers_clock(admin: AdminClient, topic: str) -> None:

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from cli.repair import audit_again
 from etar import accounting
@@ -39,6 +38,7 @@ from tests.integration.connect.conftest import (
     Lane,
     new_lane,  # noqa: F401  (a fixture)
 )
+from tests.integration.topics import admin_of
 
 
 @dataclass
@@ -506,9 +506,9 @@ def test_offsets_held_at_an_instant_are_exact_to_the_millisecond(new_lane: Calla
 def test_a_group_that_never_committed_stands_at_the_low_watermark(new_lane: Callable[..., Lane]) -> None:  # noqa: F811
     lane = new_lane()
     lane.produce(lane.good(5), partition=1)
-    admin = AdminClient({"bootstrap.servers": lane.kafka.bootstrap_servers})
-    for future in admin.delete_records([TopicPartition(lane.topic, 1, 2)]).values():
-        future.result(30)
+    with admin_of(lane.kafka) as admin:
+        for future in admin.delete_records([TopicPartition(lane.topic, 1, 2)]).values():
+            future.result(30)
     with TopicOffsets.connect(lane.topic, settings=lane.kafka) as offsets:
         assert offsets.low()[1] == 2
         assert offsets.committed("nobody") == {0: 0, 1: 2, 2: 0, 3: 0, 4: 0, 5: 0}

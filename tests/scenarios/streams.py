@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from confluent_kafka.admin import AdminClient, NewTopic
-
 from etar.clients import warehouse_client
 from etar.minute import MinuteWindow
 from etar.settings import (
@@ -27,6 +25,7 @@ from stack.waiting import wait_until
 from tests.integration.audit.conftest import World
 from tests.integration.connect.conftest import Lane, SinkProcess, client_of
 from tests.integration.schemas import register
+from tests.integration.topics import delete_topics, make_topic
 from tests.scenarios.parts import SINK, Parts
 from tests.unit.records.events import SCHEMA_TEXT
 
@@ -47,15 +46,13 @@ def new_stream(*, partitions: int, timestamps: str = "LogAppendTime") -> Iterato
     """
     name = f"scenario_{uuid4().hex[:12]}"
     stream = NewStream(name, register(get_settings(RegistrySettings), f"{name}-value", SCHEMA_TEXT))
-    admin = AdminClient({"bootstrap.servers": get_settings(KafkaSettings).bootstrap_servers, "log_level": 2})
-    topic = NewTopic(stream.topic, partitions, 1, config={"message.timestamp.type": timestamps})
-    admin.create_topics([topic])[stream.topic].result(30)
+    make_topic(get_settings(KafkaSettings), stream.topic, partitions, **{"message.timestamp.type": timestamps})
     with warehouse_client(get_settings(WarehouseSettings)) as client:
         client.command(f"CREATE TABLE {stream.table} AS user_interactions")
     try:
         yield stream
     finally:
-        admin.delete_topics([stream.topic])[stream.topic].result(30)
+        delete_topics(get_settings(KafkaSettings), [stream.topic])
         with warehouse_client(get_settings(WarehouseSettings)) as client:
             client.command(f"DROP TABLE {stream.table}")
 

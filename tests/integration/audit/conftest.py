@@ -14,7 +14,6 @@ from uuid import uuid4
 import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from etar.audit import AuditResult, run_audit
 from etar.audit.auditor import Bounds
@@ -40,6 +39,7 @@ from tests.integration.audit.connect_double import Worker
 from tests.integration.audit.hiding_registry import HidingRegistry, hiding_registry
 from tests.integration.connect.conftest import client_of
 from tests.integration.schemas import register
+from tests.integration.topics import admin_of, delete_topics, make_topic
 from tests.unit.records.events import SCHEMA_TEXT, encode, event
 
 PARTITIONS = 3
@@ -88,10 +88,10 @@ class World:
 
     def forget(self, below: dict[int, int]) -> None:
         """Let Kafka's retention take what is below these offsets."""
-        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
         places = [TopicPartition(self.stream.topic, partition, offset) for partition, offset in below.items()]
-        for deleted in admin.delete_records(places).values():
-            deleted.result(30)
+        with admin_of(self.kafka) as admin:
+            for deleted in admin.delete_records(places).values():
+                deleted.result(30)
 
     def records(self) -> list[Record]:
         """Everything that the sink has not committed."""
@@ -203,14 +203,12 @@ def new_world(
     """Makes streams; their topics and tables are gone afterwards."""
     monkeypatch.setenv("ETAR_PIPELINE_START_DATE", "2026-01-01T00:00Z")
     get_settings.cache_clear()
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
     client = client_of(warehouse)
     made: list[Stream] = []
 
     def make(**topic_settings: str) -> World:
         stream = Stream(f"audit_{uuid4().hex[:12]}")
-        config = {"message.timestamp.type": "CreateTime", **topic_settings}
-        admin.create_topics([NewTopic(stream.topic, PARTITIONS, 1, config=config)])[stream.topic].result(30)
+        make_topic(kafka, stream.topic, PARTITIONS, **{"message.timestamp.type": "CreateTime", **topic_settings})
         made.append(stream)
         client.command(f"CREATE TABLE {stream.table} AS user_interactions")
         schema_id = register(registry, f"{stream.topic}-value", SCHEMA_TEXT)
@@ -218,7 +216,7 @@ def new_world(
         return World(stream, kafka, registry, warehouse, report_store, schema_id, minute, client)
 
     yield make
-    admin.delete_topics([stream.topic for stream in made])
+    delete_topics(kafka, [stream.topic for stream in made])
     for stream in made:
         client.command(f"DROP TABLE {stream.table}")
     client.close()

@@ -19,7 +19,6 @@ from typing import Any
 import fastavro
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from etar.audit.kafka_records import KafkaRecords
 from etar.kafka_offsets import TopicOffsets
@@ -30,6 +29,7 @@ from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings
 from etar.streams import Stream
 from stack.layout import REPOSITORY
 from tests.integration.connect.conftest import client_of
+from tests.integration.topics import delete_topics, make_topic
 from tests.unit.records.events import CONNECTOR
 
 Fields = Mapping[str, Any]
@@ -53,10 +53,9 @@ class Worker:
 
     def __post_init__(self) -> None:
         self._client = client_of(self.warehouse)
-        self._admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
         self._producer = Producer({"bootstrap.servers": self.kafka.bootstrap_servers, "acks": "all"})
-        topic = self.stream.dead_letter_topic
-        self._admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+        # As Connect's own: what it gives up keeps the time that it had.
+        make_topic(self.kafka, self.stream.dead_letter_topic, 1, **{"message.timestamp.type": "CreateTime"})
         migrations = {each.name: each for each in read_migrations(REPOSITORY / "sql" / "clickhouse")}
         statements = migrations["0004_connect_landing.sql"].statements
         table, self.view = (statement.replace("user_interactions", self.stream.table) for statement in statements)
@@ -71,7 +70,7 @@ class Worker:
         self._client.command(f"DROP TABLE {self.stream.table}_landed")
         self._client.command(f"DROP TABLE {self.landing}")
         self._client.close()
-        self._admin.delete_topics([self.stream.dead_letter_topic])
+        delete_topics(self.kafka, [self.stream.dead_letter_topic])
 
     def run(self, *, warehouse_away: bool = False) -> None:
         """Take all that is not committed, a batch a partition, and commit it."""

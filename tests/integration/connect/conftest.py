@@ -17,13 +17,13 @@ from uuid import uuid4
 import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from etar.clients import warehouse_client
 from etar.kafka_offsets import TopicOffsets, settled
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings
 from stack.waiting import wait_until
 from tests.integration.schemas import register
+from tests.integration.topics import delete_topics, make_topic
 from tests.unit.records.events import CONNECTOR, REPOSITORY, SCHEMA_TEXT, encode, event
 
 PARTITIONS = 6
@@ -171,7 +171,6 @@ def new_lane(
     deleted where the session goes on with the broker.
     """
     lanes: list[Lane] = []
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
 
     def make(
         *,
@@ -182,9 +181,7 @@ def new_lane(
         topic = f"lane_{uuid4().hex[:12]}"
         folder = tmp_path / topic
         folder.mkdir()
-        settings = {"message.timestamp.type": "LogAppendTime"}
-        its_admin = AdminClient({"bootstrap.servers": broker.bootstrap_servers}) if broker else admin
-        its_admin.create_topics([NewTopic(topic, PARTITIONS, 1, config=settings)])[topic].result(30)
+        make_topic(broker or kafka, topic, PARTITIONS)
         schema_id = register(registry, f"{topic}-value", SCHEMA_TEXT)
         lanes.append(Lane(topic, broker or kafka, at or warehouse, schema_id, folder, table))
         return lanes[-1]
@@ -194,8 +191,7 @@ def new_lane(
         for sink in lane.sinks:
             if sink.running:
                 sink.end(signal.SIGKILL)
-    if topics := [lane.topic for lane in lanes if lane.kafka == kafka]:
-        admin.delete_topics(topics)
+    delete_topics(kafka, [lane.topic for lane in lanes if lane.kafka == kafka])
 
 
 @pytest.fixture

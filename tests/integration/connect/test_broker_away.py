@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, MemberDescription
+from confluent_kafka.admin import MemberDescription
 
 from etar.settings import KafkaSettings, WarehouseSettings
 from stack.parts import Stack
@@ -17,6 +17,7 @@ from tests.chaos.faults import Kind
 from tests.chaos.links import running_links
 from tests.conftest import running_part
 from tests.integration.connect.conftest import Lane
+from tests.integration.topics import admin_of
 from tests.ports import free_ports
 
 
@@ -62,5 +63,5 @@ def test_a_broker_that_is_away_when_a_batch_is_stored_is_waited_for_and_all_is_c
 
 
 def members(lane: Lane) -> list[MemberDescription]:
-    admin = AdminClient({"bootstrap.servers": lane.kafka.bootstrap_servers})
-    return admin.describe_consumer_groups([lane.group])[lane.group].result(30).members
+    with admin_of(lane.kafka) as admin:
+        return admin.describe_consumer_groups([lane.group])[lane.group].result(30).members

@@ -8,7 +8,6 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from pydantic import SecretStr
 from typer.testing import CliRunner
@@ -28,6 +27,7 @@ from etar.settings import (
 )
 from etar.streams import Stream
 from stack.parts import Stack
+from tests.integration.topics import admin_of, make_topic
 from tests.ports import free_ports
 
 
@@ -53,13 +53,13 @@ def test_a_topic_is_made_once_with_the_brokers_clock(kafka: KafkaSettings, strea
     assert create_topic(stream, kafka)
     # It would be refused with any other clock.
     assert not create_topic(stream, kafka)
-    known = AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).list_topics(stream.topic, timeout=30)
+    with admin_of(kafka) as admin:
+        known = admin.list_topics(stream.topic, timeout=30)
     assert len(known.topics[stream.topic].partitions) == PARTITIONS
 
 
 def test_a_topic_with_the_producers_clock_is_refused_with_the_way_out(kafka: KafkaSettings, stream: Stream) -> None:
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    admin.create_topics([NewTopic(stream.topic, 1, 1)])[stream.topic].result(30)
+    make_topic(kafka, stream.topic, 1, **{"message.timestamp.type": "CreateTime"})
     with pytest.raises(BootstrapError, match=rf"{stream.topic} .*=CreateTime.*--add-config message.timestamp.type="):
         create_topic(stream, kafka)
 

@@ -20,7 +20,6 @@ import httpx
 import psutil
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 from typer.testing import CliRunner, Result
 
 from cli import connect as command
@@ -34,6 +33,7 @@ from stack.parts import Stack, connect
 from stack.parts.base import get
 from stack.waiting import wait_until
 from tests.integration.schemas import register
+from tests.integration.topics import delete_topics, make_topic
 from tests.unit.records.events import CONNECTOR, SCHEMA_TEXT
 
 FILE_SINK = "org.apache.kafka.connect.file.FileStreamSinkConnector"
@@ -219,23 +219,19 @@ def new_flow(
 ) -> Iterator[Callable[[], Flow]]:
     """Makes topics with the event's schema registered; their connectors and topics are deleted afterwards."""
     flows: list[Flow] = []
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
 
     def make() -> Flow:
         topic = f"flow_{uuid4().hex[:12]}"
         folder = tmp_path / topic
         folder.mkdir()
-        admin.create_topics([NewTopic(topic, PARTITIONS, 1, config={"message.timestamp.type": "LogAppendTime"})])[
-            topic
-        ].result(30)
+        make_topic(kafka, topic, PARTITIONS)
         flows.append(Flow(topic, register(registry, f"{topic}-value", SCHEMA_TEXT), kafka, workers, folder))
         return flows[-1]
 
     yield make
     for flow in flows:
         httpx.delete(f"{workers.url}/connectors/{flow.name}", timeout=90)
-    if flows:
-        admin.delete_topics([flow.topic for flow in flows])
+    delete_topics(kafka, [flow.topic for flow in flows])
 
 
 @pytest.fixture

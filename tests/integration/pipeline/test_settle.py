@@ -10,12 +10,12 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from etar.kafka_offsets import TopicOffsets
 from etar.minute import MinuteWindow
 from etar.pipeline.settle import NotSettledError, wait_until_settled
 from etar.settings import KafkaSettings
+from tests.integration.topics import make_topic
 
 GROUP = "connect-under-test"
 
@@ -27,9 +27,7 @@ class Topic:
         self.name = f"settle-{uuid4().hex}"
         self.settings = settings
         self._producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "log_level": 2})
-        topic = NewTopic(self.name, 2, 1, config={"message.timestamp.type": "LogAppendTime"})
-        admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
-        admin.create_topics([topic])[self.name].result(30)
+        make_topic(settings, self.name, 2)
 
     def append(self, partition: int, count: int) -> None:
         for _ in range(count):

@@ -16,10 +16,11 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 
 from etar.settings import KafkaSettings, RegistrySettings
 from stack.waiting import wait_until
+from tests.integration.topics import admin_of, delete_topics, make_topic
 from tests.ports import free_ports
 
 PARTITIONS = 6
@@ -69,12 +70,11 @@ class Topic:
 @pytest.fixture
 def topic(kafka: KafkaSettings, registry: RegistrySettings) -> Iterator[Topic]:
     name = f"producer-{uuid4()}"
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-    new = NewTopic(name, PARTITIONS, 1, config={"message.timestamp.type": "LogAppendTime"})
-    admin.create_topics([new])[name].result(30)
-    wait_until(lambda: _is_known(admin, name), timeout=60, what=f"every partition of {name} to have a leader")
+    make_topic(kafka, name, PARTITIONS)
+    with admin_of(kafka) as admin:
+        wait_until(lambda: _is_known(admin, name), timeout=60, what=f"every partition of {name} to have a leader")
     yield Topic(name, kafka)
-    admin.delete_topics([name])[name].result(30)
+    delete_topics(kafka, [name])
 
 
 def _is_known(admin: AdminClient, name: str) -> bool:

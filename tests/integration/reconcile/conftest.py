@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import pytest
 from clickhouse_connect.driver.client import Client
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from etar.clients import object_store_client, report_store_connection, warehouse_client
 from etar.kafka_offsets import TopicOffsets
@@ -18,6 +17,7 @@ from etar.settings import KafkaSettings, ObjectStoreSettings, ReportStoreSetting
 from etar.streams import Stream
 from tests.integration.dashboard.serving import RunningApi, serving
 from tests.integration.reconcile.world import Stores, World
+from tests.integration.topics import delete_topics, make_topic
 
 
 @pytest.fixture(scope="session")
@@ -44,13 +44,11 @@ def connection(report_store: ReportStoreSettings) -> Iterator[Any]:
 def stream(kafka: KafkaSettings, client: Client) -> Iterator[Stream]:
     """With an empty topic of two partitions and an empty table; what is in the stores shared with others is its own."""
     stream = Stream(f"reconcile_{uuid4().hex[:12]}")
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 2})
-    topic = NewTopic(stream.topic, 2, 1, config={"message.timestamp.type": "LogAppendTime"})
-    admin.create_topics([topic])[stream.topic].result(30)
+    make_topic(kafka, stream.topic, 2)
     client.command(f"CREATE TABLE {stream.table} AS user_interactions")
     yield stream
     client.command(f"DROP TABLE {stream.table} SYNC")
-    admin.delete_topics([stream.topic])[stream.topic].result(30)
+    delete_topics(kafka, [stream.topic])
 
 
 @pytest.fixture
