@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,12 +68,13 @@ def temporary_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def new_stack() -> Iterator[Stack]:
-    """A stack's settings, on free ports, and its folder; none of its parts runs."""
+def new_stack(variables: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """A stack's settings, on free ports unless ``variables`` say which, and its folder; none of its parts runs."""
     with temporary_folder() as folder:
         layout = Layout.at(folder)
         layout.create()
-        yield Stack(layout, prepare_settings(layout.settings_file, stack_environment(), datetime.now(UTC)))
+        environment = stack_environment() | dict(variables or {})
+        yield Stack(layout, prepare_settings(layout.settings_file, environment, datetime.now(UTC)))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

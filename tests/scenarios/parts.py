@@ -16,13 +16,12 @@ import psutil
 import pytest
 
 from etar.settings import get_settings
-from stack.configuration import LINK_OFFSET, PORTS, prepare_settings
-from stack.layout import Layout
+from stack.configuration import LINK_OFFSET, PORTS
 from stack.parts import Stack
 from stack.processes import exists
 from tests.chaos.faults import Kind
 from tests.chaos.links import Links, running_links
-from tests.conftest import running_part, temporary_folder
+from tests.conftest import new_stack, running_part
 from tests.ports import free_block
 from tests.scenarios.jobs import Job
 
@@ -210,8 +209,6 @@ class Parts:
 def running_parts() -> Iterator[Parts]:
     """All of them, started; this process's settings are theirs, through the links."""
     with ExitStack() as closing:
-        layout = Layout.at(closing.enter_context(temporary_folder()))
-        layout.create()
         first = free_block(1 + len(PORTS) + _LINK_OFFSET)
         given = {name: str(port) for port, name in enumerate(PORTS, first + 1)} | {
             LINK_OFFSET: str(_LINK_OFFSET),
@@ -219,14 +216,14 @@ def running_parts() -> Iterator[Parts]:
             "ETAR_SINK_RETRY_SECONDS": "0.2",
             "ETAR_DEAD_LETTERS_SEND_SECONDS": "4",
         }
-        stack = Stack(layout, prepare_settings(layout.settings_file, given, datetime.now(UTC)))
+        stack = closing.enter_context(new_stack(given))
         environment = closing.enter_context(pytest.MonkeyPatch.context())
         for name, value in stack.settings.starting_with("ETAR_").items():
             environment.setenv(name, value)
         get_settings.cache_clear()
         closing.callback(get_settings.cache_clear)
         links = {name: (stack.settings.link(port), stack.settings.port(port)) for name, port in STACK_PARTS.items()}
-        parts = Parts(stack, closing.enter_context(running_links(links, first, layout.root)))
+        parts = Parts(stack, closing.enter_context(running_links(links, first, stack.layout.root)))
         for name in STACK_PARTS:
             closing.enter_context(parts.running(name, partial(_started_part, name, stack)))
         yield parts

@@ -5,26 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 
 from stack import lifecycle
-from stack.configuration import SettingsError, prepare_settings
-from stack.layout import REPOSITORY, VENV_BIN, Layout
+from stack.configuration import SettingsError
+from stack.layout import REPOSITORY, VENV_BIN
 from stack.parts import Stack
 from stack.supervision import Supervisor
-from tests.conftest import stack_environment, temporary_folder
+from tests.conftest import new_stack
 
 
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     """A stack whose supervisor runs; of its parts, which would have to be started one by one, none."""
-    with temporary_folder() as folder:
-        layout = Layout.at(folder)
-        layout.create()
-        environment = stack_environment() | {"ETAR_DEMO_RATE": "0"}
-        stack = Stack(layout, prepare_settings(layout.settings_file, environment, datetime.now(UTC)))
+    with new_stack({"ETAR_DEMO_RATE": "0"}) as stack:
         Supervisor(stack).spawn(lifecycle.enabled_parts(stack))
         try:
             yield stack

@@ -7,7 +7,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ import pytest
 
 from etar.minute import MinuteWindow
 from stack.class_archives import ROWS, write_events
-from stack.configuration import prepare_settings
-from stack.layout import REPOSITORY, VENV_BIN, Layout
+from stack.layout import REPOSITORY, VENV_BIN
 from stack.parts import Stack, spark
 from stack.waiting import wait_until
-from tests.conftest import running_part, stack_environment, temporary_folder
+from tests.conftest import new_stack, running_part
 
 # Above all that the first test waits for: every process of the cluster twice, the driver.
 pytestmark = pytest.mark.timeout(1200)
@@ -31,11 +29,8 @@ MINUTE = MinuteWindow.parse("2026-11-21T10:31Z")
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with temporary_folder() as folder:
-        layout = Layout.at(folder)
-        layout.create()
-        environment = stack_environment() | {"ETAR_STACK_SPARK": "standalone"}
-        yield Stack(layout, prepare_settings(layout.settings_file, environment, datetime.now(UTC)))
+    with new_stack({"ETAR_STACK_SPARK": "standalone"}) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
 import httpx
-import pyarrow.parquet as pq
 
 from etar import accounting
 from etar.clients import object_store_client, report_store_connection, warehouse_client
 from etar.ledger import Stage, State, between
 from etar.minute import MinuteWindow
 from etar.pipeline import connections, steps
-from etar.report import Outcomes, Report
 from etar.settings import (
     ObjectStoreSettings,
     ReportApiSettings,
@@ -26,7 +23,7 @@ from etar.settings import (
 )
 from etar.streams import Stream
 from tests.integration.audit.conftest import PARTITIONS
-from tests.integration.pipeline.world import Run
+from tests.integration.pipeline.world import Run, count
 from tests.integration.reconcile.world import Http
 from tests.scenarios.model import Check
 from tests.scenarios.streams import new_stream, running_sink, world_of
@@ -70,18 +67,7 @@ def _analyse(run: Run, extracted: dict[str, Any]) -> None:
         ledger.began(run.window, Stage.ANALYSE)
     store, bucket = connections.object_store(), get_settings(ObjectStoreSettings).bucket
     body = store.get_object(Bucket=bucket, Key=steps._STREAM.extract_key(run.window))["Body"].read()
-    rows = pq.read_table(io.BytesIO(body), columns=["event_id", "user_id"])
-    events = len(rows["event_id"].unique())
-    report = Report(
-        stream=steps._STREAM.name,
-        minute=run.window.start,
-        total_events=events,
-        total_errors=0,
-        event_types={"view": Outcomes(success=events)},
-        unique_users=len(rows["user_id"].unique()),
-        rows_read=rows.num_rows,
-        source_object=extracted["source"],
-    )
+    report = count(body, window=run.window, source=extracted["source"], stream=steps._STREAM)
     key = steps._STREAM.result_key(run.window)
     store.put_object(Bucket=bucket, Key=key, Body=report.model_dump_json().encode())
     steps.after_analysis({"dag_run": run})

@@ -42,9 +42,7 @@ class Replay(Check):
         self.job = self.closing.enter_context(self.parts.repeated(replay, stream.name))
 
     def prepare_second(self) -> None:
-        self.traffic.end()
-        self.traffic.send()
-        self.traffic.flush()
+        self.traffic.finish()
 
     def validate(self) -> None:
         self.lane.settle(self.sink, timeout=180)

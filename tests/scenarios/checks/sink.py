@@ -53,8 +53,10 @@ class Traffic:
         if error:
             self._failed.append(error)
 
-    def flush(self) -> None:
-        """All that was sent is acknowledged."""
+    def finish(self) -> None:
+        """End it with one batch more; all that was sent is acknowledged then."""
+        self.end()
+        self.send()
         assert self._producer.flush(120) == 0
         assert not self._failed
 
@@ -77,9 +79,7 @@ class Sink(Check):
         self.closing.callback(self.traffic.end)
 
     def prepare_second(self) -> None:
-        self.traffic.end()
-        self.traffic.send()
-        self.traffic.flush()
+        self.traffic.finish()
 
     def validate(self) -> None:
         self.lane.settle(self.sink, timeout=180)
