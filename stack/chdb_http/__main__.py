@@ -33,6 +33,7 @@ def main(argv: list[str]) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             lifespan="on",
             # Not uvloop, which uvicorn takes when it is there: it closes the descriptor of a pipe twice, and the second
             # time it may have become one of the engine's own, which ends the engine.

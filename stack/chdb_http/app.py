@@ -15,7 +15,7 @@ import string
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, Any, TypeVar
@@ -50,6 +50,9 @@ T = TypeVar("T")
 
 _KILL_AGAIN_SECONDS = 0.1
 
+_IN_MEMORY = 64 << 10
+"""Bytes of a request's body that need no file: nearly every query, unless the engine has to read it as one."""
+
 # Parameters of the request itself, understood or of no meaning here. What is neither here nor in _REFUSED nor begins
 # with param_ is a setting. Session ids are ignored: clickhouse-connect makes one up for every client.
 _NOT_SETTINGS = {
@@ -67,6 +70,11 @@ _SETTING_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*", re.ASCII)
 _PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
+def _some_letters() -> str:
+    """What nobody can guess, as ClickHouse has it: sixteen small letters."""
+    return "".join(string.ascii_lowercase[byte % 26] for byte in secrets.token_bytes(16))
+
+
 @dataclass
 class Exchange:
     """One request and what became of it; ``Front`` fills it in on the way, the log line reads it at the end."""
@@ -74,7 +82,7 @@ class Exchange:
     request: Request
     params: dict[str, str]
     started: float = field(default_factory=time.monotonic)
-    tag: str = field(default_factory=lambda: "".join(secrets.choice(string.ascii_lowercase) for _ in range(16)))
+    tag: str = field(default_factory=_some_letters)
     query_id: str = ""
     sql: str = ""
     format: str | None = None
@@ -139,20 +147,43 @@ class Front:
             await PlainTextResponse("Ok.\n")(request.scope, request.receive, send)
             return
         self._authenticate(request.headers)
-        with tempfile.TemporaryFile(dir=self._engine.spool) as body:
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(self._engine.spool)) as body:
             await self._read(exchange, body)
             exchange.sql, data = self._find_statement(exchange.params.get("query", ""), body)
             with data or contextlib.nullcontext():
-                async with self._slot():
-                    session = await asyncio.to_thread(self._engine.session, _options(exchange))
-                    try:
-                        statement = await self._work(exchange, session, lambda: session.parse(exchange.sql))
-                        if data is None:
-                            await self._run(exchange, session, statement, send)
-                        else:
-                            await self._insert(exchange, session, statement, data, send)
-                    finally:
-                        await asyncio.to_thread(session.close)
+                opened = self._session(_options(exchange), exchange.sql)
+                async with self._slot(), opened as (session, statement):
+                    if data is None:
+                        await self._run(exchange, session, statement, send)
+                    else:
+                        await self._insert(exchange, session, statement, data, send)
+
+    @contextlib.asynccontextmanager
+    async def _session(self, options: Options, sql: str) -> AsyncIterator[tuple[Session, Statement]]:
+        """A session with the statement that it takes the text for. Closed where it ran, or here if it never did."""
+
+        def begin() -> tuple[Session, Statement]:
+            session = self._engine.session(options)
+            try:
+                return session, session.parse(sql)
+            except BaseException:
+                session.close()
+                raise
+
+        # In one go: to hand a call to a thread costs more than what either does there.
+        beginning = asyncio.ensure_future(asyncio.to_thread(begin))
+        try:
+            session, statement = await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            await asyncio.wait([beginning])
+            if beginning.exception() is None:
+                beginning.result()[0].close()
+            raise
+        try:
+            yield session, statement
+        finally:
+            if not session.closed:
+                await asyncio.to_thread(session.close)
 
     def _authenticate(self, headers: Mapping[str, str]) -> None:
         """Constant time: how much of a guess is right must not show. Raises FrontError."""
@@ -203,7 +234,7 @@ class Front:
         if size > limit:
             raise FrontError(QUERY_IS_TOO_LARGE, f"The body is larger than {limit} bytes; nothing was inserted")
 
-    def _find_statement(self, query: str, body: IO[bytes]) -> tuple[str, IO[bytes] | None]:
+    def _find_statement(self, query: str, body: tempfile.SpooledTemporaryFile[bytes]) -> tuple[str, IO[bytes] | None]:
         """The statement, and a file of nothing but its data if it is an INSERT that brings its own.
 
         As in ClickHouse the query of the URL, a line break and the body are one text.
@@ -223,6 +254,7 @@ class Front:
         if found is None:
             return text, None
         if len(head) - len(start) == len(prefix):  # the usual way: all of the body is data
+            body.rollover()
             body.flush()
             return text, body
         data = tempfile.TemporaryFile(dir=self._engine.spool)  # noqa: SIM115 - the caller closes it
@@ -235,7 +267,8 @@ class Front:
     async def _slot(self) -> AsyncIterator[None]:
         limits = self._limits
         try:
-            await asyncio.wait_for(self._slots.acquire(), limits.queue_seconds)
+            async with asyncio.timeout(limits.queue_seconds):
+                await self._slots.acquire()
         except TimeoutError:
             raise FrontError(
                 TOO_MANY_SIMULTANEOUS_QUERIES,
@@ -278,10 +311,8 @@ class Front:
             spool=self._engine.spool,
         )
 
-        def write(pipe: int) -> asyncio.Future[Progress]:
-            return asyncio.ensure_future(
-                self._work(exchange, session, lambda: session.write_rows(statement, format_, pipe))
-            )
+        def write(pipe: int) -> Awaitable[Progress]:
+            return self._work(exchange, session, lambda: session.write_rows(statement, format_, pipe))
 
         try:
             async with piped(write) as (rows, outcome):
@@ -301,12 +332,17 @@ class Front:
     async def _work(
         self, exchange: Exchange, session: Session, function: Callable[[], T], *, stop_when_gone: bool = True
     ) -> T:
-        """Run a blocking call of the session; its query is stopped once nobody waits for it any more.
+        """Run the session's statement, a blocking call, and close it; stopped once nobody waits for it any more.
 
         Nobody waits when the client has closed its connection (ClientDisconnect is raised then) or when this task is
         cancelled, which is how the server ends what outlasts its time to shut down.
         """
-        working = asyncio.get_running_loop().run_in_executor(None, function)
+
+        def run() -> T:
+            with session:
+                return function()
+
+        working = asyncio.get_running_loop().run_in_executor(None, run)
         watching = asyncio.create_task(_gone(exchange.request))
         try:
             waited: list[asyncio.Future[Any]] = [working, watching] if stop_when_gone else [working]

@@ -80,10 +80,11 @@ class Engine:
         self.timezone = _text(self._anchor.query("SELECT timezone()", "TSVRaw"))
         names = _text(self._anchor.query("SELECT name FROM system.table_functions", "TSVRaw"))
         self.policy = Policy(frozenset(names.split("\n")))
+        self._parsed = Parsed()
 
     def session(self, options: Options) -> Session:
         """A connection for one request. Raises FrontError for an unknown database, setting or a value over a cap."""
-        return Session(connect(self._address), self.policy, options, self._limits.max_query_bytes)
+        return Session(connect(self._address), self.policy, options, self._limits.max_query_bytes, self._parsed)
 
     def kill(self, tag: str) -> None:
         """Ask the query of the session with this tag to stop; no harm where it does not run."""
@@ -97,12 +98,40 @@ class Engine:
         os.close(self._lock)
 
 
+class Parsed:
+    """What texts were taken for, and allowed: to ask the engine costs as much as a small query.
+
+    A text means the same under the same settings only: some of them change how the engine reads it.
+    """
+
+    _TEXTS = 1000
+    _LONGEST = 10_000
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, frozenset[tuple[str, str]]], Statement] = {}
+
+    def get(self, sql: str, settings: frozenset[tuple[str, str]]) -> Statement | None:
+        return self._known.get((sql, settings))
+
+    def keep(self, sql: str, settings: frozenset[tuple[str, str]], statement: Statement) -> None:
+        if len(sql) > self._LONGEST:
+            return
+        if len(self._known) >= self._TEXTS:
+            self._known.clear()  # rare, and what is asked for often is soon back
+        self._known[sql, settings] = statement
+
+
 class Session:
     """One request's connection: its settings, its parameters, its database. Never used by two threads at a time."""
 
-    def __init__(self, connection: Connection, policy: Policy, options: Options, max_query_bytes: int) -> None:
+    def __init__(
+        self, connection: Connection, policy: Policy, options: Options, max_query_bytes: int, parsed: Parsed
+    ) -> None:
         self._connection = connection
         self._policy = policy
+        self._parsed = parsed
+        self._settings = frozenset(options.settings.items())
+        self.closed = False
         comment = options.settings.get("log_comment", "")
         self.tag = f"{comment} {uuid.uuid4()}".lstrip()
         # The text to be checked travels inside a literal, where every character may take two bytes.
@@ -126,10 +155,13 @@ class Session:
 
     def close(self) -> None:
         """Give the connection back to the engine."""
+        self.closed = True
         self._connection.close()
 
     def parse(self, sql: str) -> Statement:
         """The statement as the engine understands it. Raises FrontError: syntax, several statements, not allowed."""
+        if (known := self._parsed.get(sql, self._settings)) is not None:
+            return known
         try:
             canonical = _text(self._query(f"SELECT formatQuerySingleLine({quote_text(sql)})", "TSVRaw"))
         except FrontError as error:
@@ -137,6 +169,7 @@ class Session:
             raise FrontError(error.code, message) from None
         statement = take_apart(canonical)
         self._policy.check(statement)
+        self._parsed.keep(sql, self._settings, statement)
         return statement
 
     def execute(self, statement: Statement) -> Progress:

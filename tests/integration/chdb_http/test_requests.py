@@ -46,6 +46,12 @@ def test_get_changes_nothing(front):
     assert front.value("EXISTS DATABASE nope") == "0"
 
 
+def test_what_a_text_meant_under_one_setting_is_not_what_it_means_without(front):
+    for _ in range(2):
+        assert front.ask("1 + 1").data == b"2\n"
+        assert front.ask("1 + 1", implicit_select="0").headers["X-ClickHouse-Exception-Code"] == "62"  # a syntax error
+
+
 @pytest.mark.parametrize(
     ("escaped", "type_", "value"),
     [
