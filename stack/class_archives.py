@@ -19,13 +19,15 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from etar.clients import object_store_client
+from etar.settings import ObjectStoreSettings
 from stack import jvm
 from stack.configuration import PORTS, prepare_settings
 from stack.jvm import ClassArchive
 from stack.launch import environment_of
 from stack.layout import REPOSITORY, Layout
 from stack.lifecycle import is_ready
-from stack.parts import Part, Stack, connect, kafka, registry, spark
+from stack.parts import Part, Stack, connect, kafka, object_store, registry, spark
 from stack.waiting import wait_until
 
 ROWS = 100
@@ -50,22 +52,26 @@ def write_events(file: Path) -> None:
 
 
 def _analyse(archive: ClassArchive) -> None:
-    """The job of a Spark driver is the analysis, on a few rows."""
-    with tempfile.TemporaryDirectory() as scratch_name:
-        scratch = Path(scratch_name)
-        write_events(scratch / "events.parquet")
-        properties = spark.properties("http://127.0.0.1:1", spark.java_options(archive.writing()))
-        (scratch / "spark.properties").write_text(properties)
+    """The job of a Spark driver is the analysis, on a few rows: from S3 and to it, whose client is a third of it."""
+    with _stack() as stack, _running(object_store.OBJECT_STORE, stack):
+        object_store.BUCKET.action(stack)
+        settings = stack.settings.of(ObjectStoreSettings)
+        events = stack.layout.root / "events.parquet"
+        write_events(events)
+        extract, result = (f"{folder}/class-archive" for folder in ("extracts", "results"))
+        object_store_client(settings).upload_file(str(events), settings.bucket, extract)
+        properties = spark.properties(settings.endpoint_url, spark.java_options(archive.writing()))
+        (stack.layout.root / "spark.properties").write_text(properties)
         submit = [
             str(spark.spark_home() / "bin" / "spark-submit"),
             "--master", "local[2]",
-            "--properties-file", str(scratch / "spark.properties"),
+            "--properties-file", str(stack.layout.root / "spark.properties"),
             str(REPOSITORY / "spark_apps" / "interaction_report.py"),
             "--minute", "2026-01-01T00:00Z",
-            "--source", (scratch / "events.parquet").as_uri(),
-            "--result", (scratch / "report.json").as_uri(),
+            "--source", f"s3a://{settings.bucket}/{extract}",
+            "--result", f"s3a://{settings.bucket}/{result}",
         ]  # fmt: skip
-        subprocess.run(submit, env=os.environ | spark.environment("unused", "unused"), check=True)
+        subprocess.run(submit, env=os.environ | spark.environment(*spark.credentials(stack)), check=True)
 
 
 def _run_kafka(archive: ClassArchive) -> None:

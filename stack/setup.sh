@@ -116,13 +116,15 @@ make_jars() {
 }
 
 pids=()
+s3_server_pid=
 trap 'for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done' EXIT
 
 # The S3 server is by far the longest: it builds while the rest is fetched.
 if ! made versitygw "$versitygw" || [ ! -x "$build/bin/versitygw" ]; then
   say "building the S3 server (versitygw), about two minutes"
   make_s3_server &
-  pids+=($!)
+  s3_server_pid=$!
+  pids+=("$s3_server_pid")
 fi
 
 if [ "${1:-}" = dev ] && { ! made compose "$compose" || [ ! -x "$build/bin/docker-compose" ]; }; then
@@ -190,7 +192,8 @@ make_archive() { # name, file, what the program is made from besides what all ar
   fi
 }
 
-# Spark's takes a minute of one core, and the others as long together.
+# Spark's, which takes a minute of one core, reads from S3 and writes to it; the others take as long together.
+[ -z "$s3_server_pid" ] || wait "$s3_server_pid"
 make_archive spark-driver spark-driver.jsa stack/parts/spark.py spark_apps/interaction_report.py &
 pids+=($!)
 make_archive kafka kafka.jsa stack/parts/kafka.py
