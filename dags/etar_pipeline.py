@@ -14,10 +14,10 @@ This file is wiring only: what the tasks do is in `etar.pipeline` and `spark_app
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import CronDataIntervalTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, dag, task
 
 from etar.pipeline import steps
+from etar.pipeline.analysis import AnalysisOperator
 from etar.settings import PipelineSettings, get_settings
 
 REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "interaction_report.py"
@@ -46,7 +46,7 @@ HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.errors.PermanentErr
 def etar_pipeline() -> None:
     settled = task(multiple_outputs=False)(steps.settle)()
     extracted = task(multiple_outputs=False)(steps.extract)()
-    analysed = SparkSubmitOperator(
+    analysed = AnalysisOperator(
         task_id="analyse",
         doc_md="Count the extract's events with Spark, and leave the report as one JSON object.",
         conn_id="etar_spark",

@@ -16,7 +16,6 @@ This file is wiring only: what the tasks do is in `etar.pipeline` and `spark_app
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk import (
     CronTriggerTimetable,
     ExceptionRetryPolicy,
@@ -29,6 +28,7 @@ from airflow.sdk import (
 )
 
 from etar.pipeline import reconcile_steps
+from etar.pipeline.analysis import AnalysisOperator
 from etar.settings import PipelineSettings, get_settings
 
 REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "interaction_report.py"
@@ -56,7 +56,7 @@ NAMED = "Minutes to report again, like 2026-11-21T10:31Z; none: those found to n
 def etar_reconcile() -> None:
     found = task.short_circuit(multiple_outputs=False)(reconcile_steps.find)()
     extracted = task(multiple_outputs=True)(reconcile_steps.extract)(found)
-    analysed = SparkSubmitOperator(
+    analysed = AnalysisOperator(
         task_id="analyse",
         doc_md="Count the events of the batch's extracts with one Spark, each minute by itself.",
         conn_id="etar_spark",

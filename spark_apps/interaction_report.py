@@ -1,7 +1,8 @@
 """The report of one minute, from its extract: ``spark-submit interaction_report.py --minute … --source … --result …``.
 
 Reads the Parquet object that ``etar.pipeline.extract`` wrote and leaves one JSON object, an ``etar.report.Report``.
-The three options may be repeated together, for several minutes one after the other in one Spark.
+The three options may be repeated together, for several minutes one after the other in one Spark. With a Spark that
+stays (``spark_apps/analysis_server.py``) the same arguments come over HTTP.
 Where Spark runs, and how it reaches the object store, is the business of Spark's own configuration.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 if __name__ == "__main__":
     # spark-submit puts a zip of pyspark before the installed package, and what is in a zip Python compiles at every
@@ -116,8 +117,18 @@ def write_object(spark: SparkSession, uri: str, content: str) -> None:
     out.close()
 
 
-def main(argv: Sequence[str]) -> int:
-    """Exit code 0 when every result object is written, 1 otherwise, with one line on stderr for each that is not."""
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def main(
+    argv: Sequence[str], *, say: Callable[[str], None] = print, complain: Callable[[str], None] = _to_stderr
+) -> int:
+    """Exit code 0 when every result object is written, 1 otherwise; one line for each, ``complain`` for what is not.
+
+    Raises:
+        SystemExit: with 2, for other arguments than these.
+    """
     parser = argparse.ArgumentParser(description="Count the events of minutes, each by itself.")
     parser.add_argument(
         "--minute", type=MinuteWindow.parse, action="append", required=True, help="e.g. 2026-11-21T10:31Z"
@@ -131,15 +142,15 @@ def main(argv: Sequence[str]) -> int:
     for minute, source, result in zip(args.minute, args.source, args.result, strict=True):
         try:
             # Inside, so that a Spark that does not start is said of every minute.
-            spark = SparkSession.builder.appName("interaction_report").getOrCreate()
+            spark = SparkSession.builder.getOrCreate()
             row = transform(spark.read.parquet(source)).collect()[0]
             report = report_of(row, minute=minute, source=source)
             write_object(spark, result, report.model_dump_json())
         except Exception as error:
-            print(f"interaction_report {minute}: {_reason(error)}", file=sys.stderr)
+            complain(f"interaction_report {minute}: {_reason(error)}")
             failed = True
         else:
-            print(f"interaction_report {minute}: {report.total_events} events from {source} to {result}")
+            say(f"interaction_report {minute}: {report.total_events} events from {source} to {result}")
     return int(failed)
 
 

@@ -39,6 +39,7 @@ PORTS = {
     "ETAR_PORT_CONNECT": 8083,
     "ETAR_PORT_CONNECT_2": 8084,
     "ETAR_PORT_REDIS": 6380,
+    "ETAR_PORT_SPARK": 8085,
     "ETAR_PORT_SPARK_MASTER": 7077,
     "ETAR_PORT_SPARK_WORKER": 7078,
     "ETAR_PORT_SPARK_UI": 8082,
@@ -48,7 +49,7 @@ PORTS = {
 SHAPE = {
     "ETAR_STACK_SINK": ("native", "connect"),
     "ETAR_STACK_EXECUTOR": ("local", "celery"),
-    "ETAR_STACK_SPARK": ("local", "standalone"),
+    "ETAR_STACK_SPARK": ("resident", "local", "standalone"),
     "ETAR_STACK_BROKERS": ("1", "3"),
 }
 """What a native stack is made of, and what else it can be made of; the first of each is what a laptop wants."""
@@ -61,6 +62,7 @@ _ONLY_WHERE = {
     "ETAR_PORT_CONNECT": ("SINK", "connect"),
     "ETAR_PORT_CONNECT_2": ("SINK", "connect"),
     "ETAR_PORT_REDIS": ("EXECUTOR", "celery"),
+    "ETAR_PORT_SPARK": ("SPARK", "resident"),
     "ETAR_PORT_SPARK_MASTER": ("SPARK", "standalone"),
     "ETAR_PORT_SPARK_WORKER": ("SPARK", "standalone"),
     "ETAR_PORT_SPARK_UI": ("SPARK", "standalone"),
@@ -98,6 +100,7 @@ SECRETS = (
     "ETAR_STACK_AIRFLOW_SECRET_KEY",
     "ETAR_STACK_REDIS_PASSWORD",
     "ETAR_STACK_SPARK_SECRET",
+    "ETAR_STACK_SPARK_TOKEN",
 )
 """Generated once for each stack. ``ETAR_STACK_*`` are the native stack's own; no part of etar reads them."""
 

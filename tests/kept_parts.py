@@ -23,9 +23,9 @@ from stack.supervision import Supervisor
 from stack.waiting import wait_until
 
 FOLDER = BUILD / "kept-parts"
-NAMES = ("kafka", "registry", "warehouse", "s3", "postgres", "report-api")
-RUN_OUR_CODE = {"warehouse", "report-api"}
-_OUR_CODE = ("stack", "plugins", "dashboard", "sql")
+NAMES = ("kafka", "registry", "warehouse", "s3", "postgres", "report-api", "spark")
+RUN_OUR_CODE = {"warehouse", "report-api", "spark"}
+_OUR_CODE = ("stack", "plugins", "dashboard", "sql", "spark_apps")
 
 
 def is_kept(stack: Stack) -> bool:

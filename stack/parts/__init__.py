@@ -13,6 +13,7 @@ from stack.parts import (
     registry,
     reports,
     sink,
+    spark,
     spark_cluster,
     warehouse,
 )
@@ -25,6 +26,7 @@ PARTS: tuple[Part, ...] = (
     object_store.OBJECT_STORE,
     postgres.POSTGRES,
     celery.REDIS,
+    spark.SPARK,
     spark_cluster.SPARK_MASTER,
     spark_cluster.SPARK_WORKER,
     airflow.AIRFLOW_API_SERVER,

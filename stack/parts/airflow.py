@@ -93,11 +93,7 @@ def _connections(stack: Stack) -> dict[str, dict[str, object]]:
             "password": settings["ETAR_S3_SECRET_ACCESS_KEY"],
             "extra": {"endpoint_url": settings["ETAR_S3_ENDPOINT_URL"], "region_name": settings["ETAR_S3_REGION"]},
         },
-        "AIRFLOW_CONN_ETAR_SPARK": {
-            "conn_type": "spark",
-            "host": spark.master(stack),
-            "extra": {"deploy-mode": "client", "properties-file": str(spark.properties_file(stack))},
-        },
+        "AIRFLOW_CONN_ETAR_SPARK": spark.airflow_connection(stack),
         "AIRFLOW_CONN_ETAR_LEDGER": {
             "conn_type": "postgres",
             "host": settings["ETAR_REPORT_STORE_HOST"],

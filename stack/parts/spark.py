@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from stack import jvm
 from stack.layout import BUILD, REPOSITORY, VENV_BIN
 from stack.parts import object_store
-from stack.parts.base import Stack, write_if_changed
+from stack.parts.base import Part, Stack, answers, write_if_changed
 
 JARS = BUILD / "jars" / "spark"
 
@@ -20,6 +21,11 @@ EXECUTOR_MB = 1024
 _STARTS_FAST = " ".join(jvm.STARTS_FAST)
 _LOGGING = REPOSITORY / "stack" / "spark-log4j2.properties"
 JVM_OPTIONS = f"{_STARTS_FAST} -Dlog4j2.configurationFile={_LOGGING}"
+
+
+def is_resident(stack: Stack) -> bool:
+    """Whether one Spark of this stack stays, instead of one for each analysis."""
+    return stack.settings.shape("SPARK") == "resident"
 
 
 def runs_on_cluster(stack: Stack) -> bool:
@@ -124,3 +130,40 @@ def environment(access_key_id: str, secret_access_key: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": secret_access_key,
         "VIRTUAL_ENV": str(VENV_BIN.parent),
     }
+
+
+def airflow_connection(stack: Stack) -> dict[str, object]:
+    """What the task `analyse` is told: the Spark that stays, or how to submit a driver (``etar.pipeline.analysis``)."""
+    if is_resident(stack):
+        return {
+            "conn_type": "http",
+            "schema": "http",
+            "host": "127.0.0.1",
+            "port": stack.settings.port("SPARK"),
+            "password": stack.settings["ETAR_STACK_SPARK_TOKEN"],
+        }
+    return {
+        "conn_type": "spark",
+        "host": master(stack),
+        "extra": {"deploy-mode": "client", "properties-file": str(properties_file(stack))},
+    }
+
+
+def _resident_environment(stack: Stack) -> dict[str, str]:
+    submit = ("--master", master(stack), "--properties-file", str(properties_file(stack)), "pyspark-shell")
+    return environment(*credentials(stack)) | {
+        "PYSPARK_SUBMIT_ARGS": shlex.join(submit),
+        "ETAR_ANALYSIS_TOKEN": stack.settings["ETAR_STACK_SPARK_TOKEN"],
+    }
+
+
+SPARK = Part(
+    name="spark",
+    command=lambda stack: [
+        sys.executable, "-m", "uvicorn", "--factory", "spark_apps.analysis_server:create_app",
+        "--host", "127.0.0.1", "--port", str(stack.settings.port("SPARK")), "--no-access-log",
+    ],
+    environment=_resident_environment,
+    ready=lambda stack: answers(f"http://127.0.0.1:{stack.settings.port('SPARK')}/health"),
+    enabled=is_resident,
+)  # fmt: skip

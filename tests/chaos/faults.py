@@ -27,6 +27,7 @@ PARTS = (
     "warehouse",
     "s3",
     "postgres",
+    "spark",
     "airflow-api-server",
     "airflow-scheduler",
     "airflow-dag-processor",
@@ -34,11 +35,11 @@ PARTS = (
     "report-api",
     "dashboard",
 )
-WORKER, TASK, SPARK, STACK = "producer-worker", "task", "spark", "stack"
+WORKER, TASK, JVM_OF_SPARK, STACK = "producer-worker", "task", "spark-jvm", "stack"
 LINKS = ("kafka", "registry", "warehouse", "s3", "postgres", "api", "airflow")
 """By the part that is reached through the link: everyone who speaks to it does so through this one."""
 
-_PROCESSES = (*PARTS, WORKER, TASK, SPARK)
+_PROCESSES = (*PARTS, WORKER, TASK, JVM_OF_SPARK)
 TARGETS = {
     Kind.KILL: (*_PROCESSES, STACK),
     Kind.PAUSE: _PROCESSES,

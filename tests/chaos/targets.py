@@ -10,12 +10,12 @@ import psutil
 from stack.parts import Stack
 from stack.processes import left_behind
 from stack.supervision import Supervisor
-from tests.chaos.faults import PARTS, SPARK, TASK, WORKER
+from tests.chaos.faults import JVM_OF_SPARK, PARTS, TASK, WORKER
 
 _COMMANDS = {
     # Airflow's title of a process that runs a task's code; those of the executor name it instead of the task.
     TASK: re.compile(r"airflow worker -- [0-9a-f]{8}-"),
-    SPARK: re.compile(r"org\.apache\.spark\.deploy\.SparkSubmit"),
+    JVM_OF_SPARK: re.compile(r"org\.apache\.spark\.deploy\.SparkSubmit"),
 }
 
 

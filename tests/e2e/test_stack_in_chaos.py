@@ -11,7 +11,7 @@ import pytest
 
 from etar.minute import MinuteWindow
 from tests.chaos.claims import check_account_is_exact
-from tests.chaos.faults import SPARK, STACK, TASK, WORKER, Fault, Kind
+from tests.chaos.faults import JVM_OF_SPARK, STACK, TASK, WORKER, Fault, Kind
 from tests.chaos.links import LinkedPorts
 from tests.chaos.run import EARLIER, Asked, run_on
 from tests.e2e.conftest import Etar
@@ -24,7 +24,7 @@ FAULTS = (
     Fault(10, Kind.KILL, TASK),
     Fault(14, Kind.PAUSE, "sink", 12),
     Fault(18, Kind.CUT, "postgres", 6),
-    Fault(22, Kind.KILL, SPARK),
+    Fault(22, Kind.KILL, JVM_OF_SPARK),
     Fault(28, Kind.PAUSE, WORKER, 10),
     Fault(32, Kind.KILL, "kafka"),
     Fault(42, Kind.CUT, "kafka", 8),

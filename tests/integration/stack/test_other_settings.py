@@ -39,7 +39,7 @@ def test_other_settings_are_refused_before_they_are_saved(stack: Stack, name: st
 
 def test_a_file_edited_since_names_the_parts_that_it_adds(stack: Stack) -> None:
     file = stack.layout.settings_file
-    file.write_text(file.read_text().replace("ETAR_STACK_SPARK=local", "ETAR_STACK_SPARK=standalone"))
+    file.write_text(file.read_text().replace("ETAR_STACK_SPARK=resident", "ETAR_STACK_SPARK=standalone"))
     with pytest.raises(SettingsError, match=r"spark-master, spark-worker.*etar down"):
         lifecycle.start(stack.layout, {}, lambda _: None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,9 @@ def names(stack: Stack) -> set[str]:
 def test_each_shape_adds_its_parts_and_no_others(plain: Stack, on_celery: Stack, on_a_cluster: Stack) -> None:
     assert names(on_celery) - names(plain) == ON_CELERY
     assert names(on_a_cluster) - names(plain) == ON_A_CLUSTER
-    assert names(plain) <= names(on_celery) & names(on_a_cluster)
+    assert names(plain) - names(on_celery) == set()
+    # Drivers come and go there, one for each analysis.
+    assert names(plain) - names(on_a_cluster) == {"spark"}
 
 
 def test_celery_is_known_to_airflow_only_where_it_runs(plain: Stack, on_celery: Stack) -> None:
@@ -112,10 +115,27 @@ def test_the_password_of_redis_is_in_a_private_file_only(on_celery: Stack) -> No
     assert f"requirepass {on_celery.settings['ETAR_STACK_REDIS_PASSWORD']}\n" in file.read_text()
 
 
-def test_where_the_analysis_runs(plain: Stack, on_a_cluster: Stack) -> None:
-    for stack, master in ((plain, "local[2]"), (on_a_cluster, "spark://127.0.0.1:7077")):
-        connection = json.loads(part_named("airflow-scheduler").environment(stack)["AIRFLOW_CONN_ETAR_SPARK"])
-        assert connection["host"] == master
+def connection_to_spark(stack: Stack) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(part_named("airflow-scheduler").environment(stack)["AIRFLOW_CONN_ETAR_SPARK"])
+    return found
+
+
+def test_where_the_analysis_runs(plain: Stack, on_a_cluster: Stack, tmp_path: Path) -> None:
+    each_its_own = stack_of(tmp_path / "local", SPARK="local")
+    for stack, master in ((each_its_own, "local[2]"), (on_a_cluster, "spark://127.0.0.1:7077")):
+        connection = connection_to_spark(stack)
+        assert (connection["conn_type"], connection["host"]) == ("spark", master)
+    connection = connection_to_spark(plain)
+    assert (connection["conn_type"], connection["host"], connection["port"]) == ("http", "127.0.0.1", 8085)
+
+
+def test_the_spark_that_stays_runs_for_who_has_its_token(plain: Stack, on_a_cluster: Stack) -> None:
+    token = plain.settings["ETAR_STACK_SPARK_TOKEN"]
+    assert connection_to_spark(plain)["password"] == token
+    server = part_named("spark")
+    assert token in server.environment(plain).values()
+    assert token not in " ".join(server.command(plain))
+    assert on_a_cluster.settings["ETAR_STACK_SPARK_TOKEN"] not in json.dumps(connection_to_spark(on_a_cluster))
 
 
 def test_the_secret_of_the_cluster_is_in_private_files_only(plain: Stack, on_a_cluster: Stack) -> None:

@@ -1,0 +1,103 @@
+"""One Spark that stays: runs the analysis for whoever asks over HTTP, in a second instead of a driver's ten.
+
+``POST /analyses {"arguments": [...]}`` takes what ``interaction_report.py`` takes on its command line, and answers with
+its exit code and its lines. Ends as soon as its JVM does, so that who supervises it starts both anew.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+import pyarrow as pa
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
+from pyspark.sql import SparkSession
+
+from spark_apps import interaction_report
+
+_log = logging.getLogger(__name__)
+
+EXIT_SPARK_ENDED = 70
+"""Exit code of a server whose JVM has ended (EX_SOFTWARE in sysexits.h)."""
+
+_ONE_EVENT = pa.table(
+    {
+        "event_id": [b"1"],
+        "user_id": [b"1"],
+        "event_type": ["view"],
+        "status": ["success"],
+        "_partition": pa.array([0], pa.int32()),
+        "_offset": pa.array([0], pa.int64()),
+    }
+)
+
+
+class Asked(BaseModel):
+    """Arguments of ``interaction_report.py``."""
+
+    arguments: list[str]
+
+
+class Answered(BaseModel):
+    """Its exit code, and what it said on the way."""
+
+    code: int
+    lines: list[str]
+
+
+def create_app() -> FastAPI:
+    """The server, with its Spark started and warm. Spark's own configuration is in ``PYSPARK_SUBMIT_ARGS``.
+
+    Raises:
+        KeyError: ``ETAR_ANALYSIS_TOKEN``, which callers have to bring, is not in the environment.
+    """
+    token = os.environ["ETAR_ANALYSIS_TOKEN"]
+    spark = SparkSession.builder.appName("etar").getOrCreate()
+    threading.Thread(target=_end_with_the_jvm, args=(spark,), daemon=True).start()
+    # What the first minute would have to wait for: classes loaded, code generated.
+    # From Arrow: for rows of Python, Spark would keep three more Pythons.
+    interaction_report.transform(spark.createDataFrame(_ONE_EVENT)).collect()
+
+    def known(given: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]) -> None:
+        if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
+            raise HTTPException(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        spark.stop()
+
+    app = FastAPI(title="etar analysis", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/health")
+    def health() -> dict[str, str]:
+        """Spark's version, as its JVM gives it."""
+        return {"spark": spark.version}
+
+    @app.post("/analyses", dependencies=[Depends(known)])
+    def analyse(asked: Asked) -> Answered:
+        """Run the analysis; several callers at once share this Spark's cores."""
+        lines: list[str] = []
+        try:
+            code = interaction_report.main(asked.arguments, say=lines.append, complain=lines.append)
+        except SystemExit:
+            raise HTTPException(422, f"not the arguments of an analysis: {asked.arguments}") from None
+        print(*lines, sep="\n", flush=True)
+        return Answered(code=code, lines=lines)
+
+    return app
+
+
+def _end_with_the_jvm(spark: SparkSession) -> None:
+    """Without its JVM every call would fail from here on, and the port would look as if all were well."""
+    code = spark.sparkContext._gateway.proc.wait()
+    _log.critical("Spark's JVM has ended with %s; this process ends, start it again", code)
+    logging.shutdown()
+    os._exit(EXIT_SPARK_ENDED)
