@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from etar.audit.holdings import Counts, Holdings, Letter
 from etar.audit.kafka_records import KafkaRecords
+from etar.audit.log import PartitionLogs
 from etar.audit.marks import Closed, Marks
 from etar.audit.pieces import Mark, Piece, Run, cut, together
 from etar.audit.placement import Inventory, Placement, Repair, place
@@ -139,6 +140,7 @@ class Auditor:
         *,
         offsets: TopicOffsets,
         records: KafkaRecords,
+        logs: PartitionLogs,
         holdings: Holdings,
         intake: Intake,
         registry: Registry,
@@ -150,6 +152,7 @@ class Auditor:
         self._stream = stream
         self._offsets = offsets
         self._records = records
+        self._logs = logs
         self._holdings = holdings
         self._intake = intake
         self._registry = registry
@@ -241,10 +244,16 @@ class Auditor:
         if not new:
             return marks
         held = self._offsets.held_at(MinuteWindow.containing(self._policy.start_date).start)
+        low = self._offsets.low()
         minutes = [mark.next for mark in marks.values()]
         for partition in new:
             if held[partition] < ends[partition] and (record := self._records.first(partition, held[partition])):
                 minutes.append(MinuteWindow.containing(from_milliseconds(record.appended_ms)))
+                # Kafka finds the first record since then that it still has. With none before it, what the log lacks
+                # at its beginning is of this time too.
+                oldest = self._records.first(partition, low[partition])
+                if oldest and oldest.offset == record.offset:
+                    held[partition] = min(held[partition], low[partition])
         return marks | {partition: Mark(min(minutes), held[partition]) for partition in new if minutes}
 
     def _close(
@@ -298,7 +307,8 @@ class Auditor:
         unread = inventory.missing - reading.offsets
         # Asked after the reading: what retention took meanwhile is not an offset without a record.
         low = self._offsets.low()[piece.partition] if unread else 0
-        lost = {offset for offset in unread if offset < low}
+        held = frozenset(offset for offset in unread if offset >= low)
+        lost = unread - self._logs.explain(piece.partition, held).offsets
         self._note(piece.partition, Repair.LOST, dict.fromkeys(lost, ""), tally)
         return _Outcome(
             expired=reading.expired,
@@ -459,9 +469,10 @@ class Auditor:
         )
         return LostRecordsError(
             f"{count} records of {self._stream.topic!r} are lost: neither the table nor the dead letters have them, "
-            f"and Kafka no longer does ({where}). If etar stood still for longer than Kafka keeps records, they may "
-            "have been rows that left the table in time; that cannot be known. Every audit fails until you take note "
-            f"of it: {ACCEPT_LOST}"
+            f"and Kafka no longer does ({where}). A topic that is compacted, or keeps records for less than an outage "
+            "lasts, loses them so, and so do records that somebody deletes. If etar stood still for longer than Kafka "
+            "keeps records, they may have been rows that left the table in time; that cannot be known. Every audit "
+            f"fails until you take note of it: {ACCEPT_LOST}"
         )
 
 

@@ -27,9 +27,19 @@ class KafkaRecords:
     """Reads one topic. Commits nothing and joins no group: the sink's own group goes on undisturbed."""
 
     def __init__(
-        self, topic: str, settings: KafkaSettings, *, timeout: float = 30.0, now: Callable[[], float] = monotonic
+        self,
+        topic: str,
+        settings: KafkaSettings,
+        *,
+        timeout: float = 30.0,
+        now: Callable[[], float] = monotonic,
+        committed_only: bool = True,
     ) -> None:
-        """``timeout``: longest wait for a next record, in seconds of the monotonic clock ``now``."""
+        """
+        Args:
+            timeout: longest wait for a next record, in seconds of the monotonic clock ``now``.
+            committed_only: as the sink reads; else with the records of transactions that were aborted.
+        """
         self._topic = topic
         self._timeout = timeout
         self._now = now
@@ -41,8 +51,7 @@ class KafkaRecords:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
-                # As the sink reads: records of aborted transactions are no records.
-                "isolation.level": "read_committed",
+                "isolation.level": "read_committed" if committed_only else "read_uncommitted",
                 # Records that retention took while they were read are told from offsets without a record by the
                 # first offset still held, asked for afterwards.
                 "auto.offset.reset": "earliest",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from etar.audit.auditor import Auditor, AuditResult, Bounds
 from etar.audit.holdings import Holdings
 from etar.audit.kafka_records import KafkaRecords
+from etar.audit.log import PartitionLogs
 from etar.audit.marks import Marks
 from etar.clients import report_store_connection
 from etar.dead_letters.journal import Journal
@@ -57,6 +58,7 @@ def run_audit(
         books as database,
         TopicOffsets.connect(stream.topic, settings=kafka) as offsets,
         KafkaRecords(stream.topic, kafka) as records,
+        PartitionLogs(stream.topic, kafka) as logs,
         Holdings(warehouse, stream) as holdings,
         closing(Warehouse(warehouse)) as rows,
         closing(Registry.connect(get_settings(RegistrySettings))) as registry,
@@ -68,6 +70,7 @@ def run_audit(
             stream,
             offsets=offsets,
             records=records,
+            logs=logs,
             holdings=holdings,
             intake=Intake(
                 database=warehouse.database,

@@ -130,6 +130,26 @@ def test_what_kafka_no_longer_has_is_lost_and_is_raised_until_it_is_accepted() -
     world.audit()
 
 
+def test_a_record_taken_out_of_the_log_is_lost_and_a_marker_beside_it_is_not() -> None:
+    world = World()
+    world.topic.append(0, good(0), good(1), None, good(3))
+    world.topic.holes = {(0, 1)}
+    world.sink(0, 3)
+    with pytest.raises(LostRecordsError, match=r"^1 records of 'user_interactions' are lost.*partition 0: 1\)"):
+        world.audit()
+    assert closed(world) == Closed(0, MINUTE, 0, 4, rows=2, dead_letters=0, no_record=1, lost=1)
+    assert world.books.noted == {(0, Repair.LOST): {1: ""}}
+
+
+def test_a_hole_that_was_a_row_already_is_no_loss() -> None:
+    world = World()
+    world.topic.append(0, good(0), good(1))
+    world.topic.holes = {(0, 0)}
+    world.sink(0, 1)
+    world.audit()
+    assert closed(world) == Closed(0, MINUTE, 0, 2, rows=2, dead_letters=0, no_record=0, lost=0)
+
+
 def test_no_more_than_twenty_runs_of_lost_offsets_are_named() -> None:
     world = World(partitions=2)
     world.topic.append(0, *map(good, range(45)))
@@ -293,6 +313,16 @@ def test_a_partition_that_was_never_audited_starts_with_the_first_minute_that_ha
     assert world.books.closed[0, MINUTE] == Closed(0, MINUTE, 1, 2, rows=0, dead_letters=0, no_record=1, lost=0)
     assert world.books.closed[0, MINUTE.next].rows == 1
     assert world.books.closed[2, MINUTE] == Closed(2, MINUTE, 0, 0, rows=0, dead_letters=0, no_record=0, lost=0)
+
+
+def test_what_the_log_lacks_at_its_beginning_is_audited_too() -> None:
+    world = World()
+    world.topic.append(0, good(0), good(1), good(2))
+    world.topic.holes = {(0, 0), (0, 1)}
+    world.sink(2)
+    with pytest.raises(LostRecordsError, match=r"^2 records .*partition 0: 0-1\)"):
+        world.audit()
+    assert closed(world) == Closed(0, MINUTE, 0, 3, rows=1, dead_letters=0, no_record=0, lost=2)
 
 
 def test_a_partition_that_is_new_beside_audited_ones_starts_no_later_than_its_first_record() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 from etar.audit.auditor import Auditor, AuditResult, Bounds
 from etar.audit.holdings import Counts, Letter
+from etar.audit.log import Explained
 from etar.audit.marks import Closed
 from etar.audit.pieces import Mark, Piece, Run, runs
 from etar.audit.placement import Repair
@@ -36,12 +37,14 @@ def good(number: int = 0, **changes: Any) -> bytes:
 
 
 class Topic:
-    """Both :class:`TopicOffsets` and :class:`KafkaRecords`. A value of None stands for an offset without a record."""
+    """:class:`TopicOffsets`, :class:`KafkaRecords` and :class:`PartitionLogs`. A value of None stands for a marker."""
 
     def __init__(self, partitions: int) -> None:
         self.held: dict[int, list[tuple[datetime, bytes | None]]] = {number: [] for number in range(partitions)}
         self.lows = dict.fromkeys(self.held, 0)
         self.commits: dict[int, int] = {}
+        self.holes: set[tuple[int, int]] = set()
+        """Records that something has taken out of the log, by partition and offset."""
         self.batch = 2
         """Records that are given out together: few, so that most tests' records come in several batches."""
 
@@ -62,7 +65,18 @@ class Topic:
         return self.end() | self.commits
 
     def held_at(self, instant: datetime) -> dict[int, int]:
-        return {partition: sum(at < instant for at, _ in held) for partition, held in self.held.items()}
+        """As Kafka has it: where the first record since then is that the log still holds."""
+        return {
+            partition: next(
+                (
+                    offset
+                    for offset, (at, _) in enumerate(held)
+                    if at >= instant and (partition, offset) not in self.holes
+                ),
+                len(held),
+            )
+            for partition, held in self.held.items()
+        }
 
     def read(self, partition: int, offsets: Sequence[int]) -> Iterator[list[Record]]:
         assert list(offsets) == sorted(offsets)
@@ -70,13 +84,17 @@ class Topic:
         for first in range(0, len(records), self.batch):
             yield records[first : first + self.batch]
 
+    def explain(self, partition: int, offsets: Collection[int]) -> Explained:
+        assert all(offset >= self.lows[partition] for offset in offsets)
+        return Explained(markers=frozenset(at for at in offsets if self.held[partition][at][1] is None))
+
     def first(self, partition: int, offset: int) -> Record | None:
         found = (self._record(partition, each) for each in range(offset, len(self.held[partition])))
         return next((record for record in found if record), None)
 
     def _record(self, partition: int, offset: int) -> Record | None:
         at, value = self.held[partition][offset]
-        if value is None or offset < self.lows[partition]:
+        if value is None or offset < self.lows[partition] or (partition, offset) in self.holes:
             return None
         return Record(USER_INTERACTIONS.topic, partition, offset, int(at.timestamp() * 1000), None, value)
 
@@ -254,6 +272,7 @@ class World:
         fakes: dict[str, Any] = {
             "offsets": self.topic,
             "records": self.topic,
+            "logs": self.topic,
             "holdings": self.places,
             "registry": self.schemas,
             "marks": self.books,

@@ -1,0 +1,53 @@
+"""Records that something takes out of Kafka's log before the sink has them: lost, and never taken for markers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from confluent_kafka import Producer
+
+from etar.audit import LostRecordsError
+from etar.audit.log import Explained, PartitionLogs
+from stack.waiting import wait_until
+from tests.integration.audit.conftest import World, milliseconds
+
+COMPACTED = {"cleanup.policy": "compact", "segment.ms": "1000", "min.cleanable.dirty.ratio": "0.01"}
+
+
+def test_what_compaction_took_is_lost(new_world: Callable[..., World]) -> None:
+    world = new_world(**COMPACTED)
+    # One key in each partition; a segment is begun by a record a second younger, and the last is never compacted.
+    for number in range(3):
+        at = world.minute.start + timedelta(seconds=10 + number)
+        world.send(world.good(30, first=30 * number), at=at)
+    wait_until(lambda: len(world.records()) < 90, timeout=120, what="Kafka to compact the topic", interval=0.5)
+    left = len(world.records())
+    world.sink()
+
+    for _ in range(2):
+        with pytest.raises(LostRecordsError, match=rf"^{90 - left} records of .* are lost"):
+            world.audit()
+    assert sum(row[4] for row in world.closed()) == left  # rows
+    assert {row[6] for row in world.closed()} == {0}  # without a record
+    assert sum(row[7] for row in world.closed()) == 90 - left > 0  # lost
+    assert world.audit(accept_lost=True).repaired == 0
+
+
+def test_the_log_tells_markers_and_what_was_taken_back_from_holes(world: World) -> None:
+    producer = Producer({"bootstrap.servers": world.kafka.bootstrap_servers, "transactional.id": world.stream.topic})
+    producer.init_transactions(30)
+    for finish in (producer.commit_transaction, producer.abort_transaction):
+        producer.begin_transaction()
+        for value in world.good(2):
+            producer.produce(world.stream.topic, value=value, partition=1, timestamp=milliseconds(world.minute.start))
+        producer.flush(30)
+        finish(30)
+    world.send(world.good(1), partition=1)
+    # 0 and 1 committed, 2 its marker, 3 and 4 aborted, 5 its marker, 6 outside of any transaction.
+    with PartitionLogs(world.stream.topic, world.kafka) as logs:
+        explained = logs.explain(1, [2, 3, 4, 5])
+        assert explained == Explained(markers=frozenset({2, 5}), taken_back=frozenset({3, 4}))
+        assert logs.explain(1, [5]).markers == {5}
+        assert logs.explain(1, []).offsets == frozenset()
