@@ -6,41 +6,54 @@ place that is away.
 
 from __future__ import annotations
 
+import logging
 import re
-import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from etar.clients import object_store_client, warehouse_client
-from etar.settings import KafkaSettings, ObjectStoreSettings, RegistrySettings, RetentionSettings, WarehouseSettings
+from etar.kafka_offsets import TopicOffsets
+from etar.settings import (
+    KafkaSettings,
+    ObjectStoreSettings,
+    RegistrySettings,
+    RetentionSettings,
+    WarehouseSettings,
+    get_settings,
+)
 from etar.streams import Stream
-
-if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
+from etar.topic_settings import BROKERS_CLOCK, CLEANUP, TIMESTAMPS, topic_faults
 
 PARTITIONS = 6
 COMPATIBILITY = "BACKWARD"
 """New readers must be able to read old events: what is in Kafka stays readable. A registry may come with NONE."""
 
-_TIMESTAMPS = "message.timestamp.type"
-_BROKERS_CLOCK = "LogAppendTime"
 _KAFKA_SECONDS = 30.0
-_PAUSE_SECONDS = 0.2
+
+_log = logging.getLogger(__name__)
 
 
 class BootstrapError(Exception):
     """A place has what etar needs in another form; the message says what and how to change it."""
 
 
-def create_topic(stream: Stream, settings: KafkaSettings, *, copies: int = 1, in_sync: int = 1) -> bool:
+def create_topic(
+    stream: Stream,
+    settings: KafkaSettings,
+    *,
+    copies: int = 1,
+    in_sync: int = 1,
+    retention: RetentionSettings | None = None,
+) -> bool:
     """Make the stream's topic, and say whether it was missing.
 
     Args:
         copies: brokers that keep each record.
         in_sync: brokers that must have a record before it is acknowledged.
+        retention: how long an outage may take; by default as the environment says.
 
     Raises:
-        BootstrapError: the topic is there, but its records carry the producer's clock.
+        BootstrapError: the topic is there, but its records carry the producer's clock, or it is compacted.
+        KafkaUnavailableError: Kafka went away after it had said that the topic is there.
         confluent_kafka.KafkaException: Kafka is away or refuses.
     """
     from confluent_kafka import KafkaError, KafkaException
@@ -52,7 +65,7 @@ def create_topic(stream: Stream, settings: KafkaSettings, *, copies: int = 1, in
         replication_factor=copies,
         # The broker's clock, not the producer's, says when a record arrived: "what Kafka held at 10:32:02" is then
         # a question with one answer.
-        config={_TIMESTAMPS: _BROKERS_CLOCK, "min.insync.replicas": str(in_sync)},
+        config={TIMESTAMPS: BROKERS_CLOCK, CLEANUP: "delete", "min.insync.replicas": str(in_sync)},
     )
     with AdminClient({"bootstrap.servers": settings.bootstrap_servers, "log_level": 2}) as admin:
         try:
@@ -60,36 +73,21 @@ def create_topic(stream: Stream, settings: KafkaSettings, *, copies: int = 1, in
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-            _require_brokers_clock(admin, stream.topic)
-            return False
-        return True
-
-
-def _require_brokers_clock(admin: AdminClient, topic: str) -> None:
-    found = _configuration(admin, topic)[_TIMESTAMPS]
-    if found != _BROKERS_CLOCK:
-        raise BootstrapError(
-            f"the topic {topic} is there with {_TIMESTAMPS}={found}, and minutes are settled by the broker's clock: "
-            f"kafka-configs --alter --topic {topic} --add-config {_TIMESTAMPS}={_BROKERS_CLOCK}"
-        )
-
-
-def _configuration(admin: AdminClient, topic: str) -> dict[str, str]:
-    from confluent_kafka import KafkaError, KafkaException
-    from confluent_kafka.admin import ConfigResource
-
-    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-    deadline = time.monotonic() + _KAFKA_SECONDS
-    while True:
-        try:
-            entries = admin.describe_configs([resource], request_timeout=_KAFKA_SECONDS)[resource].result()
-        except KafkaException as error:
-            # A topic that was made a moment ago: the controller knows it, and this broker not yet.
-            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART or time.monotonic() > deadline:
-                raise
-            time.sleep(_PAUSE_SECONDS)
+            made = False
         else:
-            return {name: entry.value for name, entry in entries.items()}
+            made = True
+    if not made:
+        _require_kept_records(stream, settings, retention or get_settings(RetentionSettings))
+    return made
+
+
+def _require_kept_records(stream: Stream, settings: KafkaSettings, retention: RetentionSettings) -> None:
+    with TopicOffsets.connect(stream.topic, settings=settings, timeout=_KAFKA_SECONDS) as topic:
+        found = topic_faults(topic.settings(), needed=retention.retention)
+    for fault in found:
+        if fault.refused:
+            raise BootstrapError(fault.told_of(stream.topic))
+        _log.warning("%s", fault.told_of(stream.topic))
 
 
 def require_compatibility(settings: RegistrySettings) -> None:

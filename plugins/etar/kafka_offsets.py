@@ -12,8 +12,8 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Self, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 
 from etar.settings import KafkaSettings
 
@@ -28,6 +28,8 @@ _NOT_YET = frozenset(
         KafkaError.NOT_COORDINATOR,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
+        # Of a topic that was made a moment ago: the controller knows it, and this broker not yet.
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
     }
 )
 """What a broker answers that has just started, or a topic that has just been made: asked again within the timeout."""
@@ -128,6 +130,27 @@ class TopicOffsets:
         entries = self._answer(ask)
         low = self.low()
         return {entry.partition: entry.offset if entry.offset >= 0 else low[entry.partition] for entry in entries}
+
+    def topic_id(self) -> str:
+        """What Kafka knows the topic by: one that is deleted and made again has another."""
+
+        def ask() -> str:
+            (found,) = self._admin.describe_topics(
+                TopicCollection([self._topic]), request_timeout=self._timeout
+            ).values()
+            return str(found.result().topic_id)
+
+        return self._answer(ask)
+
+    def settings(self) -> dict[str, str]:
+        """The topic's settings by Kafka's names for them, those that are nobody's own included."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, self._topic)
+
+        def ask() -> dict[str, str]:
+            entries = self._admin.describe_configs([resource], request_timeout=self._timeout)[resource].result()
+            return {name: entry.value for name, entry in entries.items()}
+
+        return self._answer(ask)
 
     def close(self) -> None:
         for reader in self._readers.values():

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from etar.bootstrap import create_topic
-from etar.settings import KafkaSettings
+from etar.settings import KafkaSettings, RetentionSettings
 from etar.streams import USER_INTERACTIONS
 from stack import jvm
 from stack.configuration import SettingsError
@@ -156,7 +156,13 @@ def _is_ready(stack: Stack, node: Node) -> bool:
 
 def _create_topic(stack: Stack) -> None:
     settings = stack.settings.of(KafkaSettings)
-    create_topic(USER_INTERACTIONS, settings, copies=replication_factor(stack), in_sync=min_in_sync(stack))
+    create_topic(
+        USER_INTERACTIONS,
+        settings,
+        copies=replication_factor(stack),
+        in_sync=min_in_sync(stack),
+        retention=stack.settings.of(RetentionSettings),
+    )
 
 
 def _part(node: Node) -> Part:

@@ -39,6 +39,7 @@ _REMOVAL_SECONDS = 30.0
 """How long a pass waits for rows to be gone; if that is not enough, the next pass finds the minute still open."""
 
 _RUNS_SHOWN = 20
+_OF_ONE_TOPIC = ("audited_offsets", "audited_topics")
 _TO_BE_REPORTED = timedelta(minutes=10)
 """How long before its minute leaves the table a row has to be there, so that a report is sure to count it."""
 
@@ -51,7 +52,7 @@ class LostRecordsError(PermanentError):
 
 
 class RewoundTopicError(PermanentError):
-    """Kafka's offsets are below what was closed: the topic is not the one that was audited."""
+    """The topic is not the one that was audited, or its offsets are below what was closed."""
 
 
 class NotRepairedError(TransientError):
@@ -173,6 +174,7 @@ class Auditor:
             WarehouseUnavailableError, RegistryUnavailableError, KafkaUnavailableError, psycopg.Error: a part is away.
         """
         with self._marks.held(wait_seconds):
+            self._require_same_topic()
             # While an earlier pass's removal is under way, the same rows would be asked to go again and again.
             tally = _Tally(refused_left=self._bounds.refused_letters, may_remove_rows=self._holdings.removed())
             left_open = self._close_minutes(now, tally)
@@ -197,6 +199,24 @@ class Auditor:
                 "a repair; the next pass tries again"
             )
         return result
+
+    def _require_same_topic(self) -> None:
+        """Its offsets would be taken for those of the records that were audited: rows and letters of these would stand
+        for others, and be changed for them."""
+        found = self._offsets.topic_id()
+        known = self._marks.topic_id(found)
+        if known != found:
+            raise RewoundTopicError(
+                f"the topic {self._stream.topic!r} is not the one that was audited: Kafka knew that as {known}, and "
+                f"this one is {found}. It was made anew, or Kafka is another one. Nothing was changed. {self._begin_again()}"
+            )
+
+    def _begin_again(self) -> str:
+        tables = (f"DELETE FROM {table} WHERE stream = '{self._stream.name}';" for table in _OF_ONE_TOPIC)
+        return (
+            "If it was made anew, so must the table and the dead letters be, and the sink's commits deleted; then "
+            f"{' '.join(tables)} lets the audit begin again"
+        )
 
     def _close_minutes(self, now: datetime, tally: _Tally) -> list[int]:
         """Close minute by minute, the oldest first; returns partitions that could not be closed although committed."""
@@ -236,9 +256,8 @@ class Auditor:
             if ends[partition] < mark.offset:
                 raise RewoundTopicError(
                     f"partition {partition} of {self._stream.topic!r} was audited up to offset {mark.offset}, and "
-                    f"Kafka's end is {ends[partition]}: the topic was made anew, or Kafka lost what it had taken. If "
-                    "it was made anew, so must the table and the dead letters be, and "
-                    f"DELETE FROM audited_offsets WHERE stream = '{self._stream.name}' lets the audit begin again"
+                    f"Kafka's end is {ends[partition]}: the topic was made anew, or Kafka lost what it had taken. "
+                    f"{self._begin_again()}"
                 )
         new = [partition for partition in partitions if partition not in marks]
         if not new:

@@ -76,6 +76,17 @@ class Marks:
             with suppress(psycopg.Error):  # a connection that is lost has lost the lock, too
                 self._connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (lock,))
 
+    def topic_id(self, found: str) -> str:
+        """The topic that the marks are of; the one that was ``found``, from now on, where nobody has said so far."""
+        self._connection.execute(
+            "INSERT INTO audited_topics (stream, topic_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            (self._stream.name, found),
+        )
+        rows = self._connection.execute(
+            "SELECT topic_id FROM audited_topics WHERE stream = %s", (self._stream.name,)
+        ).fetchall()
+        return str(rows[0][0])
+
     def latest(self, partitions: Sequence[int]) -> dict[int, Mark]:
         """The mark of each partition that has one."""
         rows = self._connection.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime
@@ -28,9 +29,12 @@ from etar.settings import (
     get_settings,
 )
 from etar.streams import USER_INTERACTIONS, Stream
+from etar.topic_settings import topic_faults
 
 if TYPE_CHECKING:
     import psycopg
+
+_log = logging.getLogger(__name__)
 
 
 def run_audit(
@@ -63,6 +67,8 @@ def run_audit(
         closing(Warehouse(warehouse)) as rows,
         closing(Registry.connect(get_settings(RegistrySettings))) as registry,
     ):
+        for fault in topic_faults(offsets.settings(), needed=policy.retention):
+            _log.warning("%s", fault.told_of(stream.topic))
         marks = Marks(database, stream)
         if accept_lost:
             marks.accept_lost()

@@ -1,4 +1,5 @@
-"""Records that something takes out of Kafka's log before the sink has them: lost, and never taken for markers."""
+"""Records that something takes out of Kafka's log before the sink has them: lost, and never taken for markers. And a
+topic that was made anew, whose offsets are those of other records."""
 
 from __future__ import annotations
 
@@ -8,15 +9,16 @@ from datetime import timedelta
 import pytest
 from confluent_kafka import Producer
 
-from etar.audit import LostRecordsError
+from etar.audit import LostRecordsError, RewoundTopicError
 from etar.audit.log import Explained, PartitionLogs
 from stack.waiting import wait_until
-from tests.integration.audit.conftest import World, milliseconds
+from tests.integration.audit.conftest import PARTITIONS, World, milliseconds
+from tests.integration.topics import delete_topics, make_topic
 
 COMPACTED = {"cleanup.policy": "compact", "segment.ms": "1000", "min.cleanable.dirty.ratio": "0.01"}
 
 
-def test_what_compaction_took_is_lost(new_world: Callable[..., World]) -> None:
+def test_what_compaction_took_is_lost(new_world: Callable[..., World], caplog: pytest.LogCaptureFixture) -> None:
     world = new_world(**COMPACTED)
     # One key in each partition; a segment is begun by a record a second younger, and the last is never compacted.
     for number in range(3):
@@ -33,6 +35,7 @@ def test_what_compaction_took_is_lost(new_world: Callable[..., World]) -> None:
     assert {row[6] for row in world.closed()} == {0}  # without a record
     assert sum(row[7] for row in world.closed()) == 90 - left > 0  # lost
     assert world.audit(accept_lost=True).repaired == 0
+    assert any("cleanup.policy=compact" in record.message for record in caplog.records)
 
 
 def test_the_log_tells_markers_and_what_was_taken_back_from_holes(world: World) -> None:
@@ -51,3 +54,21 @@ def test_the_log_tells_markers_and_what_was_taken_back_from_holes(world: World) 
         assert explained == Explained(markers=frozenset({2, 5}), taken_back=frozenset({3, 4}))
         assert logs.explain(1, [5]).markers == {5}
         assert logs.explain(1, []).offsets == frozenset()
+
+
+def test_a_topic_made_anew_is_named_and_the_letters_of_the_old_one_stay(world: World) -> None:
+    world.send([*world.good(9), b"not Avro"], partition=0)
+    world.sink()
+    world.audit()
+    letters = world.letters()
+    assert list(letters) == [(0, 9)]
+
+    delete_topics(world.kafka, [world.stream.topic])
+    make_topic(world.kafka, world.stream.topic, PARTITIONS, **{"message.timestamp.type": "CreateTime"})
+    world.committed.clear()
+    # As many, and more: offset 9 is a good record now, and a row.
+    world.send(world.good(20, first=100), partition=0, at=world.minute.end + timedelta(seconds=30))
+    world.sink()
+    with pytest.raises(RewoundTopicError, match="is not the one that was audited"):
+        world.audit(minutes=3)
+    assert world.letters() == letters

@@ -64,6 +64,20 @@ def test_a_topic_with_the_producers_clock_is_refused_with_the_way_out(kafka: Kaf
         create_topic(stream, kafka)
 
 
+def test_a_topic_that_drops_records_is_refused_with_the_way_out(kafka: KafkaSettings, stream: Stream) -> None:
+    make_topic(kafka, stream.topic, 1, **{"message.timestamp.type": "LogAppendTime", "cleanup.policy": "compact"})
+    with pytest.raises(BootstrapError, match=rf"{stream.topic} .*=compact.*--add-config cleanup.policy=delete"):
+        create_topic(stream, kafka)
+
+
+def test_a_topic_that_keeps_records_too_short_is_told_of(
+    kafka: KafkaSettings, stream: Stream, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_topic(kafka, stream.topic, 1, **{"message.timestamp.type": "LogAppendTime", "retention.ms": "3600000"})
+    assert not create_topic(stream, kafka)
+    assert [record.message for record in caplog.records if "retention.ms=3600000" in record.message]
+
+
 def test_more_copies_than_brokers_are_refused(kafka: KafkaSettings, stream: Stream) -> None:
     with pytest.raises(Exception, match="INVALID_REPLICATION_FACTOR"):
         create_topic(stream, kafka, copies=3, in_sync=2)

@@ -300,6 +300,25 @@ def test_a_topic_that_is_shorter_than_what_was_closed_stops_the_audit_before_any
     assert minutes_closed(world) == [(0, MINUTE)]
 
 
+def test_of_a_topic_that_was_made_anew_nothing_is_touched_however_long_it_is() -> None:
+    world = World()
+    world.topic.append(0, good(0), BAD)
+    world.sink(0)
+    world.misfile(1)
+    world.audit()
+    before = dict(world.books.closed), dict(world.places.dead), list(world.log)
+    world.topic.id = "made again"
+    world.topic.held[0].clear()
+    world.topic.append(0, BAD, *map(good, range(1, 20)), at=MINUTE.next.start)
+    world.sink(*range(20))
+    for _ in range(2):
+        with pytest.raises(
+            RewoundTopicError, match=r"knew that as made first, and this one is made again.*audited_topics"
+        ):
+            world.audit(MINUTE.next.end + POLICY.grace)
+    assert (world.books.closed, world.places.dead, world.log) == before
+
+
 def test_a_partition_that_was_never_audited_starts_with_the_first_minute_that_has_a_record() -> None:
     world = World(partitions=3)
     world.topic.append(0, good(0), at=POLICY.start_date - SECOND)  # before the start date: not looked at

@@ -43,6 +43,7 @@ class Topic:
         self.held: dict[int, list[tuple[datetime, bytes | None]]] = {number: [] for number in range(partitions)}
         self.lows = dict.fromkeys(self.held, 0)
         self.commits: dict[int, int] = {}
+        self.id = "made first"
         self.holes: set[tuple[int, int]] = set()
         """Records that something has taken out of the log, by partition and offset."""
         self.batch = 2
@@ -50,6 +51,9 @@ class Topic:
 
     def append(self, partition: int, *values: bytes | None, at: datetime = MINUTE.start) -> None:
         self.held[partition].extend((at, value) for value in values)
+
+    def topic_id(self) -> str:
+        return self.id
 
     def partitions(self) -> list[int]:
         return list(self.held)
@@ -184,6 +188,7 @@ class Books:
         self.closed: dict[tuple[int, MinuteWindow], Closed] = {}
         self.noted: dict[tuple[int, Repair], dict[int, str]] = {}
         self.decided: set[LetterId] = set()
+        self.topic: str | None = None
         self.accepted = False
         self._log = log
 
@@ -191,6 +196,10 @@ class Books:
     def held(self, _: object) -> Iterator[None]:
         """The audit's lock of :class:`Marks` and that of the letters of :class:`Journal`."""
         yield
+
+    def topic_id(self, found: str) -> str:
+        self.topic = self.topic or found
+        return self.topic
 
     def latest(self, partitions: Sequence[int]) -> dict[int, Mark]:
         newest: dict[int, Closed] = {}
