@@ -208,7 +208,8 @@ class Auditor:
         if known != found:
             raise RewoundTopicError(
                 f"the topic {self._stream.topic!r} is not the one that was audited: Kafka knew that as {known}, and "
-                f"this one is {found}. It was made anew, or Kafka is another one. Nothing was changed. {self._begin_again()}"
+                f"this one is {found}. It was made anew, or Kafka is another one. Nothing was changed. "
+                f"{self._begin_again()}"
             )
 
     def _begin_again(self) -> str:
