@@ -59,6 +59,8 @@ class Source:
                 "group.id": group,
                 "group.instance.id": f"{group}-{instance}",
                 "session.timeout.ms": _SESSION_TIMEOUT_MS,
+                # How long a commit waits for a coordinator that is away, too: the default of a minute is six sessions.
+                "socket.timeout.ms": _SESSION_TIMEOUT_MS,
                 "heartbeat.interval.ms": 3_000,
                 "max.poll.interval.ms": _MAX_POLL_INTERVAL_MS,
                 "auto.offset.reset": "earliest",
