@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import logging
 import os
+import subprocess
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 EXIT_SPARK_ENDED = 70
 """Exit code of a server whose JVM has ended (EX_SOFTWARE in sysexits.h)."""
+
+_JVM_ENDS_WITHIN_SECONDS = 15.0
 
 _ONE_EVENT = pa.table(
     {
@@ -60,7 +63,9 @@ def create_app() -> FastAPI:
     """
     token = os.environ["ETAR_ANALYSIS_TOKEN"]
     spark = SparkSession.builder.appName("etar").getOrCreate()
-    threading.Thread(target=_end_with_the_jvm, args=(spark,), daemon=True).start()
+    jvm: subprocess.Popen[bytes] = spark.sparkContext._gateway.proc
+    stopping = threading.Event()
+    threading.Thread(target=_end_with_the_jvm, args=(jvm, stopping), daemon=True).start()
     # What the first minute would have to wait for: classes loaded, code generated.
     # From Arrow: for rows of Python, Spark would keep three more Pythons.
     interaction_report.transform(spark.createDataFrame(_ONE_EVENT)).collect()
@@ -72,7 +77,12 @@ def create_app() -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        stopping.set()
         spark.stop()
+        # It ends when its input does; nothing of it must be left when this process has ended.
+        if jvm.stdin is not None:
+            jvm.stdin.close()
+        jvm.wait(_JVM_ENDS_WITHIN_SECONDS)
 
     app = FastAPI(title="etar analysis", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -95,9 +105,11 @@ def create_app() -> FastAPI:
     return app
 
 
-def _end_with_the_jvm(spark: SparkSession) -> None:
+def _end_with_the_jvm(jvm: subprocess.Popen[bytes], stopping: threading.Event) -> None:
     """Without its JVM every call would fail from here on, and the port would look as if all were well."""
-    code = spark.sparkContext._gateway.proc.wait()
+    code = jvm.wait()
+    if stopping.is_set():
+        return
     _log.critical("Spark's JVM has ended with %s; this process ends, start it again", code)
     logging.shutdown()
     os._exit(EXIT_SPARK_ENDED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -136,3 +137,13 @@ def test_it_ends_with_its_jvm(own_stack: Stack) -> None:
         (jvm,) = (child for child in server.children(recursive=True) if JVM in " ".join(child.cmdline()))
         jvm.kill()
         assert server.wait(30) == EXIT_SPARK_ENDED
+
+
+def test_it_ends_with_nothing_left(own_stack: Stack) -> None:
+    with running_part("spark", own_stack) as pid:
+        server = psutil.Process(pid)
+        family = server.children(recursive=True)
+        assert any(JVM in " ".join(child.cmdline()) for child in family)
+        server.terminate()
+        assert server.wait(30) == -signal.SIGTERM  # uvicorn raises it again when all is done
+        assert not [child for child in family if child.is_running()]
