@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# pyspark-client, which Airflow's Spark provider asks for, owns files that pyspark owns too. No installer refuses or
-# resolves it: of two versions, the package that is written last gives the Python side, and pyspark alone gives the jars.
+# Version: pyspark 4.1.2, pyspark-client 4.2.0, apache-airflow-providers-apache-spark 6.3.4, installed by uv 0.13.8.
 #
-# Seen with pyspark 4.1.2, pyspark-client 4.2.0, apache-airflow-providers-apache-spark 6.3.4 (`pyspark-client>=4.0.0`):
-#   358 files in both, 286 of them different
-#   pyspark written last:        pyspark.__version__ is 4.1.2
-#   pyspark-client written last: pyspark.__version__ is 4.2.0, beside jars of 4.1.2
-#   pyspark-client 4.1.2: as many in both, none different
+# Behaviour: pyspark-client, which Airflow's Spark provider asks for, owns files that pyspark owns too. The installer
+# neither refuses nor resolves it: of two versions, the package that is written last gives the Python side, and pyspark
+# alone gives the jars.
+#
+# Output seen:
+#   the provider asks for: pyspark-client>=4.0.0
+#   files in both, different: 358 286
+#   pyspark written last: 4.1.2
+#   pyspark-client written last: 4.2.0
+#   jars beside it: spark-core_2.13-4.1.2.jar
+#   of one version, different of 359: 0
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

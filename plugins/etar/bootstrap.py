@@ -11,7 +11,6 @@ import re
 from datetime import timedelta
 
 from etar.clients import object_store_client, warehouse_client
-from etar.kafka_offsets import TopicOffsets
 from etar.settings import (
     KafkaSettings,
     ObjectStoreSettings,
@@ -73,15 +72,16 @@ def create_topic(
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-            made = False
         else:
-            made = True
-    if not made:
-        _require_kept_records(stream, settings, retention or get_settings(RetentionSettings))
-    return made
+            return True
+    _require_kept_records(stream, settings, retention or get_settings(RetentionSettings))
+    return False
 
 
 def _require_kept_records(stream: Stream, settings: KafkaSettings, retention: RetentionSettings) -> None:
+    # Here, as every part's launcher imports this module, and Kafka's client takes 40 ms of each.
+    from etar.kafka_offsets import TopicOffsets
+
     with TopicOffsets.connect(stream.topic, settings=settings, timeout=_KAFKA_SECONDS) as topic:
         found = topic_faults(topic.settings(), needed=retention.retention)
     for fault in found:

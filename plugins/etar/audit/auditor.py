@@ -271,9 +271,8 @@ class Auditor:
                 minutes.append(MinuteWindow.containing(from_milliseconds(record.appended_ms)))
                 # Kafka finds the first record since then that it still has. With none before it, what the log lacks
                 # at its beginning is of this time too.
-                oldest = self._records.first(partition, low[partition])
-                if oldest and oldest.offset == record.offset:
-                    held[partition] = min(held[partition], low[partition])
+                if low[partition] < held[partition] and self._records.first(partition, low[partition]) == record:
+                    held[partition] = low[partition]
         return marks | {partition: Mark(min(minutes), held[partition]) for partition in new if minutes}
 
     def _close(

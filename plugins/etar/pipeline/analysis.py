@@ -9,6 +9,7 @@ from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOpe
 from airflow.sdk import BaseHook
 
 from etar.errors import PermanentError, TransientError
+from etar.pipeline import connections
 
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 600
@@ -44,17 +45,13 @@ def ask(conn_id: str, arguments: list[str]) -> list[str]:
     Raises:
         AnalysisRefusedError, AnalysisFailedError.
     """
-    from airflow.providers.http.hooks.http import HttpHook
     from requests import RequestException
 
-    from etar.pipeline.publish import BearerToken
-
-    http = HttpHook("POST", http_conn_id=conn_id)
-    token = BearerToken(http.get_connection(conn_id).password)
-    http.auth_type = lambda *_: token
     options = {"check_response": False, "allow_redirects": False, "timeout": (_CONNECT_SECONDS, _ANSWER_SECONDS)}
     try:
-        response = http.run("/analyses", json={"arguments": arguments}, extra_options=options)
+        response = connections.http_with_token(conn_id).run(
+            "/analyses", json={"arguments": arguments}, extra_options=options
+        )
     except RequestException as error:
         raise AnalysisFailedError(f"the Spark of connection {conn_id!r} does not answer: {error}") from error
     said = response.text[:2000]

@@ -32,15 +32,20 @@ def object_store() -> Any:
 
 def report_api() -> Any:
     """An HttpHook that posts as the API's writer."""
+    return http_with_token("etar_api")
+
+
+def http_with_token(conn_id: str) -> Any:
+    """An HttpHook that posts with the connection's password as its token."""
     from airflow.providers.http.hooks.http import HttpHook
 
     from etar.pipeline.publish import BearerToken
 
-    api = HttpHook("POST", http_conn_id="etar_api")
+    http = HttpHook("POST", http_conn_id=conn_id)
     # Airflow masks a connection's password in logs; the hook itself would send it as basic auth, with a login only.
-    token = BearerToken(api.get_connection(api.http_conn_id).password)
-    api.auth_type = lambda *_: token
-    return api
+    token = BearerToken(http.get_connection(conn_id).password)
+    http.auth_type = lambda *_: token
+    return http
 
 
 @contextmanager
