@@ -20,12 +20,13 @@ COMPACTED = {"cleanup.policy": "compact", "segment.ms": "1000", "min.cleanable.d
 
 def test_what_compaction_took_is_lost(new_world: Callable[..., World], caplog: pytest.LogCaptureFixture) -> None:
     world = new_world(**COMPACTED)
-    # One key in each partition; a segment is begun by a record a second younger, and the last is never compacted.
-    for number in range(3):
-        at = world.minute.start + timedelta(seconds=10 + number)
-        world.send(world.good(30, first=30 * number), at=at)
-    wait_until(lambda: len(world.records()) < 90, timeout=120, what="Kafka to compact the topic", interval=0.5)
-    left = len(world.records())
+    # One key in each partition. A record more than a second younger begins a segment, and the last is never compacted:
+    # one record is left of all that came before it.
+    for number, each in enumerate((20, 9, 1)):
+        at = world.minute.start + timedelta(seconds=10 + 5 * number)
+        world.send(world.good(PARTITIONS * each, first=100 * number), at=at)
+    left = 2 * PARTITIONS
+    wait_until(lambda: len(world.records()) == left, timeout=120, what="Kafka to compact the topic", interval=0.5)
     world.sink()
 
     for _ in range(2):

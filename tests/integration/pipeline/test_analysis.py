@@ -21,11 +21,11 @@ from etar.settings import ObjectStoreSettings
 from etar.streams import USER_INTERACTIONS
 from spark_apps.analysis_server import EXIT_SPARK_ENDED
 from stack.parts import Stack, spark
+from stack.processes import exists
 from tests.conftest import running_part
 from tests.ports import free_ports
 
 WINDOW = MinuteWindow.parse("2026-11-21T10:31Z")
-JVM = "org.apache.spark.deploy.SparkSubmit"
 
 Analyse = Callable[..., None]
 
@@ -134,7 +134,7 @@ def test_a_spark_that_is_away_is_worth_another_try(analyse: Analyse) -> None:
 def test_it_ends_with_its_jvm(own_stack: Stack) -> None:
     with running_part("spark", own_stack) as pid:
         server = psutil.Process(pid)
-        (jvm,) = (child for child in server.children(recursive=True) if JVM in " ".join(child.cmdline()))
+        (jvm,) = (child for child in server.children(recursive=True) if child.name() == "java")
         jvm.kill()
         assert server.wait(30) == EXIT_SPARK_ENDED
 
@@ -143,7 +143,7 @@ def test_it_ends_with_nothing_left(own_stack: Stack) -> None:
     with running_part("spark", own_stack) as pid:
         server = psutil.Process(pid)
         family = server.children(recursive=True)
-        assert any(JVM in " ".join(child.cmdline()) for child in family)
+        assert "java" in {child.name() for child in family}
         server.terminate()
         assert server.wait(30) == -signal.SIGTERM  # uvicorn raises it again when all is done
-        assert not [child for child in family if child.is_running()]
+        assert not [child for child in family if exists(child.pid)]
