@@ -12,9 +12,10 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Self, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec
 
+from etar.instants import from_milliseconds
 from etar.settings import KafkaSettings
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -104,6 +105,10 @@ class TopicOffsets:
         """Offset that the next record will get, per partition."""
         return self._list(OffsetSpec.latest())
 
+    def stable_end(self) -> dict[int, int]:
+        """Offset up to which Kafka gives out records, per partition: its end, or the start of an open transaction."""
+        return self._list(OffsetSpec.latest(), isolation=IsolationLevel.READ_COMMITTED)
+
     def held_at(self, instant: datetime) -> dict[int, int]:
         """End offset that each partition had at ``instant``: the records below it were appended before ``instant``.
 
@@ -130,6 +135,47 @@ class TopicOffsets:
         entries = self._answer(ask)
         low = self.low()
         return {entry.partition: entry.offset if entry.offset >= 0 else low[entry.partition] for entry in entries}
+
+    def readers(self, group: str) -> dict[int, str]:
+        """The member of ``group`` that each partition is given to, by its client's name and host; those without one
+        are left out."""
+
+        def ask() -> dict[int, str]:
+            (found,) = self._admin.describe_consumer_groups([group], request_timeout=self._timeout).values()
+            return {
+                place.partition: f"{member.client_id} ({member.host.lstrip('/')})"
+                for member in found.result().members
+                for place in member.assignment.topic_partitions
+                if place.topic == self._topic
+            }
+
+        return self._answer(ask)
+
+    def taken_at(self, partition: int, offset: int) -> datetime | None:
+        """When Kafka took the first record at or after ``offset``, of an open transaction too; None without one."""
+        reader = Consumer(
+            {
+                **self._configuration,
+                "group.id": "etar-offsets",  # a consumer must name one; without a subscription it is never joined
+                "isolation.level": "read_uncommitted",
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+            }
+        )
+        try:
+            reader.assign([TopicPartition(self._topic, partition, offset)])
+            deadline = monotonic() + self._timeout
+            while monotonic() < deadline:
+                message = reader.poll(self._timeout)
+                if message is None:
+                    continue
+                if message.error() is None:
+                    return from_milliseconds(message.timestamp()[1])
+                if message.error().code() == KafkaError._PARTITION_EOF:
+                    return None
+            raise self._unavailable(TimeoutError(f"no record of partition {partition}"))
+        finally:
+            reader.close()
 
     def topic_id(self) -> str:
         """What Kafka knows the topic by: one that is deleted and made again has another."""
@@ -174,11 +220,11 @@ class TopicOffsets:
             self._readers[group] = Consumer({**self._configuration, "group.id": group})
         return self._readers[group]
 
-    def _list(self, spec: OffsetSpec) -> dict[int, int]:
+    def _list(self, spec: OffsetSpec, *, isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED) -> dict[int, int]:
         asked = {TopicPartition(self._topic, partition): spec for partition in self.partitions()}
 
         def ask() -> dict[int, int]:
-            futures = self._admin.list_offsets(asked, request_timeout=self._timeout)
+            futures = self._admin.list_offsets(asked, request_timeout=self._timeout, isolation_level=isolation)
             return {entry.partition: int(future.result(self._timeout).offset) for entry, future in futures.items()}
 
         return self._answer(ask)

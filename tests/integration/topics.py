@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from etar.settings import KafkaSettings
+from stack.waiting import wait_until
 
 _SECONDS = 30
 
@@ -19,10 +20,17 @@ def admin_of(kafka: KafkaSettings) -> AdminClient:
 
 
 def make_topic(kafka: KafkaSettings, name: str, partitions: int, **config: str) -> None:
-    """With the broker's clock, unless ``config`` says otherwise."""
+    """With the broker's clock, unless ``config`` says otherwise. Its brokers know it when this returns."""
     settings = {"message.timestamp.type": "LogAppendTime", **config}
     with admin_of(kafka) as admin:
         admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(_SECONDS)
+
+        def known() -> bool:
+            topic = admin.list_topics(name, timeout=_SECONDS).topics[name]
+            return len(topic.partitions) == partitions and all(each.leader >= 0 for each in topic.partitions.values())
+
+        # The controller answers when it has made it; a broker hears of it some milliseconds later.
+        wait_until(known, timeout=_SECONDS, what=f"the brokers to know the topic {name}", interval=0.02)
 
 
 def delete_topics(kafka: KafkaSettings, names: Sequence[str]) -> None:

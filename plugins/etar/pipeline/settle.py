@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from etar.errors import PermanentError, TransientError
 from etar.kafka_offsets import behind, settled
 from etar.minute import MinuteWindow
+from etar.standstill import Standstill
 
 POLL_SECONDS = 0.3
 """Between two looks at the sink's commits: small beside the sink's own batch time (0.5 s), cheap for the broker."""
@@ -53,6 +54,7 @@ def wait_until_settled(
     timeout: timedelta,
     now: Callable[[], datetime],
     sleep: Callable[[float], None],
+    why_behind: Callable[[Mapping[int, int]], Sequence[Standstill]],
 ) -> dict[int, int]:
     """Wait until ``group`` has committed past every offset that Kafka held at ``window.end + grace``.
 
@@ -64,13 +66,15 @@ def wait_until_settled(
         timeout: for the whole wait, from the call.
         now: the wall clock, in UTC; it is compared with the broker's append times.
         sleep: waits for the given seconds.
+        why_behind: asked once, when the timeout has passed, for what the sink has not come to and why.
 
     Returns:
         The offsets reached, ``{partition: offset of the first record not waited for}``.
 
     Raises:
         MinuteNotOverError: the minute ends after the timeout.
-        NotSettledError: the timeout passed first; the message names each partition that is behind.
+        NotSettledError: the timeout passed first; the message says of each partition that is behind, since when
+            and why.
     """
     deadline = now() + timeout
     over = window.end + grace
@@ -81,18 +85,16 @@ def wait_until_settled(
     target = offsets.held_at(over)
     while not settled(target, committed := offsets.committed(group)):
         if now() >= deadline:
-            raise _not_settled(window, group, target=target, committed=committed)
+            raise _not_settled(window, group, behind(target, committed), why_behind(target))
         sleep(POLL_SECONDS)
     return target
 
 
 def _not_settled(
-    window: MinuteWindow, group: str, *, target: Mapping[int, int], committed: Mapping[int, int]
+    window: MinuteWindow, group: str, missing: Mapping[int, int], standing: Sequence[Standstill]
 ) -> NotSettledError:
-    missing = behind(target, committed)
-    partitions = ", ".join(f"{p} at {committed.get(p, 0)} of {target[p]}" for p in missing)
     return NotSettledError(
         f"minute {window} is not settled: the sink (consumer group {group!r}) is {sum(missing.values())} records "
-        f"behind what Kafka held at the minute's end; partition {partitions}. "
-        "Is the sink running? See `etar status` and `etar logs sink`"
+        f"behind what Kafka held at the minute's end. {'; '.join(map(str, standing))}. See `etar status` and "
+        "`etar logs sink`"
     )

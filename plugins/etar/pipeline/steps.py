@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from etar.ledger import Ledger, Stage
@@ -46,6 +47,7 @@ def settle(dag_run: DagRun) -> dict[str, int]:
     from etar.pipeline.extract import require_kept
     from etar.pipeline.reconcile import EXPIRY_MARGIN
     from etar.pipeline.settle import require_over, wait_until_settled
+    from etar.standstill import standstills
 
     window, policy = _window(dag_run), get_settings(PipelineSettings)
     # Before the minute is opened, which forgets what its row says: a minute that cannot be reported keeps it.
@@ -62,6 +64,7 @@ def settle(dag_run: DagRun) -> dict[str, int]:
             timeout=policy.settle_timeout,
             now=_now,
             sleep=time.sleep,
+            why_behind=partial(standstills, offsets, _STREAM.sink_group),
         )
     with _ledger(dag_run) as ledger:
         ledger.settled(window, reached)

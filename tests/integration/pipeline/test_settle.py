@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -15,6 +17,8 @@ from etar.kafka_offsets import TopicOffsets
 from etar.minute import MinuteWindow
 from etar.pipeline.settle import NotSettledError, wait_until_settled
 from etar.settings import KafkaSettings
+from etar.standstill import standstills
+from stack.waiting import wait_until
 from tests.integration.topics import make_topic
 
 GROUP = "connect-under-test"
@@ -40,6 +44,29 @@ class Topic:
         group.commit(offsets=positions, asynchronous=False)
         group.close()
 
+    @contextmanager
+    def open_transaction(self, partition: int) -> Iterator[None]:
+        """With one record in it, the first of the partition."""
+        producer = Producer({"bootstrap.servers": self.settings.bootstrap_servers, "transactional.id": self.name})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        producer.produce(self.name, b"event", partition=partition)
+        producer.flush(30)
+        try:
+            yield
+        finally:
+            producer.abort_transaction(30)
+
+    @contextmanager
+    def paused_reader(self) -> Iterator[str]:
+        """A member of the group that reads nothing of what it is given; yields its client's name."""
+        name = f"reader-of-{self.name}"
+        settings = {"bootstrap.servers": self.settings.bootstrap_servers, "group.id": self.group, "client.id": name}
+        with closing(Consumer(settings)) as consumer:
+            consumer.subscribe([self.name])
+            wait_until(lambda: consumer.poll(0.2) is None and bool(consumer.assignment()), timeout=30, what=name)
+            yield name
+
     @property
     def group(self) -> str:
         return f"{GROUP}-{self.name}"
@@ -56,6 +83,7 @@ class Topic:
                 timeout=timedelta(seconds=timeout),
                 now=lambda: datetime.now(UTC),
                 sleep=time.sleep,
+                why_behind=partial(standstills, offsets, self.group),
             )
 
 
@@ -102,10 +130,40 @@ def test_it_waits_for_a_commit_that_comes_later(topic: Topic) -> None:
 
 def test_a_sink_that_never_committed_is_behind_by_everything(topic: Topic) -> None:
     topic.append(1, 3)
-    with pytest.raises(NotSettledError, match=r"3 records behind .* partition 1 at 0 of 3") as behind:
+    with pytest.raises(NotSettledError, match=r"3 records behind .* partition 1 at 0 of 3.*nobody reads it") as behind:
         topic.settle(grace_ends=instant_after_everything_appended(), timeout=2)
     assert topic.group in str(behind.value)
 
 
 def test_an_empty_topic_is_settled_at_once(topic: Topic) -> None:
     assert topic.settle(grace_ends=instant_after_everything_appended(), timeout=20) == {0: 0, 1: 0}
+
+
+def test_an_open_transaction_is_named_with_its_partition_and_since_when(topic: Topic) -> None:
+    topic.append(0, 2)
+    topic.commit({0: 2, 1: 0})
+    with topic.open_transaction(1):
+        topic.append(1, 3)
+        before = datetime.now(UTC)
+        with pytest.raises(NotSettledError, match="a transaction has been open since offset 0") as behind:
+            topic.settle(grace_ends=instant_after_everything_appended(), timeout=0.1)
+        assert "partition 1 at 0 of 4" in str(behind.value)
+        assert "partition 0" not in str(behind.value)
+        with TopicOffsets.connect(topic.name, settings=topic.settings) as offsets:
+            (standing,) = standstills(offsets, topic.group, offsets.end())
+        assert standing.since is not None
+        assert before - timedelta(seconds=30) < standing.since < before
+
+
+def test_a_reader_that_commits_nothing_is_named(topic: Topic) -> None:
+    topic.append(1, 3)
+    with topic.paused_reader() as client, pytest.raises(NotSettledError, match=f"{client} .* has not committed it"):
+        topic.settle(grace_ends=instant_after_everything_appended(), timeout=0.1)
+
+
+def test_commits_past_the_end_are_named_though_nothing_waits(topic: Topic) -> None:
+    topic.append(0, 2)
+    topic.commit({0: 5, 1: 0})
+    with TopicOffsets.connect(topic.name, settings=topic.settings) as offsets:
+        (standing,) = standstills(offsets, topic.group, offsets.end())
+    assert (standing.partition, standing.committed, standing.target, standing.heals) == (0, 5, 2, False)

@@ -12,6 +12,7 @@ import pytest
 from etar.errors import PermanentError, TransientError
 from etar.minute import MinuteWindow
 from etar.pipeline.settle import MinuteNotOverError, NotSettledError, wait_until_settled
+from etar.standstill import Standstill
 
 WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))
 GRACE = timedelta(seconds=2)
@@ -60,6 +61,7 @@ def settle(clock: Clock, kafka: Kafka) -> dict[int, int]:
         timeout=TIMEOUT,
         now=lambda: clock.now,
         sleep=clock.sleep,
+        why_behind=lambda target: [Standstill(2, 20, target[2], WINDOW.start, "nobody reads it")],
     )
 
 
@@ -100,7 +102,7 @@ def test_a_sink_that_stays_behind_is_named_partition_by_partition() -> None:
     assert isinstance(behind.value, TransientError)
     assert "2026-11-21T10:31Z" in str(behind.value)
     assert "30 records behind" in str(behind.value)
-    assert "partition 2 at 20 of 50." in str(behind.value)
+    assert "partition 2 at 20 of 50, since 2026-11-21T10:31:00Z: nobody reads it." in str(behind.value)
     assert OVER + TIMEOUT <= clock.now < OVER + TIMEOUT + timedelta(seconds=1)
 
 
