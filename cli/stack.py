@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from pydantic import TypeAdapter
 
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, existing_stack, fail
 from cli.reports import api_client, follow, one_line
 from etar.minute import MinuteWindow
 from etar.report import PublishedReport
-from etar.settings import ReportReadSettings
+from etar.settings import KafkaSettings, ReportReadSettings, ReportStoreSettings, RetentionSettings
+from etar.stream_state import StreamState, stream_state
+from etar.streams import USER_INTERACTIONS, Stream
 from stack import lifecycle
 from stack.configuration import PortTakenError, SettingsError
 from stack.layout import Layout
@@ -110,17 +113,48 @@ def down(folder: Folder = DEFAULT_FOLDER) -> None:
 
 
 def status(as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) -> None:
-    """Show every part; exits with 1 unless all are healthy."""
+    """Show every part, and how far the stream is; exits with 1 unless all are healthy."""
     with errors_shown():
-        result = lifecycle.status(existing_stack(folder))
+        stack = existing_stack(folder)
+        result = lifecycle.status(stack)
+    streams = [_state_of(each, stack) for each in (USER_INTERACTIONS,)] if _may_be_asked(result) else []
+    healthy = result.healthy and not any(each.faults for each in streams)
     if as_json:
-        typer.echo(json.dumps(result.as_dict(), indent=2))
+        states = TypeAdapter(list[StreamState]).dump_python(streams, mode="json")
+        typer.echo(json.dumps(result.as_dict() | {"healthy": healthy, "streams": states}, indent=2))
     else:
         for part in result.parts:
             pid = part.pid or "-"
             typer.echo(f"{part.name:<22} {part.state:<9} {pid:>8} {part.memory_mb:>7.0f} MB  {part.address or ''}")
-        typer.echo(f"{'healthy' if result.healthy else 'NOT healthy'}, {sum(p.memory_mb for p in result.parts):.0f} MB")
-    raise typer.Exit(0 if result.healthy else 1)
+        for state in streams:
+            typer.echo(f"{state.stream:<22} {_how_far(state)}")
+            for word, those in (("fault", state.faults), ("warning", state.warnings)):
+                for text in those:
+                    typer.echo(f"  {word}: {text}")
+        typer.echo(f"{'healthy' if healthy else 'NOT healthy'}, {sum(p.memory_mb for p in result.parts):.0f} MB")
+    raise typer.Exit(0 if healthy else 1)
+
+
+def _may_be_asked(result: lifecycle.StackStatus) -> bool:
+    """Whether the places that a stream's state is asked of are there; where they are not, their own lines say so."""
+    asked = {part.name: part.state for part in result.parts if part.name == "postgres" or part.name.startswith("kafka")}
+    return all(state == "healthy" for state in asked.values())
+
+
+def _state_of(stream: Stream, stack: Stack) -> StreamState:
+    settings = stack.settings
+    return stream_state(
+        stream,
+        kafka=settings.of(KafkaSettings),
+        store=settings.of(ReportStoreSettings),
+        retention=settings.of(RetentionSettings),
+    )
+
+
+def _how_far(state: StreamState) -> str:
+    behind = "Kafka does not say" if state.behind is None else f"the sink is {state.behind:,} records behind"
+    through = state.audited_through
+    return f"{behind}, " + (f"audited through {through:%Y-%m-%dT%H:%M}Z" if through else "nothing is audited yet")
 
 
 def logs(

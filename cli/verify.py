@@ -116,8 +116,7 @@ def render(verification: Verification, console: Console) -> None:
         console.width = _WIDTH
     if not verification.minutes:
         console.print("no minute is settled and reported yet; try again in two minutes")
-        if verification.totals.note:
-            console.print(verification.totals.note, markup=False, highlight=False, soft_wrap=True)
+        _print_lines(console, [verification.totals.note or "", *_warnings(verification)])
         return
     console.print(_minutes(verification))
     console.print(_partitions(verification))
@@ -126,15 +125,23 @@ def render(verification: Verification, console: Console) -> None:
     lines = [*_equation(verification.totals), *(f"{where}: {note}" for where, note in notes if note)]
     if any("airflow dags" in line for line in lines):
         lines.append(HOW_TO_RUN_AIRFLOW)
-    for line in lines:
-        # Notes hold commands to be copied: no wrapping in the middle, no markup in brackets.
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    _print_lines(console, [*lines, *_warnings(verification)])
     if verification.ok:
         console.print(f"exact: {len(verification.minutes)} minutes, every record accounted for", style="green")
         return
     console.print(f"difference: {verification.difference}", style="red")
     if verification.repair:
         console.print(f"repair: {verification.repair}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_lines(console: Console, lines: Sequence[str]) -> None:
+    for line in filter(None, lines):
+        # Notes hold commands to be copied: no wrapping in the middle, no markup in brackets.
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _warnings(verification: Verification) -> list[str]:
+    return [f"warning: {warning}" for warning in verification.warnings]
 
 
 def _equation(totals: Totals) -> Iterator[str]:

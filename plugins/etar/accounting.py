@@ -11,6 +11,7 @@ from typing import Self
 
 from pydantic import AwareDatetime, BaseModel, NonNegativeInt, ValidationError
 
+from etar.audit.marks import not_the_audited_topic
 from etar.dead_letters import Reason
 from etar.kafka_offsets import TopicOffsets, behind, settled
 from etar.minute import MinuteWindow
@@ -40,6 +41,7 @@ from etar.settings import (
     get_settings,
 )
 from etar.streams import USER_INTERACTIONS, Stream
+from etar.topic_settings import topic_faults
 
 _STANDSTILL = timedelta(minutes=5)
 """So long after a minute was due to be settled, and is not, the sink does not keep up, or does not run."""
@@ -166,12 +168,15 @@ def verify(
         An account without minutes, and no difference, while there is no minute to compare by default.
 
     Raises:
-        UnverifiableRangeError: the range given cannot be compared; the message says which one can.
+        UnverifiableRangeError: the range given cannot be compared, and the message says which one can; or the topic
+            is not the one that was audited.
         PlaceUnavailableError, KafkaUnavailableError, UnknownTopicError: a place does not answer.
     """
     pipeline = get_settings(PipelineSettings)
     asked_at = now()
     with TopicOffsets.connect(stream.topic, settings=get_settings(KafkaSettings)) as offsets:
+        topic_id = offsets.topic_id()
+        faults = topic_faults(offsets.settings(), needed=pipeline.retention)
         span = resolve_range(from_, to, offsets=offsets, group=stream.sink_group, pipeline=pipeline, now=asked_at)
         arrivals = _arrivals(producer_account, span, offsets, stream)
         if to is None and producer_account is None and asked_at - REPORT_ALLOWANCE - span.end.start > _STANDSTILL:
@@ -185,6 +190,8 @@ def verify(
         Books(get_settings(ReportStoreSettings), stream) as books,
         Table(get_settings(WarehouseSettings), stream, oldest=span.oldest) as table,
     ):
+        if (audited := books.audited_topic()) not in (None, topic_id):
+            raise UnverifiableRangeError(not_the_audited_topic(stream.topic, audited=audited, found=topic_id))
         most_reported = books.most_reported(span.first, span.end)
         held = {*table.minutes_of(arrivals.offsets), *books.ledger(span.first, span.end)}
         windows = [
@@ -233,6 +240,7 @@ def verify(
         totals,
         in_doubt=producer_account.in_doubt if producer_account else 0,
         stale_before=asked_at - get_settings(ReconcileSettings).stale,
+        warnings=[fault.told_of(stream.topic) for fault in faults],
     )
 
 

@@ -456,6 +456,19 @@ class Books:
             closed.setdefault(partition, []).append(ClosedOffsets(Span(low, high), *counts))
         return closed
 
+    def audited_topic(self) -> str | None:
+        """Kafka's id of the topic that the audit's marks are of; None before the first audit."""
+        found = self._query("SELECT topic_id FROM audited_topics WHERE stream = %(stream)s")
+        return str(found[0][0]) if found else None
+
+    def audited_through(self) -> datetime | None:
+        """Everything that arrived before this instant is closed; None before the first audit."""
+        ((last,),) = self._query(
+            "SELECT min(last) FROM (SELECT max(minute) AS last FROM audited_offsets WHERE stream = %(stream)s "
+            'GROUP BY "partition") AS of_partitions'
+        )
+        return MinuteWindow(last).end if last else None
+
     def replays(self, partition: int, span: Span) -> int:
         """How many of the records are replays of dead letters."""
         ((count,),) = self._query(

@@ -306,11 +306,13 @@ class Totals(_Result):
 
 
 class Verification(_Result):
-    """The account of a range of minutes. ``repair`` is a command, given when it can repair some of the difference."""
+    """The account of a range of minutes. ``repair`` is a command, given when it can repair some of the difference.
+    ``warnings`` are no differences: what may cost records that have still to come."""
 
     minutes: tuple[MinuteAccount, ...]
     partitions: tuple[PartitionAccount, ...]
     totals: Totals
+    warnings: tuple[str, ...]
     repair: str | None
 
     @computed_field  # type: ignore[prop-decorator]
@@ -349,6 +351,7 @@ def reconcile(
     *,
     in_doubt: int = 0,
     stale_before: datetime,
+    warnings: Sequence[str] = (),
 ) -> Verification:
     """The account of a range. Every record must be in the table or the dead letters, and every row in a report; what
     was in a report must still be in the table.
@@ -372,6 +375,7 @@ def reconcile(
         minutes=in_minutes,
         partitions=tuple(in_partitions),
         totals=_totals(totals, in_doubt - doubt_left),
+        warnings=tuple(warnings),
         repair=command if repairable else None,
     )
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from etar.audit.holdings import Counts, Holdings, Letter
 from etar.audit.kafka_records import KafkaRecords
 from etar.audit.log import PartitionLogs
-from etar.audit.marks import Closed, Marks
+from etar.audit.marks import Closed, Marks, not_the_audited_topic
 from etar.audit.pieces import Mark, Piece, Run, cut, together
 from etar.audit.placement import Inventory, Placement, Repair, place
 from etar.dead_letters import Reason
@@ -207,8 +207,7 @@ class Auditor:
         known = self._marks.topic_id(found)
         if known != found:
             raise RewoundTopicError(
-                f"the topic {self._stream.topic!r} is not the one that was audited: Kafka knew that as {known}, and "
-                f"this one is {found}. It was made anew, or Kafka is another one. Nothing was changed. "
+                f"{not_the_audited_topic(self._stream.topic, audited=known, found=found)}. Nothing was changed. "
                 f"{self._begin_again()}"
             )
 

@@ -42,6 +42,14 @@ class Closed:
     lost: int
 
 
+def not_the_audited_topic(topic: str, *, audited: str | None, found: str) -> str:
+    """What to say of a topic that was made anew under the same name."""
+    return (
+        f"the topic {topic!r} is not the one that was audited: Kafka knew that as {audited}, and this one is "
+        f"{found}. It was made anew, or Kafka is another one: its offsets are not those of the records that are stored"
+    )
+
+
 class Marks:
     """Of one stream. Every change is committed before its method returns, over the connection that holds the lock: a
     connection that is lost takes the lock with it, and nothing more can be written by whoever believed to hold it."""

@@ -4,18 +4,32 @@ topic that was made anew, whose offsets are those of other records."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from confluent_kafka import Producer
 
+from etar import accounting
+from etar.accounting import UnverifiableRangeError
 from etar.audit import LostRecordsError, RewoundTopicError
 from etar.audit.log import Explained, PartitionLogs
+from etar.settings import RetentionSettings, get_settings
+from etar.stream_state import AUDIT_BEHIND, StreamState, stream_state
 from stack.waiting import wait_until
 from tests.integration.audit.conftest import PARTITIONS, World, milliseconds
 from tests.integration.topics import delete_topics, make_topic
 
 COMPACTED = {"cleanup.policy": "compact", "segment.ms": "1000", "min.cleanable.dirty.ratio": "0.01"}
+
+
+def state_of(world: World, *, at: datetime | None = None) -> StreamState:
+    return stream_state(
+        world.stream,
+        kafka=world.kafka,
+        store=world.store,
+        retention=get_settings(RetentionSettings),
+        now=lambda: at or world.minute.end,
+    )
 
 
 def test_what_compaction_took_is_lost(new_world: Callable[..., World], caplog: pytest.LogCaptureFixture) -> None:
@@ -37,6 +51,7 @@ def test_what_compaction_took_is_lost(new_world: Callable[..., World], caplog: p
     assert sum(row[7] for row in world.closed()) == 90 - left > 0  # lost
     assert world.audit(accept_lost=True).repaired == 0
     assert any("cleanup.policy=compact" in record.message for record in caplog.records)
+    assert any("cleanup.policy=compact" in fault for fault in state_of(world).faults)
 
 
 def test_the_log_tells_markers_and_what_was_taken_back_from_holes(world: World) -> None:
@@ -73,3 +88,24 @@ def test_a_topic_made_anew_is_named_and_the_letters_of_the_old_one_stay(world: W
     with pytest.raises(RewoundTopicError, match="is not the one that was audited"):
         world.audit(minutes=3)
     assert world.letters() == letters
+    with pytest.raises(UnverifiableRangeError, match="is not the one that was audited"):
+        accounting.verify(world.minute, world.minute.next, stream=world.stream)
+    assert any("is not the one that was audited" in fault for fault in state_of(world).faults)
+
+
+def test_the_state_of_a_stream_says_how_far_it_is(world: World) -> None:
+    world.send(world.good(3), partition=1)
+    before = state_of(world)
+    (fault,) = before.faults
+    assert "message.timestamp.type=CreateTime" in fault  # as a World's topic has it
+    assert (before.behind, before.audited_through, before.warnings) == (3, None, ())
+    late = state_of(world, at=world.minute.end + timedelta(minutes=10))
+    (warning,) = late.warnings
+    assert "partition 1 at 0 of 3, since " in warning
+    assert "nobody reads it" in warning
+    world.sink()
+    world.audit(minutes=0.5)
+    after = state_of(world, at=world.minute.end + AUDIT_BEHIND)
+    assert (after.behind, after.audited_through, after.warnings) == (0, world.minute.end, ())
+    (warning,) = state_of(world, at=world.minute.end + AUDIT_BEHIND + timedelta(seconds=1)).warnings
+    assert "the audit has come to" in warning

@@ -102,3 +102,9 @@ def test_the_totals_of_a_producers_run_begin_with_what_was_acknowledged() -> Non
 def test_without_a_settled_minute_there_is_nothing_to_compare() -> None:
     verification = reconcile([], [], TOTALS, stale_before=WINDOW.end)
     assert printed(verification) == "no minute is settled and reported yet; try again in two minutes\n"
+
+
+def test_what_may_cost_records_to_come_is_told_whether_there_are_minutes_or_not() -> None:
+    warned = account().model_copy(update={"warnings": ("the topic has retention.bytes=1",)})
+    for each in (warned, warned.model_copy(update={"minutes": ()})):
+        assert "warning: the topic has retention.bytes=1\n" in printed(each)

@@ -127,7 +127,7 @@ def test_places_that_agree_have_no_difference_and_no_note() -> None:
 
 def test_the_json_has_the_form_that_is_promised() -> None:
     document = json.loads(account([EXACT], [WHOLE]).model_dump_json())
-    assert {"ok", "difference", "minutes", "partitions", "totals", "repair"} == document.keys()
+    assert {"ok", "difference", "minutes", "partitions", "totals", "warnings", "repair"} == document.keys()
     assert (document["ok"], document["difference"]) == (True, 0)
 
 
