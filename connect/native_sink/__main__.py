@@ -14,9 +14,10 @@ from confluent_kafka import KafkaException
 
 from connect.native_sink.connector import Connector
 from connect.native_sink.sink import Sink
-from connect.native_sink.source import Source
+from connect.native_sink.source import OtherLogError, Source
 from connect.template import ConnectorConfigError
 from connect.variables import variables
+from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
 from etar.records.decode import EventTimeBounds
 from etar.records.registry import Registry
 from etar.records.table import UnsupportedTableError
@@ -41,8 +42,11 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         _run(arguments.connector, arguments.instance, stop)
-    except (ConnectorConfigError, UnsupportedTableError) as error:
+    except (ConnectorConfigError, UnsupportedTableError, OtherLogError) as error:
         _log.error("%s", error)
+        return 1
+    except (KafkaUnavailableError, UnknownTopicError) as error:
+        _log.error("%s; a new start goes on from the last commit", error)
         return 1
     except KafkaException as error:
         _log.error("ended by Kafka's client: %s; a new start goes on from the last commit", error)

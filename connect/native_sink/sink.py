@@ -10,7 +10,8 @@ from typing import TypeVar
 
 from connect.native_sink.connector import Connector
 from connect.native_sink.patience import StoppedWaitingError, persist
-from connect.native_sink.source import KafkaAwayError, Source
+from connect.native_sink.source import KafkaAwayError, OtherLogError, Source, made_anew
+from etar.clients import WarehouseUnavailableError
 from etar.records.decode import EventTimeBounds, Record
 from etar.records.intake import Intake
 from etar.records.registry import Registry
@@ -33,8 +34,11 @@ class Sink:
         warehouse: Warehouse,
         stopping: Callable[[], bool],
     ) -> None:
+        self._connector = connector
         self._source = source
+        self._warehouse = warehouse
         self._stopping = stopping
+        self._stored_topic = ""
         self._intake = Intake(
             database=connector.database,
             table=connector.table,
@@ -51,6 +55,7 @@ class Sink:
         Raises:
             UnsupportedTableError: the table cannot be filled; nothing was read.
             KafkaException: what only a new start can cure; nothing is lost by it.
+            OtherLogError: the topic is not the one whose records are stored.
         """
         try:
             self._intake.layout()
@@ -64,11 +69,25 @@ class Sink:
 
     def _store(self, records: Sequence[Record]) -> None:
         started = monotonic()
+        if self._source.topic_id != self._stored_topic:
+            self._require_stored_topic(self._source.topic_id)
         stored = self._intake.take_in(records)
         if stored.letters:
             counts = Counter(letter.reason.value for letter in stored.letters)
             _log.warning("%d dead letters: %s", len(stored.letters), dict(counts))
         _log.debug("%d records stored in %.3f s", len(records), monotonic() - started)
+
+    def _require_stored_topic(self, found: str) -> None:
+        """Before anything is stored: a record would take the place of another one's row or letter."""
+        database, topic = self._connector.database, self._connector.topic
+        known = self._persist(
+            "warehouse",
+            lambda: self._warehouse.topic_stored(database, topic, found=found),
+            WarehouseUnavailableError,
+        )
+        if known != found:
+            raise OtherLogError(made_anew(topic, known=known, found=found))
+        self._stored_topic = found
 
     def _persist(self, part: str, attempt: Callable[[], _Result], away: type[Exception]) -> _Result:
         with self._source.held() as rest:

@@ -9,6 +9,7 @@ from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
 from etar.records.decode import Record
 from etar.settings import KafkaSettings, SinkSettings
 
@@ -19,6 +20,9 @@ _MAX_POLL_INTERVAL_MS = 300_000
 _CHUNK_ROWS = 10_000
 _BATCH_BYTES = 64 * 1024 * 1024
 """A batch ends here even when it has few rows, so that large values cannot fill the memory."""
+
+_TOPIC_CHECKED_EVERY_SECONDS = 10.0
+_TOPIC_ANSWER_SECONDS = 2.0
 
 _COMMIT_NOT_OURS = frozenset(
     {
@@ -32,8 +36,25 @@ _COMMIT_NOT_OURS = frozenset(
 )
 
 
+_NOTHING_TOUCHED = (
+    'Nothing was read or changed; `etar status` and docs/operations.md, "A topic that was made anew", say what to do'
+)
+
+
 class KafkaAwayError(ConnectionError):
     """A commit did not get through; it may be tried again."""
+
+
+class OtherLogError(Exception):
+    """The topic is not the one whose records are stored and committed: its offsets are those of other records."""
+
+
+def made_anew(topic: str, *, known: str, found: str) -> str:
+    """What to say of a topic that is another one than the one whose records are stored."""
+    return (
+        f"the topic {topic!r} was made anew: what is stored is of the one that Kafka knew as {known}, and this one is "
+        f"{found}. {_NOTHING_TOUCHED}"
+    )
 
 
 class Source:
@@ -44,9 +65,15 @@ class Source:
     """
 
     def __init__(self, topic: str, *, group: str, instance: str, kafka: KafkaSettings, settings: SinkSettings) -> None:
-        """``instance`` names this member: a successor under the same name goes on at once, without a rebalance."""
+        """``instance`` names this member: a successor under the same name goes on at once, without a rebalance.
+
+        ``topic_id`` is Kafka's id of the topic that records are read from; empty before the first.
+        """
         self._topic = topic
+        self._kafka = kafka
         self._settings = settings
+        self.topic_id = ""
+        self._topic_checked_at = monotonic()
         self._next: dict[int, int] = {}
         self._committed: dict[int, int] = {}
         self._holding = False
@@ -63,7 +90,8 @@ class Source:
                 "socket.timeout.ms": _SESSION_TIMEOUT_MS,
                 "heartbeat.interval.ms": 3_000,
                 "max.poll.interval.ms": _MAX_POLL_INTERVAL_MS,
-                "auto.offset.reset": "earliest",
+                # Where to go on is decided at each assignment, never by the client: it would pass over what is gone.
+                "auto.offset.reset": "error",
                 # Aborted records and transaction markers are never given out; only the end says that they were passed.
                 "enable.partition.eof": True,
                 "enable.auto.commit": False,
@@ -75,7 +103,7 @@ class Source:
             },
             logger=logging.getLogger("librdkafka"),
         )
-        self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def take(self, now: Callable[[], float], stopping: Callable[[], bool]) -> list[Record]:
         """The next records: as many as the settings allow, after at most ``batch_seconds``; often none.
@@ -86,7 +114,11 @@ class Source:
 
         Raises:
             KafkaException: an error that only a new start can cure (for one: another sink took this instance's name).
+            OtherLogError: the topic was made anew, or Kafka has lost what it had taken.
+            KafkaUnavailableError: Kafka went away while partitions were assigned.
         """
+        if self.topic_id and monotonic() - self._topic_checked_at > _TOPIC_CHECKED_EVERY_SECONDS:
+            self._require_same_topic()
         records: list[Record] = []
         size = 0
         end = now() + self._settings.batch_seconds
@@ -171,10 +203,50 @@ class Source:
             self._consumer.seek(TopicPartition(self._topic, message.partition(), message.offset()))
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.assign(partitions)
+        consumer.assign(self._starts(consumer, partitions) if partitions else [])
         # A pause outlives its assignment: what was taken away during a wait comes back paused, though the wait is over.
         (consumer.pause if self._holding else consumer.resume)(partitions)
         _log.info("reading partitions %s", sorted(entry.partition for entry in partitions))
+
+    def _starts(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Each partition with the offset to go on from: the group's commit, else the first that Kafka holds."""
+        seconds = _SESSION_TIMEOUT_MS / 1000
+        with TopicOffsets.connect(self._topic, settings=self._kafka, timeout=seconds) as offsets:
+            self.topic_id, low, end = offsets.topic_id(), offsets.low(), offsets.end()
+        starts = []
+        for committed in consumer.committed(partitions, timeout=seconds):
+            partition, offset = committed.partition, committed.offset
+            if offset > end[partition]:
+                raise OtherLogError(
+                    f"partition {partition} of {self._topic!r} ends at {end[partition]}, and the sink had come to "
+                    f"{offset}: the topic was made anew, or Kafka has lost what it had taken, as after a restored "
+                    f"backup. {_NOTHING_TOUCHED}"
+                )
+            if 0 <= offset < low[partition]:
+                _log.error(
+                    "Kafka has dropped the offsets %d to %d of partition %d, which the sink had not read; the audit "
+                    "counts what is in no place",
+                    offset,
+                    low[partition] - 1,
+                    partition,
+                )
+            starts.append(TopicPartition(self._topic, partition, max(offset, low[partition])))
+        return starts
+
+    def _require_same_topic(self) -> None:
+        """A topic that is deleted and made again between two looks of Kafka's client is read on as if nothing were."""
+        self._topic_checked_at = monotonic()
+        try:
+            with TopicOffsets.connect(self._topic, settings=self._kafka, timeout=_TOPIC_ANSWER_SECONDS) as offsets:
+                found = offsets.topic_id()
+        except (KafkaUnavailableError, UnknownTopicError):
+            return  # asked again; nothing comes from a topic that is away
+        if found != self.topic_id:
+            raise OtherLogError(made_anew(self._topic, known=self.topic_id, found=found))
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        _log.warning("the group has given the partitions to others, as Kafka was away or did not hear of this sink")
+        self._revoked(consumer, partitions)
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         for entry in partitions:
@@ -189,7 +261,7 @@ class Source:
                 self._next[event.partition()] = event.offset()
             return
         # As an event the fatal error has a code of its own, and says of itself that it is not fatal.
-        if error.fatal() or error.code() == KafkaError._FATAL:
+        if error.fatal() or error.code() in (KafkaError._FATAL, KafkaError._AUTO_OFFSET_RESET):
             raise KafkaException(error)
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             if not self._told_missing:

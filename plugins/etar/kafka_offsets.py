@@ -28,6 +28,8 @@ _NOT_YET = frozenset(
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
         KafkaError.LEADER_NOT_AVAILABLE,
+        # Of a new leader, until it knows how far its followers are: before, its end could be below what was read.
+        KafkaError.OFFSET_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         # Of a topic that was made a moment ago: the controller knows it, and this broker not yet.
         KafkaError.UNKNOWN_TOPIC_OR_PART,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from etar.kafka_offsets import TopicOffsets
+
+LONG_WAIT = timedelta(minutes=5)
+"""A record that waits for the sink for so long is told of: an outage, a backlog, or something that keeps it."""
 
 
 @dataclass(frozen=True)

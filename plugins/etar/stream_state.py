@@ -10,14 +10,11 @@ from etar.audit.marks import not_the_audited_topic
 from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError, behind
 from etar.places import Books, PlaceUnavailableError
 from etar.settings import KafkaSettings, ReportStoreSettings, RetentionSettings
-from etar.standstill import standstills
+from etar.standstill import LONG_WAIT, standstills
 from etar.streams import Stream
 from etar.topic_settings import topic_faults
 
 _KAFKA_SECONDS = 5.0
-
-STANDSTILL = timedelta(minutes=5)
-"""A record that waits for the sink for so long is told of: an outage, a backlog, or something that keeps it."""
 
 AUDIT_BEHIND = timedelta(minutes=15)
 """The audit comes every minute, and waits for the sink."""
@@ -74,11 +71,7 @@ def _as_kafka_says(stream: Stream, offsets: TopicOffsets, retention: RetentionSe
     warnings: list[str] = []
     for fault in topic_faults(offsets.settings(), needed=retention.retention):
         (faults if fault.refused else warnings).append(fault.told_of(stream.topic))
-    end = offsets.end()
-    for standing in standstills(offsets, stream.sink_group, end):
-        if not standing.heals:
-            faults.append(f"the sink stands still in {standing}")
-        elif standing.since and now - standing.since > STANDSTILL:
-            warnings.append(f"the sink is behind in {standing}")
-    waiting = behind(end, offsets.committed(stream.sink_group))
+    for standing in standstills(offsets, stream.sink_group, offsets.held_at(now - LONG_WAIT)):
+        (warnings if standing.heals else faults).append(f"the sink is behind in {standing}")
+    waiting = behind(offsets.end(), offsets.committed(stream.sink_group))
     return StreamState(stream.name, sum(waiting.values()), None, tuple(faults), tuple(warnings))

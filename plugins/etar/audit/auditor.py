@@ -214,8 +214,8 @@ class Auditor:
     def _begin_again(self) -> str:
         tables = (f"DELETE FROM {table} WHERE stream = '{self._stream.name}';" for table in _OF_ONE_TOPIC)
         return (
-            "If it was made anew, so must the table and the dead letters be, and the sink's commits deleted; then "
-            f"{' '.join(tables)} lets the audit begin again"
+            "If it was made anew, so must the table, the dead letters and stored_topics be, and the sink's commits "
+            f"deleted; then {' '.join(tables)} lets the audit begin again"
         )
 
     def _close_minutes(self, now: datetime, tally: _Tally) -> list[int]:

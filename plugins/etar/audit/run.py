@@ -28,6 +28,7 @@ from etar.settings import (
     WarehouseSettings,
     get_settings,
 )
+from etar.standstill import LONG_WAIT, standstills
 from etar.streams import USER_INTERACTIONS, Stream
 from etar.topic_settings import topic_faults
 
@@ -69,6 +70,9 @@ def run_audit(
     ):
         for fault in topic_faults(offsets.settings(), needed=policy.retention):
             _log.warning("%s", fault.told_of(stream.topic))
+        # What waits is not audited, and a pass that finds nothing to do must not look as if nothing were the matter.
+        for standing in standstills(offsets, stream.sink_group, offsets.held_at(now() - LONG_WAIT)):
+            _log.warning("%s: the sink is behind in %s", stream.name, standing)
         marks = Marks(database, stream)
         if accept_lost:
             marks.accept_lost()

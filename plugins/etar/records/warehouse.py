@@ -99,6 +99,25 @@ class Warehouse:
             raise WarehouseUnavailableError.at(self._settings, error) from error
         return [(row[0], row[1], row[2]) for row in rows]
 
+    def topic_stored(self, database: str, topic: str, *, found: str) -> str:
+        """Kafka's id of the topic whose records are stored under this name; where there is none, ``found`` from now on.
+
+        Raises:
+            WarehouseUnavailableError: no answer.
+        """
+        ids = f"SELECT topic_id FROM `{database}`.stored_topics WHERE _topic = {{topic:String}}"
+        try:
+            rows = (
+                self._connected().query(f"{ids} ORDER BY known_since LIMIT 1", parameters={"topic": topic}).result_rows
+            )
+            if not rows:
+                self._connected().insert(
+                    "stored_topics", [[topic, found]], column_names=["_topic", "topic_id"], database=database
+                )
+        except (ClickHouseError, OSError) as error:
+            raise WarehouseUnavailableError.at(self._settings, error) from error
+        return str(rows[0][0]) if rows else found
+
     def insert_rows(self, layout: TableLayout, rows: Sequence[Row]) -> None:
         """Store ``rows``; on return they are readable.
 

@@ -93,7 +93,7 @@ def test_a_topic_made_anew_is_named_and_the_letters_of_the_old_one_stay(world: W
     assert any("is not the one that was audited" in fault for fault in state_of(world).faults)
 
 
-def test_the_state_of_a_stream_says_how_far_it_is(world: World) -> None:
+def test_the_state_of_a_stream_says_how_far_it_is(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.send(world.good(3), partition=1)
     before = state_of(world)
     (fault,) = before.faults
@@ -103,6 +103,8 @@ def test_the_state_of_a_stream_says_how_far_it_is(world: World) -> None:
     (warning,) = late.warnings
     assert "partition 1 at 0 of 3, since " in warning
     assert "nobody reads it" in warning
+    world.audit(minutes=10)
+    assert any(warning in record.message for record in caplog.records)
     world.sink()
     world.audit(minutes=0.5)
     after = state_of(world, at=world.minute.end + AUDIT_BEHIND)

@@ -46,7 +46,9 @@ def test_a_broker_that_is_away_when_a_batch_is_stored_is_waited_for_and_all_is_c
                 lane.produce(lane.good(600, first=60))
                 wait_until(lambda: sink.said("waiting for the warehouse"), timeout=60, what="the sink to hold a batch")
                 os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: sink.said("waiting for the Kafka broker"), timeout=60, what="the sink to miss the broker")
+        # On a slow machine the batch may be stored after the session, when there is nothing to commit any more.
+        missed = ("waiting for the Kafka broker", "the group has given the partitions to others")
+        wait_until(lambda: any(map(sink.said, missed)), timeout=60, what="the sink to miss the broker")
         assert lane.rows("count()") > [(60,)]
         if beyond_the_session:
             sink.send(signal.SIGSTOP)
@@ -58,7 +60,7 @@ def test_a_broker_that_is_away_when_a_batch_is_stored_is_waited_for_and_all_is_c
             lane.settle(sink)
             lane.assert_every_offset_is_in_one_place()
             assert lane.rows("count()") == [(660,)]
-            assert sink.said("the Kafka broker is back")
+            assert sink.said("the Kafka broker is back") or not sink.said("waiting for the Kafka broker")
             assert sink.end() == 0
 
 
