@@ -24,16 +24,25 @@ HITS = (
 )
 
 
-def result(difference: int | None, back_after: timedelta | None = timedelta(seconds=80)) -> Result:
+def result(
+    difference: int | None,
+    back_after: timedelta | None = timedelta(seconds=80),
+    *,
+    hits: tuple[Hit, ...] = HITS,
+    acknowledged: int = 0,
+    stored: int = 0,
+) -> Result:
+    counts = Counts.model_validate({"kinds": {"event": {"acknowledged": acknowledged}}})
     return Result(
         account=Account(
-            topic="t", seed=7, workers=3, started_at=NOW, ended_at=NOW, counts=Counts(), in_doubt=2, respawns=1
+            topic="t", seed=7, workers=3, started_at=NOW, ended_at=NOW, counts=counts, in_doubt=2, respawns=1
         ),
         difference=difference,
         differences=("minute 2026-11-21T10:31Z: 3: no report",) if difference else (),
         back_after=back_after,
         dead_letters={"not_avro": 3, "too_late": 1},
-        hits=HITS,
+        hits=hits,
+        stored=stored,
     )
 
 
@@ -154,3 +163,21 @@ def test_a_folder_with_something_in_it_is_refused_for_it_would_be_deleted(
     assert "is not empty" in capsys.readouterr().err
     assert asked == []
     assert (tmp_path / "precious").exists()
+
+
+@pytest.mark.parametrize(
+    ("difference", "stored", "code"),
+    [
+        pytest.param(100, 900, 0, id="records are gone, and the account says so"),
+        pytest.param(None, 900, 0, id="it cannot say"),
+        pytest.param(0, 900, 1, id="green"),
+        pytest.param(0, 1000, 0, id="nothing was taken after all"),
+        pytest.param(1, 1000, 1, id="nothing was taken, and it is red"),
+    ],
+)
+def test_where_a_fault_took_records_the_account_must_say_so(
+    run_ends: RunEnds, tmp_path: Path, difference: int | None, stored: int, code: int
+) -> None:
+    taken = (Hit(Fault(10, Kind.ANEW, "topic"), NOW, NOW, None, True),)
+    run_ends(result(difference, None, hits=taken, acknowledged=1000, stored=stored))
+    assert command.main(["--seed", "7", "--only", "anew", "--dir", str(tmp_path / "run")]) == code
