@@ -153,6 +153,8 @@ class Front:
             with data or contextlib.nullcontext():
                 opened = self._session(_options(exchange), exchange.sql)
                 async with self._slot(), opened as (session, statement):
+                    if await request.is_disconnected():  # while it waited for its turn
+                        raise ClientDisconnect
                     if data is None:
                         await self._run(exchange, session, statement, send)
                     else:
@@ -283,10 +285,9 @@ class Front:
     async def _insert(
         self, exchange: Exchange, session: Session, statement: Statement, data: IO[bytes], send: Send
     ) -> None:
-        # The data is complete: it goes in even if the client does not wait for the answer.
-        progress = await self._work(
-            exchange, session, lambda: session.insert(statement, data.fileno()), stop_when_gone=False
-        )
+        # A client that has gone may be sending the same again: two of them would take twice as long as one. What is in
+        # by then stays, as when the engine is killed.
+        progress = await self._work(exchange, session, lambda: session.insert(statement, data.fileno()))
         await self._reply(exchange, send, b"", progress=progress)
 
     async def _run(self, exchange: Exchange, session: Session, statement: Statement, send: Send) -> None:
@@ -329,9 +330,7 @@ class Front:
             exchange.sent = outgoing.sent
             outgoing.close()
 
-    async def _work(
-        self, exchange: Exchange, session: Session, function: Callable[[], T], *, stop_when_gone: bool = True
-    ) -> T:
+    async def _work(self, exchange: Exchange, session: Session, function: Callable[[], T]) -> T:
         """Run the session's statement, a blocking call, and close it; stopped once nobody waits for it any more.
 
         Nobody waits when the client has closed its connection (ClientDisconnect is raised then) or when this task is
@@ -345,7 +344,7 @@ class Front:
         working = asyncio.get_running_loop().run_in_executor(None, run)
         watching = asyncio.create_task(_gone(exchange.request))
         try:
-            waited: list[asyncio.Future[Any]] = [working, watching] if stop_when_gone else [working]
+            waited: list[asyncio.Future[Any]] = [working, watching]
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
                 await self._stop(session, working)

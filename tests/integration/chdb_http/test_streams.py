@@ -116,6 +116,23 @@ def test_the_query_of_a_client_that_goes_away_stops(front, table, mark, sql, fir
     eventually(lambda: not running(front, mark))
 
 
+def test_an_insert_whose_client_goes_away_stops(front):
+    """Who gave it up sends it again: with both under way each takes twice as long, and more and more of them come."""
+    partitions = 400
+    front.ask("CREATE TABLE etar.p (number UInt64) ENGINE = MergeTree ORDER BY number PARTITION BY number")
+    try:
+        sql = "INSERT INTO etar.p SETTINGS max_partitions_per_insert_block = 0 FORMAT RowBinary\n"
+        body = sql.encode() + b"".join(number.to_bytes(8, "little") for number in range(partitions))
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: {AUTHORIZATION['Authorization']}\r\n"
+        with socket.create_connection(("127.0.0.1", front.port)) as connection:
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            eventually(lambda: running(front, "etar.p"))
+        eventually(lambda: not running(front, "etar.p"))
+        assert int(front.value("SELECT count() FROM etar.p")) < partitions
+    finally:
+        front.ask("DROP TABLE etar.p SYNC")
+
+
 def test_runaway_queries_are_stopped(start_front):
     front = start_front("--max-execution-time", "2", "--max-memory-usage", str(200 << 20))
     slow = front.ask(ENDLESS)
