@@ -176,6 +176,14 @@ class Worker:
         """
         self._turn(name, "resume")
 
+    def restart_failed(self, name: str) -> None:
+        """Start the connector and those of its tasks again that have failed; returns before they have.
+
+        Nothing happens where none has, or where there is no such connector.
+        """
+        path = f"/connectors/{quote(name, safe='')}/restart?includeTasks=true&onlyFailed=true"
+        self._ask("POST", path, missing_is_an_answer=True)
+
     def settled(self, name: str, *, steady_seconds: float = 3.0) -> ConnectorStatus:
         """The connector's status once all of its tasks run, or once something of it has failed, for a while.
 

@@ -1,7 +1,8 @@
 """Health check of a container: ``python docker/healthy.py URL [KEY=VALUE]``.
 
 Ends with 0 when a GET of the URL is answered with a success and, if asked, the JSON it answers with has that value
-there: ``scheduler.status=healthy``.
+there: ``scheduler.status=healthy``. ``*`` stands for every entry of a list, of which there must be one:
+``tasks.*.state=RUNNING``.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ def answer(url: str) -> bytes:
 def says(body: bytes, condition: str) -> bool:
     """Whether the JSON in ``body`` has the value at the key: ``a.b=value``."""
     path, _, wanted = condition.partition("=")
-    found = json.loads(body)
+    found = [json.loads(body)]
     for key in path.split("."):
-        found = found[key]
-    return str(found) == wanted
+        found = [entry for each in found for entry in (each if key == "*" else [each[key]])]
+    return {str(each) for each in found} == {wanted}
 
 
 def main(url: str, *conditions: str) -> int:

@@ -35,6 +35,7 @@ PARTS: tuple[Part, ...] = (
     *airflow.AIRFLOW_WORKERS,
     sink.SINK,
     *connect.WORKERS,
+    connect.WATCH,
     reports.REPORT_API,
     reports.DASHBOARD,
     demo_producer.DEMO_PRODUCER,

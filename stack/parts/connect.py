@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -161,3 +162,12 @@ CONNECT_2 = replace(
     ready=lambda stack: _sink_runs(stack.settings.port("CONNECT_2")),
 )
 WORKERS = (CONNECT, CONNECT_2)
+# Starts failed tasks again, which no worker does. Ready when there is nothing for it to do.
+WATCH = Part(
+    name="connect-watch",
+    needs=("connector",),
+    command=lambda _: [sys.executable, "-m", "connect.watch"],
+    environment=lambda stack: stack.settings.starting_with("ETAR_CONNECT_"),
+    ready=lambda stack: _sink_runs(stack.settings.port("CONNECT")),
+    enabled=runs,
+)

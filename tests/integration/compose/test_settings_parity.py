@@ -40,6 +40,7 @@ NEEDS: Mapping[str, tuple[type[BaseSettings], ...]] = {
     "tables": (WarehouseSettings, RetentionSettings),
     "report-store": (ReportStoreSettings,),
     "connector": (ConnectSettings, WarehouseAddress),
+    "connect-watch": (ConnectSettings,),
     "producer": (KafkaSettings, RegistrySettings),
     "report-api": (ReportApiSettings, ReportStoreSettings),
     "dashboard": (ReportReadSettings, DashboardSettings),

@@ -14,7 +14,13 @@ import pytest
 from stack.layout import REPOSITORY
 from tests.ports import free_ports
 
-HEALTH = {"scheduler": {"status": "healthy"}, "triggerer": {"status": None}}
+HEALTH = {
+    "scheduler": {"status": "healthy"},
+    "triggerer": {"status": None},
+    "none": [],
+    "all": [{"state": "RUNNING"}, {"state": "RUNNING"}],
+    "some": [{"state": "RUNNING"}, {"state": "FAILED"}],
+}
 
 
 class Answers(http.server.BaseHTTPRequestHandler):
@@ -45,6 +51,7 @@ def check(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_an_answer_is_enough_or_must_say_something(server: str) -> None:
     assert check(f"{server}/health").returncode == 0
     assert check(f"{server}/health", "scheduler.status=healthy").returncode == 0
+    assert check(f"{server}/health", "all.*.state=RUNNING", "scheduler.status=healthy").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -54,6 +61,8 @@ def test_an_answer_is_enough_or_must_say_something(server: str) -> None:
         ("/health", ["dag_processor.status=healthy"], "dag_processor"),
         ("/health", ["scheduler.status.more=1"], "string indices"),
         ("/other", [], "503"),
+        ("/health", ["some.*.state=RUNNING"], "does not say some.*.state=RUNNING"),
+        ("/health", ["none.*.state=RUNNING"], "does not say none.*.state=RUNNING"),
     ],
 )
 def test_anything_else_is_a_failure_that_says_why(server: str, path: str, conditions: list[str], says: str) -> None:

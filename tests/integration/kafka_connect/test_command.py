@@ -8,8 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from connect.watch import Watch
 from connect.worker import Worker
 from etar.settings import get_settings
+from stack.waiting import wait_until
 from tests.integration.kafka_connect.conftest import SECRET_FILE, Etar, Flow, Workers
 from tests.integration.kafka_connect.test_records import good
 
@@ -41,7 +43,7 @@ def test_create_compare_update_and_see(flow: Flow, etar: Etar, worker: Worker) -
     changed = flow.file(**{"consumer.override.max.poll.records": "500"})
     assert etar("diff", changed).stdout.splitlines() == [
         f"{flow.name}: 1 differences",
-        "- consumer.override.max.poll.records: 10000",
+        "- consumer.override.max.poll.records: 2000",
         "+ consumer.override.max.poll.records: 500",
     ]
     assert etar("apply", changed, "--yes").exit_code == 0
@@ -122,6 +124,22 @@ def test_a_failed_task_is_shown_with_its_message_and_started_again(flow: Flow, e
     again = etar("restart", flow.name)
     assert again.exit_code == 0, again.output
     assert "task 0  RUNNING" in again.stdout
+
+
+def test_a_task_that_failed_for_want_of_something_is_started_again_by_the_watch(
+    flow: Flow, etar: Etar, worker: Worker, tmp_path: Path
+) -> None:
+    """As the official sink's, which fails for good if the warehouse is away while it starts."""
+    folder = tmp_path / "later"
+    assert etar("apply", flow.file(file=str(folder / "records.txt")), "--yes").exit_code == 1
+    folder.mkdir()
+    Watch(worker).look()
+    wait_until(lambda: runs(worker, flow), timeout=60, what="its task to run", interval=0.2)
+
+
+def runs(worker: Worker, flow: Flow) -> bool:
+    status = worker.status(flow.name)
+    return status is not None and status.running
 
 
 def test_applying_the_same_again_starts_what_failed(flow: Flow, etar: Etar, tmp_path: Path) -> None:

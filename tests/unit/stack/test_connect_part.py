@@ -32,9 +32,9 @@ def stack(tmp_path: Path) -> Stack:
 
 def test_either_the_native_sink_or_connect(tmp_path: Path, stack: Stack) -> None:
     native = stack_of(tmp_path)
-    sinks = {"sink", "connect", "connect-2"}
+    sinks = {"sink", "connect", "connect-2", "connect-watch"}
     assert {part.name for part in enabled_parts(native)} & sinks == {"sink"}
-    assert {part.name for part in enabled_parts(stack)} & sinks == {"connect", "connect-2"}
+    assert {part.name for part in enabled_parts(stack)} & sinks == {"connect", "connect-2", "connect-watch"}
     (step,) = (step for step in STEPS if step.name == "connector")
     assert (step.enabled(native), step.enabled(stack)) == (False, True)
 
