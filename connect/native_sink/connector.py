@@ -13,6 +13,7 @@ _CONNECTOR_CLASS = "com.clickhouse.kafka.connect.ClickHouseSinkConnector"
 _INSERT_FIELD = "org.apache.kafka.connect.transforms.InsertField$Value"
 _FILTER = "org.apache.kafka.connect.transforms.Filter"
 _VALUE_TO_KEY = "org.apache.kafka.connect.transforms.ValueToKey"
+_REPLACE_FIELD = "org.apache.kafka.connect.transforms.ReplaceField$Value"
 _IS_TOMBSTONE = "org.apache.kafka.connect.transforms.predicates.RecordIsTombstone"
 _AVRO_CONVERTER = "AvroConverter"
 _LANDING = "_landing"
@@ -99,6 +100,8 @@ class _Reader:
         """Whether a transform only keeps from the official connector what the native sink's decoder refuses itself."""
         if kind == _FILTER:
             return self._text(f"predicates.{self._text(f'transforms.{alias}.predicate')}.type") == _IS_TOMBSTONE
+        if kind == _REPLACE_FIELD:  # drops what has no column, which the native sink does not look for
+            return not {f"transforms.{alias}.{part}" for part in ("exclude", "renames")} & self._template.config.keys()
         return kind == _VALUE_TO_KEY  # stops values that lack a field; the key is not stored
 
     def _text(self, key: str) -> str:

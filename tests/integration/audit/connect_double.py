@@ -2,8 +2,9 @@
 
 It is not that connector. It does by itself what the connector 1.5.0 was seen to do in a trial, good and bad, on a real
 topic, registry and warehouse: one record that the converter refuses is given up alone; null and empty values vanish;
-bytes behind a record's end go unseen; for one value that a column cannot take, and for an outage, the whole batch of a
-partition is given up, good records and all; and whatever happened, the offsets are committed.
+bytes behind a record's end go unseen; for one value that a column cannot take, and for an outage, all that the task
+was given is given up, good records of all its partitions, also those that it has inserted; and whatever happened, the
+offsets are committed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import groupby
 from typing import Any
 
 import fastavro
@@ -73,22 +75,26 @@ class Worker:
         delete_topics(self.kafka, [self.stream.dead_letter_topic])
 
     def run(self, *, warehouse_away: bool = False) -> None:
-        """Take all that is not committed, a batch a partition, and commit it."""
+        """Take all that is not committed, in one put of all partitions, and commit it."""
         with (
             TopicOffsets.connect(self.stream.topic, settings=self.kafka) as offsets,
             KafkaRecords(self.stream.topic, self.kafka) as records,
         ):
             ends, committed = offsets.end(), offsets.committed(self.stream.sink_group)
-            for partition, end in ends.items():
-                for batch in records.read(partition, range(committed[partition], end)):
-                    self.deliver(batch, warehouse_away=warehouse_away)
+            put = [
+                record
+                for partition, end in ends.items()
+                for batch in records.read(partition, range(committed[partition], end))
+                for record in batch
+            ]
+        self.deliver(put, warehouse_away=warehouse_away)
         consumer = Consumer({"bootstrap.servers": self.kafka.bootstrap_servers, "group.id": self.stream.sink_group})
         places = [TopicPartition(self.stream.topic, partition, end) for partition, end in ends.items()]
         consumer.commit(offsets=places, asynchronous=False)
         consumer.close()
 
     def deliver(self, batch: Sequence[Record], *, warehouse_away: bool = False) -> None:
-        """One batch of one partition: insert it, or give it up."""
+        """One put: an insert a partition, and all of it is given up for one of them."""
         converted: list[tuple[Record, Fields]] = []
         schemas = self._schemas_of(batch)
         for record in batch:
@@ -102,7 +108,8 @@ class Worker:
         try:
             if warehouse_away:
                 raise _GivenUpError("TASK_PUT", "java.net.ConnectException", "Connection refused")
-            self.insert([row_binary({**fields, **place_of(record)}) for record, fields in converted])
+            for _, of_partition in groupby(converted, key=lambda each: each[0].partition):
+                self.insert([row_binary({**fields, **place_of(record)}) for record, fields in of_partition])
         except _GivenUpError as error:
             self.give_up(taken, error.stage, error.exception, error.message)
         except ClickHouseError as error:

@@ -54,9 +54,10 @@ def etar(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Etar:
 
 
 def misbehave(world: World, worker: Worker) -> None:
-    """A batch with one misfit, a batch in an outage, and one that goes well; malformed records in each."""
+    """A put with one misfit, a put in an outage, and one that goes well; malformed records in each."""
     misfit = with_field(world, "amount", "double", 12.5)
     world.send([*world.good(30), *malformed(world), misfit, *world.good(5, first=30)], partition=0)
+    world.send(world.good(20, first=40), partition=2)
     worker.run()
     world.send([*world.good(40, first=100), *malformed(world)], partition=1)
     worker.run(warehouse_away=True)
@@ -76,7 +77,7 @@ def test_whatever_connect_gives_up_every_good_record_is_a_row_and_each_bad_one_a
     given_up = {(record.partition, record.offset) for record in worker.given_up}
     vanished = letters.keys() - given_up - seen_through
     before = set(world.rows())
-    assert given_up & set(rows) > {(0, 0), (1, 0)}, "good records among those given up"
+    assert given_up & set(rows) > {(0, 0), (1, 0), (2, 0)}, "good records among those given up"
     assert not world.letters()
     assert len(vanished) > 10, "tombstones, empty values, and rows that the landing table left out"
     assert unfiled(world).keys() == given_up - before

@@ -155,7 +155,12 @@ class V2(_Java):
 
 @dataclass
 class V1(_Java):
-    """com.clickhouse:clickhouse-client over clickhouse-http-client; the sink makes a new one for each request."""
+    """com.clickhouse:clickhouse-client over clickhouse-http-client; the sink makes a new one for each request.
+
+    ``properties``: what the sink puts behind the address, its ``jdbcConnectionProperties``.
+    """
+
+    properties: str = ""
 
     def ping(self) -> bool:
         with self._client() as client:
@@ -181,6 +186,11 @@ class V1(_Java):
             with contextlib.closing(self._options(asked, settings).data(self.stream(data)).executeAndWait()) as answer:
                 return int(answer.getSummary().getWrittenRows())
 
+    def socket_timeout_ms(self) -> int:
+        """How long it waits for an answer."""
+        with self._client() as client:
+            return int(client.read(self._node()).getConfig().getSocketTimeout())
+
     def _options(self, asked: Any, settings: dict[str, str]) -> Any:
         for name, value in settings.items():
             asked.set(name, value)
@@ -205,7 +215,7 @@ class V1(_Java):
 
     def _node(self) -> Any:
         login = {"user": USER, "password": self.password}
-        return self.jvm.com.clickhouse.client.ClickHouseNode.of(f"{self.url}/etar", login)
+        return self.jvm.com.clickhouse.client.ClickHouseNode.of(f"{self.url}/etar{self.properties}", login)
 
 
 def code_of(error: Py4JJavaError) -> int | None:

@@ -9,9 +9,11 @@ statements, formats, settings and default compression; not its batching, its con
 from __future__ import annotations
 
 import json
+import signal
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from py4j.protocol import Py4JJavaError
 
 from tests.integration.chdb_http.conftest import Front
 from tests.integration.chdb_http.java_clients import DEFAULT, V1, V2, Compression, JavaClient, code_of, java_gateway
+from tests.unit.records.events import CONNECTOR
 
 FAILS_LATE = "SELECT number, throwIf(number = 200000) FROM numbers(300000)"
 
@@ -165,6 +168,26 @@ def test_a_source_that_fails_on_the_way_inserts_nothing(
     with pytest.raises(Py4JJavaError):
         client.insert(gateway.jvm.java.io.SequenceInputStream(rows, failing))
     assert stored(front) == "[]"
+
+
+@pytest.mark.usefixtures("table")
+def test_the_sinks_client_waits_for_as_long_as_the_connectors_file_says(front: Front, gateway: JavaGateway) -> None:
+    """Its own half a minute is too short for a backlog of many minutes (docs/kafka-connect.md)."""
+    properties = json.loads(CONNECTOR.read_text())["config"]["jdbcConnectionProperties"]
+    patient = V1(gateway, front.url, properties=properties)
+    assert patient.socket_timeout_ms() == 600_000
+    impatient = V1(gateway, front.url, properties="?socket_timeout=500")
+    with ThreadPoolExecutor() as pool:
+        front.process.send_signal(signal.SIGSTOP)
+        try:
+            waiting = pool.submit(patient.insert, row_binary(2))
+            with pytest.raises(Py4JJavaError, match="timed out"):
+                impatient.insert(row_binary(1))
+            assert not waiting.done()
+        finally:
+            front.process.send_signal(signal.SIGCONT)
+        assert waiting.result(60) == 1
+    assert "2" in stored(front)
 
 
 @pytest.mark.usefixtures("table")

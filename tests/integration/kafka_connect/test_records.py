@@ -62,6 +62,24 @@ def test_a_good_record_keeps_its_fields_and_gets_its_place_in_kafka(flow: Flow, 
     assert all(str(datetime.now(UTC).year) in row[name] for row in written for name in ("event_time", "_timestamp"))
 
 
+def test_only_the_columns_fields_reach_the_sink(flow: Flow, worker: Worker, registry: RegistrySettings) -> None:
+    """The official one gives up all that it was given for an optional map that is null, and for an own `_offset`."""
+    more = [
+        {"name": "tags", "type": ["null", {"type": "map", "values": "string"}], "default": None},
+        {"name": "_offset", "type": "string", "default": ""},
+    ]
+    schema = SCHEMA | {"fields": [*SCHEMA["fields"], *more]}
+    identifier = register(registry, f"{flow.topic}-value", json.dumps(schema))
+    values = [recent(0) | {"tags": None, "_offset": "mine"}, recent(1) | {"tags": {"a": "b"}, "_offset": "mine"}]
+    flow.produce([encode(value, schema=schema, schema_id=identifier) for value in values])
+    assert register_connector(worker, flow.config()).running
+    flow.settle()
+
+    assert [row["_offset"] for row in flow.written()] == ["0", "1"]
+    assert not [row for row in flow.written() if "tags" in row or "mine" in row.values()]
+    assert flow.dead_letters(0) == []
+
+
 def test_each_bad_record_goes_alone_to_the_dead_letters_and_the_group_commits_past_it(
     flow: Flow, worker: Worker, registry: RegistrySettings
 ) -> None:

@@ -13,6 +13,7 @@ from connect.native_sink.connector import Connector
 from connect.template import ConnectorConfigError
 from connect.variables import variables
 from etar.streams import USER_INTERACTIONS
+from stack.chdb_http.config import Limits
 from tests.unit.records.events import CONNECTOR, METADATA
 
 VARIABLES = variables()
@@ -57,6 +58,15 @@ def test_the_repositorys_configuration_holds_no_secret() -> None:
     }
 
 
+def test_an_insert_may_take_longer_than_the_clients_half_minute_and_the_group_waits_for_it() -> None:
+    """An insert that its client gives up is sent again while the server goes on with it: no commit, ever more parts."""
+    config = json.loads(CONNECTOR.read_text())["config"]
+    name, _, socket_timeout_ms = config["jdbcConnectionProperties"].removeprefix("?").partition("=")
+    assert name == "socket_timeout"
+    assert Limits().max_execution_time * 1000 < int(socket_timeout_ms)
+    assert int(socket_timeout_ms) < int(config["consumer.override.max.poll.interval.ms"])
+
+
 def test_the_native_sink_needs_no_landing_before_its_table(load: Callable[[Any], Connector]) -> None:
     assert load(changed("topic2TableMap", "user_interactions=other_landing")).table == "other"
 
@@ -84,6 +94,7 @@ def test_the_table_map_may_hold_other_topics(load: Callable[[Any], Connector]) -
         (changed("topic2TableMap", "other=a"), "has no table for the topic 'user_interactions'"),
         (changed("transforms.metadata.type", "org.example.Mask"), "no other transform is done"),
         (changed("predicates.tombstone.type", "org.example.IsSunday"), "no other transform is done"),
+        (changed("transforms.columns.renames", "user_id:session_id"), "no other transform is done"),
         (changed("transforms", "metadata,more"), "transforms.more.type must be a text"),
         (changed("transforms", "tombstones,required"), "must hold one InsertField transform"),
         (changed("transforms.metadata.offset.field", ""), "transforms.metadata.offset.field must be a text"),

@@ -10,11 +10,15 @@ from etar.migrations import read_migrations
 from etar.records.table import METADATA
 from etar.settings import PipelineSettings
 from stack.layout import REPOSITORY
+from tests.unit.records.events import CONNECTOR
 
 SCHEMA = json.loads((REPOSITORY / "tests/integration/schema/versions/0001_first.avsc").read_text())
 FILES = {each.name: each for each in read_migrations(REPOSITORY / "sql" / "clickhouse")}
 TABLE, VIEW = FILES["0004_connect_landing.sql"].statements
 _COLUMN = re.compile(r"^    (\w+) (\S+(?: '\w+'\))?)(.*?),?$", re.MULTILINE)
+_IN_LANDING = "ALTER TABLE user_interactions_landing"
+_DROPPED = re.compile(r"DROP COLUMN (?:IF EXISTS )?(\w+)")
+_ADDED = re.compile(r"ADD COLUMN (?:IF NOT EXISTS )?(\w+)")
 
 
 def columns_of(statement: str) -> dict[str, str]:
@@ -29,6 +33,19 @@ def test_the_landing_table_has_the_schemas_fields_all_nullable_and_the_place_tha
     assert {name: kind.startswith("Nullable(") for name, kind in columns.items()} == {
         name: name in fields for name in columns
     }
+
+
+def test_only_fields_that_have_a_column_reach_the_connector() -> None:
+    """A value of another field that it cannot take, a null for an optional map say, costs all that it was given."""
+    landing = dict.fromkeys(columns_of(TABLE))
+    for later in (statement for each in FILES.values() for statement in each.statements if _IN_LANDING in statement):
+        landing |= dict.fromkeys(_ADDED.findall(later))
+        for name in _DROPPED.findall(later):
+            landing.pop(name, None)
+    place = {METADATA.topic, METADATA.partition, METADATA.offset, METADATA.timestamp}
+    config = json.loads(CONNECTOR.read_text())["config"]
+    assert config["transforms.columns.include"].split(",") == [name for name in landing if name not in place]
+    assert config["transforms"].split(",")[-2:] == ["columns", "metadata"]  # an event's own `_offset` goes before
 
 
 def test_the_view_fills_every_column_that_a_sink_fills() -> None:
