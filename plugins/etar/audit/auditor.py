@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -224,6 +224,27 @@ class Auditor:
         committed = self._offsets.committed(self._stream.sink_group)
         marks = self._start(partitions)
         left_open: list[int] = []
+        planned = [(window, ready, self._pieces(window, ready)) for window, ready in self._due(marks, committed, now)]
+        counted: Mapping[Piece, Counts] = {}
+        for at, (window, ready, pieces) in enumerate(planned):
+            if not counted.keys() >= set(pieces):
+                coming = (piece for _, _, later in planned[at:] for piece in later)
+                counted = self._holdings.counts(next(together(coming, most=self._bounds.offsets_at_once), []))
+            still = {partition: span for partition, span in ready.items() if partition not in left_open}
+            repairs = tally.repairs.total()
+            closed = self._close(window, still, counted, now, tally)
+            if tally.repairs.total() > repairs:
+                counted = {}  # that took its time
+            self._marks.close(closed)
+            tally.closed.extend(closed)
+            left_open.extend(still.keys() - {each.partition for each in closed})
+        return left_open
+
+    def _due(
+        self, marks: dict[int, Mark], committed: Mapping[int, int], now: datetime
+    ) -> Iterator[tuple[MinuteWindow, dict[int, tuple[int, int]]]]:
+        """Arrival minutes that can be closed, the oldest first, with the offsets ``[first, end)`` of those partitions
+        that the sink has committed so far. Uses ``marks`` up."""
         seen: set[MinuteWindow] = set()
         while marks:
             window = min(mark.next for mark in marks.values())
@@ -238,14 +259,14 @@ class Auditor:
                     del marks[partition]  # the sink has not come this far
                     continue
                 marks[partition] = Mark(window.next, end)
-            ready = {p: (due[p].offset, marks[p].offset) for p in due if p in marks}
-            closed = self._close(window, ready, now, tally)
-            self._marks.close(closed)
-            tally.closed.extend(closed)
-            for partition in ready.keys() - {each.partition for each in closed}:
-                del marks[partition]
-                left_open.append(partition)
-        return left_open
+            yield window, {p: (due[p].offset, marks[p].offset) for p in due if p in marks}
+
+    def _pieces(self, window: MinuteWindow, ready: Mapping[int, tuple[int, int]]) -> list[Piece]:
+        return [
+            piece
+            for partition, (first, end) in ready.items()
+            for piece in cut(partition, window, first, end, size=self._bounds.piece_offsets)
+        ]
 
     def _start(self, partitions: Sequence[int]) -> dict[int, Mark]:
         """Where each partition goes on; one that was never audited starts with the first minute of any that has a
@@ -275,18 +296,26 @@ class Auditor:
         return marks | {partition: Mark(min(minutes), held[partition]) for partition in new if minutes}
 
     def _close(
-        self, window: MinuteWindow, ready: Mapping[int, tuple[int, int]], now: datetime, tally: _Tally
+        self,
+        window: MinuteWindow,
+        ready: Mapping[int, tuple[int, int]],
+        counted: Mapping[Piece, Counts],
+        now: datetime,
+        tally: _Tally,
     ) -> list[Closed]:
-        """Compare and repair one arrival minute; those partitions of ``ready`` that are accounted for."""
-        pieces = [
-            piece
-            for partition, (first, end) in ready.items()
-            for piece in cut(partition, window, first, end, size=self._bounds.piece_offsets)
-        ]
+        """Compare and repair one arrival minute; those partitions of ``ready`` that are accounted for.
+
+        ``counted``: what is known of pieces already; the others are counted here.
+        """
         sums: dict[int, Counter[str]] = {partition: Counter() for partition in ready}
-        for group in together(pieces, most=self._bounds.offsets_at_once):
-            before = self._holdings.counts(group)
-            outcomes = {piece: self._repair(piece, before[piece], now, tally) for piece in group}
+        for group in together(self._pieces(window, ready), most=self._bounds.offsets_at_once):
+            known = counted.keys() >= set(group)
+            before = {piece: counted[piece] for piece in group} if known else self._holdings.counts(group)
+            doubtful = [piece for piece in group if before[piece].in_doubt(piece)]
+            rows = self._holdings.row_offsets(doubtful) if doubtful else {}
+            outcomes = {
+                piece: self._repair(piece, before[piece], rows.get(piece, frozenset()), now, tally) for piece in group
+            }
             changed = [piece for piece, outcome in outcomes.items() if outcome.changed]
             if tally.repairs[Repair.ROW_REMOVED]:
                 self._holdings.removed(_REMOVAL_SECONDS)
@@ -308,12 +337,12 @@ class Auditor:
             if sums[partition].total() == end - first
         ]
 
-    def _repair(self, piece: Piece, counts: Counts, now: datetime, tally: _Tally) -> _Outcome:
+    def _repair(self, piece: Piece, counts: Counts, rows: frozenset[int], now: datetime, tally: _Tally) -> _Outcome:
+        """``rows``: its offsets in the table, if it is in doubt."""
         if counts == Counts(rows=piece.size, letters=0, both=0):
             return _Outcome()
         letters = {letter.offset: letter for letter in self._holdings.letters(piece)} if counts.letters else {}
-        complete = counts.rows + counts.letters - counts.both == piece.size
-        rows = frozenset[int]() if complete and not counts.both else self._holdings.row_offsets(piece)
+        complete = counts.complete(piece)
         inventory = Inventory(
             partition=piece.partition,
             missing=frozenset() if complete else frozenset(range(piece.first, piece.end)) - rows - letters.keys(),

@@ -31,6 +31,14 @@ class Counts(NamedTuple):
     letters: int
     both: int
 
+    def complete(self, piece: Piece) -> bool:
+        """Whether each offset of the piece is in one of the places."""
+        return self.rows + self.letters - self.both == piece.size
+
+    def in_doubt(self, piece: Piece) -> bool:
+        """Whether an offset is in no place, or in both: counts do not say which."""
+        return not self.complete(piece) or self.both > 0
+
 
 @dataclass(frozen=True)
 class Letter:
@@ -63,15 +71,10 @@ class Holdings:
     def counts(self, pieces: Sequence[Piece]) -> dict[Piece, Counts]:
         """Of every piece, in one query: with a part or more for each minute of a day, a query costs the table as much
         as its answer (0.3 s with 6,000 parts), however few offsets it asks for."""
-        first_offsets: dict[int, list[int]] = {}
-        for piece in pieces:
-            first_offsets.setdefault(piece.partition, []).append(piece.first)
-        belongs_to = ", ".join(
-            f"_partition = {partition}, roundDown(_offset, CAST({sorted(offsets)}, 'Array(Int64)'))"
-            for partition, offsets in first_offsets.items()
-        )
+        if not pieces:
+            return {}
         found = self._query(
-            f"SELECT _partition, multiIf({belongs_to}, -1) AS piece, "
+            f"SELECT _partition, {_piece_of(pieces)} AS piece, "
             "countIf(in_table), countIf(in_letters), countIf(in_table AND in_letters) FROM ("
             "SELECT _partition, _offset, max(place = 1) AS in_table, max(place = 2) AS in_letters FROM ("
             f"SELECT _partition, _offset, 1 AS place FROM {self._stream.table} WHERE {_in(pieces)} UNION ALL "
@@ -81,12 +84,14 @@ class Holdings:
         by_start = {(partition, start): Counts(*counted) for partition, start, *counted in found}
         return {piece: by_start.get((piece.partition, piece.first), Counts(0, 0, 0)) for piece in pieces}
 
-    def row_offsets(self, piece: Piece) -> frozenset[int]:
-        """Offsets of the piece that are in the table."""
-        return frozenset(
-            offset
-            for (offset,) in self._query(f"SELECT DISTINCT _offset FROM {self._stream.table} WHERE {_in([piece])}")
+    def row_offsets(self, pieces: Sequence[Piece]) -> dict[Piece, frozenset[int]]:
+        """Offsets of each piece that are in the table; in one query, as :meth:`counts`."""
+        found = self._query(
+            f"SELECT _partition, {_piece_of(pieces)} AS piece, groupUniqArray(_offset) FROM {self._stream.table} "
+            f"WHERE {_in(pieces)} GROUP BY _partition, piece"
         )
+        by_start = {(partition, start): frozenset(offsets) for partition, start, offsets in found}
+        return {piece: by_start.get((piece.partition, piece.first), frozenset()) for piece in pieces}
 
     def rows_among(self, partition: int, offsets: Iterable[int]) -> frozenset[int]:
         """Those of ``offsets`` that are in the table."""
@@ -193,6 +198,18 @@ _UNKNOWN_SCHEMA = (
     f"_topic = {{topic:String}} AND _timestamp >= {{since:DateTime('UTC')}} "
     f"AND reason = '{Reason.UNKNOWN_SCHEMA_ID.value}'"
 )
+
+
+def _piece_of(pieces: Sequence[Piece]) -> str:
+    """An expression for the first offset of the piece that a row or letter belongs to."""
+    first_offsets: dict[int, list[int]] = {}
+    for piece in pieces:
+        first_offsets.setdefault(piece.partition, []).append(piece.first)
+    belongs_to = ", ".join(
+        f"_partition = {partition}, roundDown(_offset, CAST({sorted(offsets)}, 'Array(Int64)'))"
+        for partition, offsets in first_offsets.items()
+    )
+    return f"multiIf({belongs_to}, -1)"
 
 
 def _in(pieces: Sequence[Piece]) -> str:

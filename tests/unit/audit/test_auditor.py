@@ -97,6 +97,26 @@ def test_a_pass_takes_no_more_minutes_than_its_bound_and_goes_on_where_it_ended(
     assert [world.audit(now, Bounds(minutes=2)).minutes for _ in range(3)] == [2, 1, 0]
 
 
+def test_many_minutes_are_counted_by_one_query_which_costs_as_much_as_the_table_has_parts() -> None:
+    world = World()
+    window = MINUTE
+    for _ in range(10):
+        world.topic.append(0, good(), at=window.start)
+        window = window.next
+    world.sink(*range(10))
+    assert world.audit(window.start + POLICY.grace).minutes == 10
+    assert world.places.queries == 1
+
+
+def test_a_minute_that_needs_repair_is_asked_for_three_times_however_many_its_pieces() -> None:
+    world = World(partitions=4)
+    for partition in range(4):
+        world.topic.append(partition, *map(good, range(6)))
+    world.audit(bounds=Bounds(piece_offsets=2))
+    assert world.places.queries == 3
+    assert world.places.rows == {(partition, offset) for partition in range(4) for offset in range(6)}
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_a_minute_in_pieces_is_closed_as_one(size: int) -> None:
     world = World()

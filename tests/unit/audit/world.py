@@ -113,16 +113,23 @@ class Places:
         self.removes_at_once = True
         self.drops_rows = False
         self.inserted: list[int] = []
+        self.queries = 0
+        """Those that cost as much as the table has parts."""
         self._log = log
 
     def counts(self, pieces: Sequence[Piece]) -> dict[Piece, Counts]:
+        self.queries += bool(pieces)
         counted = {}
         for piece in pieces:
-            rows, letters = self.row_offsets(piece), {letter.offset for letter in self.letters(piece)}
+            rows, letters = self._row_offsets(piece), {letter.offset for letter in self.letters(piece)}
             counted[piece] = Counts(len(rows), len(letters), len(rows & letters))
         return counted
 
-    def row_offsets(self, piece: Piece) -> frozenset[int]:
+    def row_offsets(self, pieces: Sequence[Piece]) -> dict[Piece, frozenset[int]]:
+        self.queries += 1
+        return {piece: self._row_offsets(piece) for piece in pieces}
+
+    def _row_offsets(self, piece: Piece) -> frozenset[int]:
         return self.rows_among(piece.partition, range(piece.first, piece.end))
 
     def rows_among(self, partition: int, offsets: Iterable[int]) -> frozenset[int]:
