@@ -148,9 +148,12 @@ class ClosedOffsets:
 class _Stored:
     """Distinct offsets in the table, in the dead letters, and in both."""
 
-    rows: int
-    letters: int
-    both: int
+    rows: int = 0
+    letters: int = 0
+    both: int = 0
+
+    def __add__(self, other: _Stored) -> _Stored:
+        return _Stored(self.rows + other.rows, self.letters + other.letters, self.both + other.both)
 
     @property
     def offsets(self) -> int:
@@ -269,8 +272,9 @@ class Table:
         old_offsets = [each.offsets for each in closed if each.offsets.end <= young_from]
         alive = without(span, old_offsets)
         dropped = without(span, alive)
-        stored = self._stored(partition, alive)
-        left_over = self._stored(partition, dropped)
+        held = self._stored(partition, [*alive, *dropped])
+        stored = sum((held[part] for part in alive), _Stored())
+        left_over = sum((held[part] for part in dropped), _Stored())
         # Rows may have left for their age; letters are kept longer, and have to be there.
         lacking = self._lacking_letters(partition, old)
         unstored = sum(each.no_record + each.lost for each in old) + sum(lacking.values())
@@ -305,17 +309,28 @@ class Table:
         gone = {each.offsets: each.dead_letters - letters.get(each.offsets.first, 0) for each in closed}
         return {offsets: count for offsets, count in gone.items() if count > 0}
 
-    def _stored(self, partition: int, parts: Iterable[Span]) -> _Stored:
-        total = _Stored(0, 0, 0)
-        for part in parts:
-            in_table, in_letters, both = self._selects()
-            ((rows, letters, common),) = self._query(
-                f"SELECT (SELECT uniqExact(_offset) FROM ({in_table})), (SELECT uniqExact(_offset) FROM "
-                f"({in_letters})), (SELECT uniqExact(_offset) FROM ({both}))",
-                **self._bound(partition, part),
-            )
-            total = _Stored(total.rows + rows, total.letters + letters, total.both + common)
-        return total
+    def _stored(self, partition: int, parts: Sequence[Span]) -> dict[Span, _Stored]:
+        """Of each part. The table is gone through once, which costs as much as it has parts of its own."""
+        if not parts:
+            return {}
+        in_table, in_letters, _ = self._selects()
+        bound = self._bound(partition, Span(min(part.first for part in parts), max(part.end for part in parts)))
+        first = f"roundDown(_offset, CAST({sorted(part.first for part in parts)}, 'Array(Int64)')) AS first"
+        inside = " OR ".join(f"_offset >= {part.first} AND _offset < {part.end}" for part in parts)
+        rows = self._query(
+            f"SELECT {first}, uniqExact(_offset), uniqExactIf(_offset, _offset IN ({in_letters})) "
+            f"FROM ({in_table} AND ({inside})) GROUP BY first",
+            **bound,
+        )
+        letters = self._query(
+            f"SELECT {first}, uniqExact(_offset) FROM ({in_letters} AND ({inside})) GROUP BY first", **bound
+        )
+        found = dict.fromkeys((part.first for part in parts), _Stored())
+        for start, count, both in rows:
+            found[start] += _Stored(rows=count, both=both)
+        for start, count in letters:
+            found[start] += _Stored(letters=count)
+        return {part: found[part.first] for part in parts}
 
     def _gaps(self, partition: int, parts: Iterable[Span]) -> tuple[tuple[int, int], ...]:
         in_table, in_letters, _ = self._selects()
