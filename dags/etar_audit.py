@@ -38,6 +38,9 @@ HOPELESS = RetryRule("etar.errors.PermanentError", RetryAction.FAIL)
         "retries": 2,
         "retry_delay": timedelta(seconds=5),
         "retry_policy": ExceptionRetryPolicy([HOPELESS]),
+        # Before a backfill, after the newest minute.
+        "priority_weight": 100,
+        "weight_rule": "absolute",
         "execution_timeout": timedelta(minutes=15),
     },
     doc_md=__doc__,

@@ -31,6 +31,9 @@ HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.errors.PermanentErr
     catchup=False,
     max_active_runs=get_settings(PipelineSettings).max_active_runs,
     default_args={
+        # A backfill's runs, ten at a time, are not among the active ones: no step is done for more minutes than these.
+        "max_active_tis_per_dag": get_settings(PipelineSettings).max_active_runs,
+        "weight_rule": "etar.pipeline.priority.NewestMinuteFirst",
         # 5, then 10 s apart: a task that fails at once is given up after a minute, `settle` after seven waits for a
         # sink that is behind. Then the minute is etar_reconcile's, and makes room for the newest.
         "retries": 6,

@@ -8,7 +8,7 @@ A minute that the table has lost rows of is left as it is until the auditor has 
 **extract**, **analyse** and **report** do what they do in `etar_pipeline`, with one Spark for the whole batch. The same
 rows make the same report; other rows make the minute's next revision.
 
-To have minutes reported again by hand, name them: `{"minutes": ["2026-11-21T10:31Z"]}`.
+To have minutes reported again by hand, name them, no more than a batch: `{"minutes": ["2026-11-21T10:31Z"]}`.
 
 This file is wiring only: what the tasks do is in `etar.pipeline` and `spark_apps`.
 """
@@ -29,11 +29,12 @@ from airflow.sdk import (
 
 from etar.pipeline import reconcile_steps
 from etar.pipeline.analysis import AnalysisOperator
-from etar.settings import PipelineSettings, get_settings
+from etar.settings import PipelineSettings, ReconcileSettings, get_settings
 
 REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "interaction_report.py"
 HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.errors.PermanentError"], RetryAction.FAIL)
-NAMED = "Minutes to report again, like 2026-11-21T10:31Z; none: those found to need it"
+MOST = get_settings(ReconcileSettings).batch_minutes
+NAMED = f"At most {MOST} minutes to report again, like 2026-11-21T10:31Z; none: those found to need it"
 
 
 @dag(  # type: ignore[untyped-decorator]
@@ -42,11 +43,14 @@ NAMED = "Minutes to report again, like 2026-11-21T10:31Z; none: those found to n
     start_date=get_settings(PipelineSettings).start_date,
     catchup=False,  # each run looks at every minute there is
     max_active_runs=1,
-    params={"minutes": Param([], type="array", items={"type": "string"}, description=NAMED)},
+    params={"minutes": Param([], type="array", items={"type": "string"}, maxItems=MOST, description=NAMED)},
     default_args={
         # Few: what fails here is found again a minute later, and a run that hangs would keep all others waiting.
         "retries": 2,
         "retry_delay": timedelta(seconds=5),
+        # Before a backfill, after the newest minute.
+        "priority_weight": 100,
+        "weight_rule": "absolute",
         "execution_timeout": timedelta(minutes=10),
         "retry_policy": ExceptionRetryPolicy([HOPELESS]),
     },

@@ -209,6 +209,7 @@ def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         home = tmp_path_factory.mktemp("airflow")
         environment.setenv("AIRFLOW_HOME", str(home))
         environment.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+        environment.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(REPOSITORY / "plugins"))
         yield home
 
 

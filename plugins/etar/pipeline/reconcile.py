@@ -26,6 +26,10 @@ class UnreportableMinuteError(PermanentError):
     """A minute that was asked for is not over yet, or is leaving the table."""
 
 
+class TooManyMinutesError(PermanentError):
+    """More minutes were asked for than one run takes: while it lasts, no other minute is reported again."""
+
+
 class Cause(StrEnum):
     """Why a minute is reported again."""
 
@@ -140,14 +144,20 @@ def batch(found: Iterable[Affected], limit: int, *, complete_before: datetime) -
     return sorted(chosen, key=lambda each: each.window)
 
 
-def named(minutes: Iterable[str], *, now: datetime, pipeline: PipelineSettings) -> list[Affected]:
+def named(minutes: Iterable[str], *, now: datetime, pipeline: PipelineSettings, limit: int) -> list[Affected]:
     """The minutes that a person asked for, each once, oldest first. They may be from before the deployment.
 
     Raises:
         NotOneMinuteError: one is not written like a minute.
+        TooManyMinutesError: there are more than ``limit``.
         UnreportableMinuteError: one is not over, or leaves the table before it could be read.
     """
     windows = sorted({MinuteWindow.parse(minute) for minute in minutes})
+    if len(windows) > limit:
+        raise TooManyMinutesError(
+            f"{len(windows)} minutes were named, and a run takes at most {limit} (ETAR_RECONCILE_BATCH_MINUTES): name "
+            "them in several runs, or create a backfill of etar_pipeline, which gives way to the newest minute"
+        )
     end, oldest = MinuteWindow.containing(now), _oldest_kept(now, pipeline)
     if refused := [str(window) for window in windows if not oldest <= window < end]:
         raise UnreportableMinuteError(

@@ -68,14 +68,13 @@ def find(dag_run: DagRun, params: Mapping[str, Any] | None = None) -> list[dict[
     parameter `minutes`, otherwise a bounded batch of those whose report is missing, failed, stale, or not what the
     table holds. A minute that the table has lost rows of is left as it is, and the auditor is asked to put them back.
     Returns each with its cause; without any, the rest of the run is skipped."""
-    now, pipeline = _now(), get_settings(PipelineSettings)
+    now, pipeline, policy = _now(), get_settings(PipelineSettings), get_settings(ReconcileSettings)
     with connections.ledger_connection() as connection, connections.warehouse() as warehouse:
         ledger = _ledger(connection, dag_run)
         if asked_for := (params or {}).get("minutes"):
-            chosen = named(asked_for, now=now, pipeline=pipeline)
+            chosen = named(asked_for, now=now, pipeline=pipeline, limit=policy.batch_minutes)
         else:
             first, end = span(now, pipeline)
-            policy = get_settings(ReconcileSettings)
             facts = read_facts(first, end, stream=_STREAM, connection=connection, warehouse=warehouse)
             found = affected(facts, now=now, pipeline=pipeline, policy=policy)
             chosen = batch(found, policy.batch_minutes, complete_before=now - pipeline.horizon)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,6 +52,35 @@ def test_the_four_steps_follow_one_another(dag: Any) -> None:
         "analyse": {"report"},
         "report": set(),
     }
+
+
+def weight(dag: Any, task_id: str, run_id: str) -> int:
+    """What Airflow's scheduler orders waiting tasks by, the largest first, then by minute."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    task = DagSerialization.from_dict(DagSerialization.to_dict(dag)).get_task(task_id)
+    return int(TaskInstance(task=task, run_id=run_id, dag_version_id=None).priority_weight)
+
+
+def test_a_backfill_goes_behind_the_newest_minute_the_auditor_and_what_is_reported_again(
+    dag: Any, parse: Callable[[str], Parsed]
+) -> None:
+    steps_ = ("settle", "extract", "analyse", "report")
+    newest = [weight(dag, step, "scheduled__2026-11-21T10:32:00+00:00") for step in steps_]
+    backfill = [weight(dag, step, "backfill__2026-11-21T03:15:00+00:00") for step in steps_]
+    others = [
+        weight(parse(name).dag, task.task_id, "scheduled__2026-11-21T10:32:35+00:00")
+        for name in ("etar_audit", "etar_reconcile")
+        for task in parse(name).dag.tasks
+    ]
+    assert max(backfill) < min(others) <= max(others) < min(newest)
+    assert newest == sorted(newest), "what is begun is finished first"
+
+
+def test_a_backfill_takes_no_more_at_once_than_the_minutes_own_runs(dag: Any) -> None:
+    for task in dag.tasks:
+        assert task.max_active_tis_per_dag == dag.max_active_runs
 
 
 def test_every_step_is_documented_and_retried_soon(dag: Any) -> None:

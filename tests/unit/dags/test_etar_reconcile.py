@@ -94,7 +94,7 @@ def test_what_cannot_help_is_not_retried(dag: Any, error: Exception, action: str
 
 
 @pytest.mark.parametrize(
-    ("minutes", "good"), [([], True), (["2026-11-21T10:31Z"], True), ("2026-11-21T10:31Z", False), ([31], False)]
+    ("minutes", "good"), [([], True), (["2026-11-21T10:31Z"], True), (["2026-11-21T10:31Z"] * 16, False), ([31], False)]
 )
 def test_a_list_of_minutes_may_be_named(dag: Any, minutes: object, good: bool) -> None:
     from airflow.sdk.exceptions import ParamValidationError

@@ -16,6 +16,7 @@ from etar.pipeline.reconcile import (
     Cause,
     MinuteFacts,
     ReportCounts,
+    TooManyMinutesError,
     UnreportableMinuteError,
     affected,
     batch,
@@ -264,7 +265,10 @@ def test_minutes_that_fail_each_time_hold_up_no_other() -> None:
 
 def test_named_minutes_are_each_taken_once_and_in_order() -> None:
     found = named(
-        ["2026-11-21T10:33Z", "2026-11-21T10:31Z", "2026-11-21T11:33:00+01:00"], now=NOW, pipeline=pipeline(NOW)
+        ["2026-11-21T10:33Z", "2026-11-21T10:31Z", "2026-11-21T11:33:00+01:00"],
+        now=NOW,
+        pipeline=pipeline(NOW),
+        limit=2,
     )
     assert [(str(each.window), each.cause) for each in found] == [
         ("2026-11-21T10:31Z", Cause.NAMED),
@@ -285,14 +289,21 @@ def test_named_minutes_are_each_taken_once_and_in_order() -> None:
 def test_a_named_minute_must_be_over_and_kept(minute: str, refused: bool) -> None:
     if refused:
         with pytest.raises(UnreportableMinuteError, match=rf"cannot report {minute}.* from 2026-11-20T08:41Z"):
-            named(["2026-11-21T10:31Z", minute], now=NOW, pipeline=pipeline(NOW))
+            named(["2026-11-21T10:31Z", minute], now=NOW, pipeline=pipeline(NOW), limit=15)
     else:
-        assert len(named([minute], now=NOW, pipeline=pipeline(NOW))) == 1
+        assert len(named([minute], now=NOW, pipeline=pipeline(NOW), limit=15)) == 1
+
+
+def test_a_persons_list_is_bounded_like_the_found_one() -> None:
+    minutes = [str(MinuteWindow(WINDOW.start - number * MINUTE)) for number in range(16)]
+    assert len(named(minutes[:15], now=NOW, pipeline=pipeline(NOW), limit=15)) == 15
+    with pytest.raises(TooManyMinutesError, match="16 minutes were named, and a run takes at most 15"):
+        named(minutes, now=NOW, pipeline=pipeline(NOW), limit=15)
 
 
 def test_what_is_not_written_like_a_minute_is_refused() -> None:
     with pytest.raises(NotOneMinuteError, match="soon"):
-        named(["soon"], now=NOW, pipeline=pipeline(NOW))
+        named(["soon"], now=NOW, pipeline=pipeline(NOW), limit=15)
 
 
 def test_a_minute_travels_between_tasks_and_back() -> None:
