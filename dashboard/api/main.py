@@ -12,6 +12,7 @@ from psycopg_pool import AsyncNullConnectionPool
 
 from dashboard.api import logs, problems
 from dashboard.api.body_limit import BodyLimit
+from dashboard.api.head import HeadOfEveryGet
 from dashboard.api.routes import health, minutes, reports
 from dashboard.api.security import Tokens
 from etar.settings import ReportApiSettings, ReportStoreSettings, get_settings
@@ -45,6 +46,7 @@ def create_app() -> FastAPI:
     )
     app.state.tokens = Tokens.of(api)
     app.add_middleware(BodyLimit, max_bytes=api.max_body_bytes)
+    app.add_middleware(HeadOfEveryGet)
     problems.install(app, store_address=f"{store.host}:{store.port}")
     app.include_router(reports.router)
     app.include_router(minutes.router)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from dashboard.ui import accounting, figures, freshness
-from dashboard.ui.client import Feed, ReportClient, Snapshot
+from dashboard.ui.client import Feed, MadeOnce, ReportClient, Snapshot
 from etar.ledger import LedgerEntry
 from etar.report import PublishedReport
 from etar.settings import DashboardSettings, ReportReadSettings, get_settings
 
 _CHART = {"displayModeBar": False}
+HISTORY = timedelta(minutes=get_settings(DashboardSettings).history_minutes)
+# Less than a refresh: a timer that is early must not be given the answer before.
+FRESH_FOR = timedelta(seconds=0.8 * get_settings(DashboardSettings).refresh_seconds)
 
 
 def now() -> datetime:
@@ -26,15 +31,57 @@ def client() -> ReportClient:
     return ReportClient(get_settings(ReportReadSettings))
 
 
-# One feed of each for all viewers: who comes while the API is away still sees its last answer.
+# One feed of each for all viewers: the API is asked once a refresh however many there are, and who comes while it is
+# away still sees its last answer.
 @st.cache_resource(show_spinner=False)
 def reports_feed() -> Feed[PublishedReport]:
-    return Feed(partial(client().newest, get_settings(DashboardSettings).history_minutes), now)
+    return Feed(partial(client().newest, get_settings(DashboardSettings).history_minutes), now, fresh_for=FRESH_FOR)
 
 
 @st.cache_resource(show_spinner=False)
 def minutes_feed() -> Feed[LedgerEntry]:
-    return Feed(partial(client().newest_minutes, get_settings(DashboardSettings).history_minutes), now)
+    newest = partial(client().newest_minutes, get_settings(DashboardSettings).history_minutes)
+    return Feed(newest, now, fresh_for=FRESH_FOR)
+
+
+@dataclass(frozen=True)
+class Charts:
+    """What the reports come to on the page."""
+
+    span: timedelta
+    event_types: go.Figure
+    history: go.Figure
+
+    @classmethod
+    def of(cls, reports: Sequence[PublishedReport]) -> Charts:
+        newest = reports[-1]
+        recent = figures.recent(reports, HISTORY)
+        return cls(newest.window.end - recent[0].minute, figures.event_types(newest), figures.history(recent))
+
+
+@dataclass(frozen=True)
+class Account:
+    """What the ledger's minutes come to on the page."""
+
+    minutes: Sequence[accounting.Accounted]
+    summary: str
+    figure: go.Figure
+
+    @classmethod
+    def of(cls, entries: Sequence[LedgerEntry]) -> Account:
+        minutes = accounting.accounted(figures.recent(entries, HISTORY))
+        return cls(minutes, accounting.summary(minutes), accounting.figure(minutes))
+
+
+# A figure over a day of minutes takes longer to make than to send: once for all viewers.
+@st.cache_resource(show_spinner=False)
+def charts() -> MadeOnce[PublishedReport, Charts]:
+    return MadeOnce(Charts.of)
+
+
+@st.cache_resource(show_spinner=False)
+def account() -> MadeOnce[LedgerEntry, Account]:
+    return MadeOnce(Account.of)
 
 
 def show_notice(snapshot: Snapshot[PublishedReport]) -> None:
@@ -67,36 +114,33 @@ def show_metrics(report: PublishedReport) -> None:
 
 
 def show_charts(reports: tuple[PublishedReport, ...]) -> None:
-    newest = reports[-1]
-    recent = figures.recent(reports, timedelta(minutes=get_settings(DashboardSettings).history_minutes))
+    made = charts().of(reports)
     left, right = st.columns(2, gap="medium")
     with left, st.container(border=True, key="event-types"):
         st.subheader("Newest minute by event type", anchor=False)
-        st.plotly_chart(figures.event_types(newest), key="event-types-chart", config=_CHART)
+        st.plotly_chart(made.event_types, key="event-types-chart", config=_CHART)
     with right, st.container(border=True, key="history"):
-        st.subheader(f"Last {freshness.words(newest.window.end - recent[0].minute)}", anchor=False)
-        st.plotly_chart(figures.history(recent), key="history-chart", config=_CHART)
+        st.subheader(f"Last {freshness.words(made.span)}", anchor=False)
+        st.plotly_chart(made.history, key="history-chart", config=_CHART)
 
 
 def show_accounting(snapshot: Snapshot[LedgerEntry]) -> None:
-    minutes = accounting.accounted(
-        figures.recent(snapshot.items, timedelta(minutes=get_settings(DashboardSettings).history_minutes))
-    )
-    if not minutes and snapshot.problem is None:
+    made = account().of(snapshot.items)
+    if not made.minutes and snapshot.problem is None:
         return
     with st.container(border=True, key="accounting"):
         st.subheader("Accounting", anchor=False)
         if snapshot.problem is not None:
             st.caption(f"The ledger cannot be read: {snapshot.problem}")
-        if not minutes:
+        if not made.minutes:
             return
-        st.caption(accounting.summary(minutes))
+        st.caption(made.summary)
         left, right = st.columns([4, 5], gap="medium")
         with left:
-            st.plotly_chart(accounting.figure(minutes), key="accounting-chart", config=_CHART)
+            st.plotly_chart(made.figure, key="accounting-chart", config=_CHART)
         with right:
             st.dataframe(
-                accounting.table(minutes), key="accounting-table", hide_index=True, height=390, placeholder="-"
+                accounting.table(made.minutes), key="accounting-table", hide_index=True, height=390, placeholder="-"
             )
 
 

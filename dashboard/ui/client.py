@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from threading import Lock
 from typing import Generic, TypeVar
 
 import httpx
@@ -18,6 +19,7 @@ _REPORTS = TypeAdapter(list[PublishedReport])
 _MINUTES = TypeAdapter(list[LedgerEntry])
 
 _Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
 
 
 class ReportsUnavailableError(Exception):
@@ -84,21 +86,53 @@ class ReportClient:
 
 
 class Feed(Generic[_Item]):
-    """The newest reports, or minutes of the ledger, for every viewer of this process."""
+    """The newest reports, or minutes of the ledger, for every viewer of this process. Safe in several threads."""
 
-    def __init__(self, fetch: Callable[[], tuple[_Item, ...]], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, fetch: Callable[[], tuple[_Item, ...]], clock: Callable[[], datetime], *, fresh_for: timedelta
+    ) -> None:
+        """``fresh_for``: until then, an answer is every viewer's, also that there was none."""
         self._fetch = fetch
         self._clock = clock
+        self._fresh_for = fresh_for
+        self._lock = Lock()
+        self._asked_at: datetime | None = None
         self._last: Snapshot[_Item] = Snapshot()
 
     def poll(self) -> Snapshot[_Item]:
-        """A new snapshot; without an answer, the last good one with the problem."""
+        """The newest snapshot; without an answer, the last good one with the problem.
+
+        What has not changed stays the same object.
+        """
+        with self._lock:
+            now = self._clock()
+            if self._asked_at is None or now - self._asked_at >= self._fresh_for:
+                self._asked_at = now
+                self._last = self._next(now)
+            return self._last
+
+    def _next(self, now: datetime) -> Snapshot[_Item]:
+        known = self._last
         try:
             items = self._fetch()
         except ReportsUnavailableError as error:
-            return Snapshot(self._last.items, self._last.taken_at, problem=str(error))
-        self._last = Snapshot(items, self._clock())
-        return self._last
+            return Snapshot(known.items, known.taken_at, problem=str(error))
+        return Snapshot(known.items if items == known.items else items, now)
+
+
+class MadeOnce(Generic[_Item, _Made]):
+    """What is made of a snapshot's items, made anew when these are others. Safe in several threads."""
+
+    def __init__(self, make: Callable[[Sequence[_Item]], _Made]) -> None:
+        self._make = make
+        self._lock = Lock()
+        self._of: tuple[tuple[_Item, ...], _Made] | None = None
+
+    def of(self, items: tuple[_Item, ...]) -> _Made:
+        with self._lock:
+            if self._of is None or self._of[0] is not items:
+                self._of = (items, self._make(items))
+            return self._of[1]
 
 
 def _detail(response: httpx.Response) -> str:

@@ -28,6 +28,19 @@ def test_every_operation_is_described(openapi: Any) -> None:
     assert {(method, path) for path, item in openapi["paths"].items() for method in item} == set(STATUSES)
 
 
+@pytest.mark.parametrize("path", [path for method, path in OPERATIONS if method == "get"])
+def test_head_is_what_get_answers_without_its_body(api: RunningApi, path: str) -> None:
+    of_a_minute = path.format(minute="2020-01-01T00:00Z")
+    for client in (api.reader, api.stranger):
+        got, head = client.get(of_a_minute), client.head(of_a_minute)
+        assert head.content == b""
+        assert head.status_code == got.status_code
+        ignored = {"date"}
+        assert {k: v for k, v in head.headers.items() if k not in ignored} == {
+            k: v for k, v in got.headers.items() if k not in ignored
+        }
+
+
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_every_status_has_a_description_and_a_model(openapi: Any, method: str, path: str) -> None:
     operation = openapi["paths"][path][method]
