@@ -19,10 +19,13 @@ from etar.accounting import ProducerAccount, UnverifiableRangeError
 from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
 from etar.places import PlaceUnavailableError
-from etar.reconciliation import HOW_TO_RUN_AIRFLOW, Totals, Verification, report_again
+from etar.reconciliation import HOW_TO_RUN_AIRFLOW, Totals, Verification, backfill, report_again
+from etar.settings import ReconcileSettings, get_settings
 from stack.configuration import SettingsError
 
 _Cell = int | str | None
+
+_MOST_SPANS = 10
 
 _WIDTH = 160
 """Columns of a table that is not printed on a terminal: wide enough that no number is cut."""
@@ -90,7 +93,7 @@ def _repaired(verification: Verification, compare: Callable[[], Verification], f
             try:
                 stack = existing_stack(folder)
             except SettingsError:
-                again = report_again(verification.minutes_off)
+                again = _how_to_report_again(verification)
                 fail(f"no stack runs in {folder}; have your own Airflow do it: {again}\n{HOW_TO_RUN_AIRFLOW}")
             report_minutes_again(verification.minutes_off, stack, _say)
             verification = compare()
@@ -120,10 +123,13 @@ def render(verification: Verification, console: Console) -> None:
         return
     console.print(_minutes(verification))
     console.print(_partitions(verification))
-    notes = [(f"minute {minute.minute}", minute.note) for minute in verification.minutes]
-    notes += [(f"partition {partition.partition}", partition.note) for partition in verification.partitions]
-    lines = [*_equation(verification.totals), *(f"{where}: {note}" for where, note in notes if note)]
-    if any("airflow dags" in line for line in lines):
+    of_partitions = [(partition.partition, partition.note) for partition in verification.partitions]
+    lines = [
+        *_equation(verification.totals),
+        *_minute_notes(verification),
+        *(f"partition {number}: {note}" for number, note in of_partitions if note),
+    ]
+    if any("airflow dags" in line or "airflow backfill" in line for line in lines):
         lines.append(HOW_TO_RUN_AIRFLOW)
     _print_lines(console, [*lines, *_warnings(verification)])
     if verification.ok:
@@ -142,6 +148,46 @@ def _print_lines(console: Console, lines: Sequence[str]) -> None:
 
 def _warnings(verification: Verification) -> list[str]:
     return [f"warning: {warning}" for warning in verification.warnings]
+
+
+def _minute_notes(verification: Verification) -> Iterator[str]:
+    """What is wrong with the minutes, once for all of which it is the same, and one advice for all of them."""
+    off = verification.minutes_off
+    if len(off) == 1:
+        yield from (f"minute {minute.minute}: {minute.note}" for minute in verification.minutes if minute.note)
+        return
+    by_cause: dict[str, list[MinuteWindow]] = {}
+    for minute in verification.minutes:
+        if minute.cause:
+            by_cause.setdefault(minute.cause, []).append(MinuteWindow.parse(minute.minute))
+    for cause, windows in by_cause.items():
+        which = f"minute {windows[0]}" if len(windows) == 1 else f"{len(windows)} minutes ({_in_words(windows)})"
+        yield f"{which}: {cause}"
+    if off:
+        yield f"report these {len(off)} minutes again: {_how_to_report_again(verification)}"
+
+
+def _how_to_report_again(verification: Verification) -> str:
+    """The command for the minutes that are off: a list of them is bounded, a backfill is not. But a backfill takes all
+    that lie between, and a minute that lacks rows has to keep its report."""
+    windows, most = verification.minutes_off, get_settings(ReconcileSettings).batch_minutes
+    if len(windows) <= most:
+        return report_again(windows)
+    if any(minute.lost_rows for minute in verification.minutes):
+        return f"{report_again(windows[:most])}, and so on, {most} at a time"
+    return backfill(windows[0], windows[-1])
+
+
+def _in_words(windows: Sequence[MinuteWindow]) -> str:
+    """``2026-11-21T10:31Z to 2026-11-21T10:45Z, 2026-11-21T10:50Z``, the oldest first; the first few where many."""
+    spans: list[list[MinuteWindow]] = []
+    for window in windows:
+        if spans and spans[-1][-1].next == window:
+            spans[-1].append(window)
+        else:
+            spans.append([window])
+    shown = [str(span[0]) if len(span) == 1 else f"{span[0]} to {span[-1]}" for span in spans[:_MOST_SPANS]]
+    return ", ".join(shown) + (f" and {len(spans) - _MOST_SPANS} spans more" if len(spans) > _MOST_SPANS else "")
 
 
 def _equation(totals: Totals) -> Iterator[str]:

@@ -21,6 +21,7 @@ from etar.minute import MinuteWindow
 from etar.report import PublishedReport
 
 RECONCILING_DAG = "etar_reconcile"
+PIPELINE_DAG = "etar_pipeline"
 
 HOW_TO_RUN_AIRFLOW = (
     "`airflow …` is run as `etar exec airflow …` where `etar up` runs the stack, as `docker compose exec "
@@ -236,6 +237,8 @@ class MinuteAccount(_Result):
     lost_rows: int
     difference: int
     note: str | None
+    cause: str | None = Field(default=None, exclude=True)
+    """The note without the advice to report the minute again, which may be one for many minutes."""
     suspect_from: Mapping[int, int] = Field(default_factory=dict, exclude=True)
 
     @property
@@ -386,6 +389,12 @@ def report_again(windows: Sequence[MinuteWindow]) -> str:
     return f"airflow dags trigger {RECONCILING_DAG} --conf '{asked}'"
 
 
+def backfill(first: MinuteWindow, last: MinuteWindow) -> str:
+    """The command that has Airflow report every minute of a range again, however long; also those that are well."""
+    span = f"--from-date {first.start.isoformat()} --to-date {last.start.isoformat()}"
+    return f"airflow backfill create --dag-id {PIPELINE_DAG} {span} --reprocess-behavior completed"
+
+
 def _repair_command(minutes: Sequence[MinuteInPlaces]) -> str:
     if not minutes:
         return "etar verify --repair"
@@ -418,7 +427,8 @@ def _minute(facts: MinuteInPlaces, stale_before: datetime, repair: str) -> Minut
             f"{facts.gone.count} rows that its report counted are not in the table any more; have the auditor put them "
             f"back: {repair}"
         )
-    elif difference:
+    cause = "; ".join(notes) or None
+    if difference and not facts.gone:
         notes.append(f"report it again: {report_again([facts.window])}")
     return MinuteAccount(
         minute=str(facts.window),
@@ -436,6 +446,7 @@ def _minute(facts: MinuteInPlaces, stale_before: datetime, repair: str) -> Minut
         lost_rows=facts.gone.count if facts.gone else 0,
         difference=difference,
         note="; ".join(notes) or None,
+        cause=cause,
         suspect_from=facts.gone.first_offsets if facts.gone else {},
     )
 

@@ -8,7 +8,7 @@ from io import StringIO
 from rich.console import Console
 
 from cli.verify import render
-from etar.minute import MinuteWindow
+from etar.minute import MINUTE, MinuteWindow
 from etar.reconciliation import (
     Coverage,
     GoneRows,
@@ -108,3 +108,45 @@ def test_what_may_cost_records_to_come_is_told_whether_there_are_minutes_or_not(
     warned = account().model_copy(update={"warnings": ("the topic has retention.bytes=1",)})
     for each in (warned, warned.model_copy(update={"minutes": ()})):
         assert "warning: the topic has retention.bytes=1\n" in printed(each)
+
+
+def unreported(count: int) -> Verification:
+    """So many minutes without a report."""
+    windows = MinuteWindow.between(WINDOW, MinuteWindow(WINDOW.start + count * MINUTE))
+    facts = [replace(GAP, window=window) for window in windows]
+    return reconcile(facts, [PartitionFacts(3, WHOLE, None)], TOTALS, in_doubt=0, stale_before=WINDOW.end)
+
+
+def test_minutes_with_the_same_fault_are_one_line_with_one_advice() -> None:
+    text = printed(unreported(3))
+    assert "3 minutes (2026-11-21T10:31Z to 2026-11-21T10:33Z): no report\n" in text
+    asked = '{"minutes": ["2026-11-21T10:31Z", "2026-11-21T10:32Z", "2026-11-21T10:33Z"]}'
+    assert f"report these 3 minutes again: airflow dags trigger etar_reconcile --conf '{asked}'\n" in text
+    assert text.count("airflow dags trigger") == 1
+
+
+def test_a_thousand_unreported_minutes_are_a_few_lines_and_one_backfill() -> None:
+    text = printed(unreported(1_000))
+    notes = text[text.index("totals, arrived") :].splitlines()
+    assert len(notes) < 8
+    assert "1000 minutes (2026-11-21T10:31Z to 2026-11-22T03:10Z): no report" in notes
+    span = "--from-date 2026-11-21T10:31:00+00:00 --to-date 2026-11-22T03:10:00+00:00"
+    assert f"airflow backfill create --dag-id etar_pipeline {span} --reprocess-behavior completed" in text
+
+
+def test_spans_that_are_apart_are_named_up_to_ten() -> None:
+    verification = unreported(5)
+    some = verification.model_copy(update={"minutes": (*verification.minutes[:2], *verification.minutes[3:])})
+    spans = "2026-11-21T10:31Z to 2026-11-21T10:32Z, 2026-11-21T10:34Z to 2026-11-21T10:35Z"
+    assert f"4 minutes ({spans}): no report" in printed(some)
+    every_second = [minute for place, minute in enumerate(unreported(41).minutes) if place % 2 == 0]
+    apart = verification.model_copy(update={"minutes": tuple(every_second)})
+    assert "and 11 spans more): no report" in printed(apart)
+
+
+def test_a_backfill_is_not_advised_over_a_minute_that_lacks_rows() -> None:
+    verification = unreported(20)
+    lacking = verification.minutes[7].model_copy(update={"lost_rows": 5})
+    some = verification.model_copy(update={"minutes": (*verification.minutes, lacking)})
+    assert "airflow backfill" not in printed(some)
+    assert "and so on, 15 at a time" in printed(some)
