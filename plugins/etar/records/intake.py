@@ -119,6 +119,7 @@ class Intake:
         """
         if self._layout is None:
             self._layout = self._describe()
+            _tell_unfilled(self._layout)
         return self._layout
 
     def take_in(self, records: Sequence[Record]) -> Decoded:
@@ -236,6 +237,8 @@ class Intake:
             # The columns known so far can still be filled; stopping would hold up every event for one new column.
             _log.error("the table was changed, and is filled as before: %s", error)
             return
+        if self._layout.unfilled != known.unfilled:
+            _tell_unfilled(self._layout)
         if self._layout != known:
             _log.warning("the table's columns are now %s", ", ".join(column.name for column in self._layout.fields))
             self._readers.clear()
@@ -271,6 +274,11 @@ class Intake:
                     together = InsertRefusedError(f"{REFUSED_TOGETHER}{len(piece) - 1} others: {error.detail}")
                     refused.extend((item, together) for item in piece)
         return refused
+
+
+def _tell_unfilled(layout: TableLayout) -> None:
+    for reason in layout.unfilled:
+        _log.error("the column is left to its default, and all others are filled: %s", reason)
 
 
 def _insert_piece(piece: Sequence[_Item], insert: Callable[[Sequence[_Item]], None]) -> None:

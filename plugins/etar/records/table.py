@@ -117,6 +117,8 @@ class TableLayout:
     fields: tuple[Column, ...]
     metadata: MetadataColumns
     metadata_types: Mapping[str, pa.DataType]
+    unfilled: tuple[str, ...] = ()
+    """Why a column is left to its default, for each that no event can fill."""
 
     @classmethod
     def of(
@@ -124,12 +126,23 @@ class TableLayout:
     ) -> TableLayout:
         """From ``(name, type, default kind)`` per column, as ``DESCRIBE TABLE`` gives them.
 
-        Columns with a default kind (MATERIALIZED, ALIAS, DEFAULT) are the table's own business and left to it.
+        Columns with a default kind (MATERIALIZED, ALIAS, DEFAULT) are the table's own business and left to it. So is
+        one of a type that cannot be filled, as a field without a column is: it must not hold up every event.
 
         Raises:
-            UnsupportedTableError: a type that cannot be filled, or a metadata or event time column that is missing.
+            UnsupportedTableError: a metadata or event time column is missing, or of a type that cannot be filled.
         """
-        columns = {name: Column.parse(name, declared) for name, declared, default in described if not default}
+        columns: dict[str, Column] = {}
+        unfilled: list[str] = []
+        for name, declared, default in described:
+            if default:
+                continue
+            try:
+                columns[name] = Column.parse(name, declared)
+            except UnsupportedTableError as error:
+                if name == EVENT_TIME or name in metadata.names:
+                    raise
+                unfilled.append(str(error))
         instant = columns.get(EVENT_TIME)
         if instant is None or instant.precision is None or instant.nullable:
             raise UnsupportedTableError(
@@ -143,6 +156,7 @@ class TableLayout:
             fields=tuple(column for name, column in columns.items() if name not in metadata.names),
             metadata=metadata,
             metadata_types={name: columns[name].arrow_type for name in metadata.names},
+            unfilled=tuple(unfilled),
         )
 
 

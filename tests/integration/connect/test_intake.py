@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import random
 from collections.abc import Iterator
 
@@ -56,17 +55,21 @@ def test_a_column_added_later_than_the_schema_is_filled_once_the_layout_is_read_
     assert desk.column("referrer") == [None, stored]
 
 
-def test_a_table_that_became_unsupported_is_filled_as_before(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_column_that_no_event_can_fill_stops_neither_who_runs_nor_who_starts(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
     known = desk.register()
     desk.intake.take_in(desk.records(known, 1))
-    desk.alter("ADD COLUMN price Decimal(18, 2)")
-    desk.clock[0] += 30
+    desk.alter("ADD COLUMN tags Array(String)")
+    for offset in (1, 2):
+        desk.clock[0] += 30
+        desk.intake.take_in(desk.records(known, 1, first=offset))
+    assert caplog.text.count("column 'tags' has the type Array(String)") == 1, "told once, not at every look"
 
-    with caplog.at_level(logging.ERROR):
-        desk.intake.take_in(desk.records(known, 1, first=1))
+    desk.another().take_in(desk.records(known, 1, first=3))
 
-    assert desk.column("_offset") == [0, 1]
-    assert "column 'price' has the type Decimal(18, 2)" in caplog.text
+    assert desk.column("(_offset, tags)") == [(offset, []) for offset in range(4)]
+    assert caplog.text.count("column 'tags' has the type Array(String)") == 2
 
 
 def test_a_column_that_is_dropped_between_two_readings_of_the_layout_costs_nothing(desk: Desk) -> None:

@@ -40,11 +40,20 @@ def test_an_unsupported_type_is_refused_by_name(declared: str) -> None:
         Column.parse("price", declared)
 
 
+def test_a_column_of_such_a_type_is_left_to_its_default_and_costs_no_other() -> None:
+    layout = TableLayout.of(
+        [*DESCRIBED, ("tags", "Array(String)", "")], database="etar", table="user_interactions", metadata=METADATA
+    )
+    assert layout.fields == LAYOUT.fields
+    assert [reason.split(",")[0] for reason in layout.unfilled] == ["column 'tags' has the type Array(String)"]
+
+
 @pytest.mark.parametrize(
     ("described", "message"),
     [
         ([row for row in DESCRIBED if row[0] != "event_time"], "needs a column 'event_time'"),
         ([row if row[0] != "event_time" else ("event_time", "Int64", "") for row in DESCRIBED], "needs a column"),
+        ([row if row[0] != "_offset" else ("_offset", "Int128", "") for row in DESCRIBED], "column '_offset' has"),
         ([row for row in DESCRIBED if row[0] not in ("_offset", "_topic")], "lacks the metadata columns _offset, _top"),
     ],
 )
