@@ -25,7 +25,7 @@ from etar.streams import USER_INTERACTIONS, Stream
 from stack import lifecycle
 from stack.configuration import PortTakenError, SettingsError
 from stack.layout import Layout
-from stack.parts import Stack, airflow, part_named
+from stack.parts import PARTS, Stack, airflow, part_named
 from stack.processes import STACK_MARK
 from stack.supervision import Supervisor
 
@@ -103,7 +103,8 @@ def start(folder: Path, *, without: Collection[str] = ()) -> Stack:
 def published(stack: Stack, *, since: MinuteWindow) -> Iterator[PublishedReport | None]:
     """What :func:`cli.reports.follow` yields, for this stack."""
     with api_client(stack.settings.of(ReportReadSettings)) as client:
-        yield from follow(client, since)
+        # One line a minute: each look costs the API a connection to PostgreSQL, for as long as the stack runs.
+        yield from follow(client, since, interval=5)
 
 
 def down(folder: Folder = DEFAULT_FOLDER) -> None:
@@ -206,5 +207,7 @@ def clean(
         typer.confirm(f"Delete {layout.root} with all its data, logs and secrets?", abort=True)
     with errors_shown():
         lifecycle.stop(existing_stack(folder), say)
+    for part in PARTS:
+        shutil.rmtree(layout.temporary(part.name), ignore_errors=True)
     shutil.rmtree(layout.root)
     typer.echo(f"deleted {layout.root}")

@@ -71,6 +71,7 @@ _ONLY_WHERE = {
 _BROKER_PORTS = ("ETAR_PORT_KAFKA", "ETAR_PORT_KAFKA_2", "ETAR_PORT_KAFKA_3")
 
 LINK_OFFSET = "ETAR_STACK_LINK_OFFSET"
+START_SECONDS = "ETAR_STACK_START_SECONDS"
 
 TUNABLE = (
     "ETAR_PIPELINE_",
@@ -82,6 +83,7 @@ TUNABLE = (
     "ETAR_DASHBOARD_",
     "ETAR_DEMO_",
     "ETAR_API_MAX_",
+    START_SECONDS,
 )
 """Settings that a person may change: passed on from the environment or the file; the defaults are the parts' own."""
 
@@ -134,6 +136,11 @@ class Settings:
         """
         return self.port(name) + int(self.values[LINK_OFFSET])
 
+    @property
+    def start_seconds(self) -> int:
+        """How long a part that starts may do nothing, and how much processor time it may use up."""
+        return int(self.values[START_SECONDS])
+
     def shape(self, name: str) -> str:
         """What this stack has of something there is a choice of, by its variable's short name: ``shape("SINK")``."""
         variable = f"ETAR_STACK_{name}"
@@ -168,9 +175,12 @@ def make_settings(
     values[LINK_OFFSET] = environment.get(LINK_OFFSET) or saved.get(LINK_OFFSET) or "0"
     link = {name: str(int(values[name]) + _number(LINK_OFFSET, values[LINK_OFFSET])) for name in PORTS}
     values["ETAR_DEMO_RATE"] = "50"
+    values[START_SECONDS] = "180"
     values |= {
         name: value for given in (saved, environment) for name, value in given.items() if name.startswith(TUNABLE)
     }
+    if _number(START_SECONDS, values[START_SECONDS]) < 1:
+        raise SettingsError(f"{START_SECONDS}={values[START_SECONDS]} is no time to start in; give seconds, like 180")
     # Secrets are never taken from the caller's environment: it may be that of another stack (`etar exec`).
     values |= {name: saved.get(name) or secrets.token_hex(20) for name in SECRETS}
     values |= {name: _one_of(name, environment.get(name) or saved.get(name), known) for name, known in SHAPE.items()}

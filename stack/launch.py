@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -16,17 +17,31 @@ from stack.configuration import read_settings
 from stack.layout import REPOSITORY, Layout
 from stack.parts import Part, Stack, part_named
 from stack.processes import PART_MARK, end_left_behind
+from stack.starting import note_start
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def environment_of(stack: Stack, part: Part) -> dict[str, str]:
     """The whole environment a part runs with."""
-    return stack.base_environment | part.environment(stack) | {PART_MARK: part.name}
+    temporary = stack.layout.temporary(part.name)
+    own = {
+        PART_MARK: part.name,
+        "TMPDIR": str(temporary),
+        # Java asks for no TMPDIR. In the environment, because a part's Java is often started by another program.
+        "JAVA_TOOL_OPTIONS": f'-Djava.io.tmpdir="{temporary}"',
+    }
+    return stack.base_environment | part.environment(stack) | own
 
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _empty(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(mode=0o700, parents=True)
 
 
 def _as_user(part: Part, folder: str) -> list[str]:
@@ -50,6 +65,8 @@ def main(folder: str, name: str) -> None:
     # A part starts alone: what it had started before it was killed (an executor's workers, a task's JVM) would go on
     # beside what it starts now.
     end_left_behind(layout, part.name)
+    _empty(layout.temporary(part.name))
+    note_start(layout, part.name)
     if part.prepare:
         part.prepare(stack)
     command = part.command(stack)

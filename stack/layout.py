@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 BUILD = REPOSITORY / ".build"
 VENV_BIN = Path(sys.executable).parent
 
+_LONGEST_FOLDER_OF_SOCKETS = 70  # what Python makes in a temporary folder adds 31 bytes to it
 _LONGEST_SOCKET_PATH = 100  # a Unix socket's path has at most 107 bytes, and supervisor appends a suffix while it binds
 
 
@@ -58,8 +59,22 @@ class Layout:
         beside = self.run / "supervisor.sock"
         if len(os.fsencode(beside)) <= _LONGEST_SOCKET_PATH:
             return beside
-        name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"etar-{os.getuid()}-{name}.sock"
+        return Path(tempfile.gettempdir()) / f"etar-{os.getuid()}-{self._short_name}.sock"
+
+    def starts(self, part: str) -> Path:
+        """When a part was started, the last times: one line each, in seconds."""
+        return self.run / f"{part}.starts"
+
+    def temporary(self, part: str) -> Path:
+        """Folder of a part's temporary files, emptied at each of its starts: who is killed leaves them."""
+        beside = self.run / "tmp" / part
+        if len(os.fsencode(beside)) <= _LONGEST_FOLDER_OF_SOCKETS:
+            return beside
+        return Path(tempfile.gettempdir()) / f"etar-{self._short_name}-{part}"
+
+    @property
+    def _short_name(self) -> str:
+        return hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
 
     def create(self) -> None:
         """Make the folders; readable by their owner only, since settings and data are."""

@@ -30,6 +30,22 @@ def memory_mb(pid: int) -> float:
     return round(total / 1e6, 1)
 
 
+def processor_seconds(pid: int) -> float:
+    """Processor time that a process and everything below it has had, with what waited for a disk; 0 when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0.0
+    total = 0.0
+    for member in family:
+        try:
+            total += sum(member.cpu_times())
+        except psutil.Error:
+            continue
+    return total
+
+
 def exists(pid: int) -> bool:
     """Whether the process lives; one that ended and only waits to be reaped does not."""
     try:

@@ -21,10 +21,12 @@ _NOT_AN_ERROR = {Faults.ALREADY_STARTED, Faults.NOT_RUNNING}
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What the supervisor knows of a part: its state (RUNNING, STOPPED, BACKOFF, ...) and process id, 0 for none."""
+    """What the supervisor knows of a part: its state (RUNNING, STOPPED, BACKOFF, ...), process id, 0 for none, and when
+    its last process began (s, 0 for never)."""
 
     state: str
     pid: int
+    began: int
 
 
 def configuration(stack: Stack, parts: tuple[Part, ...]) -> str:
@@ -123,7 +125,7 @@ class Supervisor:
             processes = self._call("getAllProcessInfo")
         except (OSError, xmlrpc.client.Error):
             return {}
-        return {process["name"]: ProcessState(process["statename"], process["pid"]) for process in processes}
+        return {each["name"]: ProcessState(each["statename"], each["pid"], each["start"]) for each in processes}
 
     def _tolerant(self, method: str, *arguments: Any) -> None:
         try:

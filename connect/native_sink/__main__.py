@@ -20,7 +20,6 @@ from connect.variables import variables
 from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
 from etar.records.decode import EventTimeBounds
 from etar.records.registry import Registry
-from etar.records.table import UnsupportedTableError
 from etar.records.warehouse import Warehouse
 from etar.settings import (
     KafkaSettings,
@@ -41,8 +40,8 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        _run(arguments.connector, arguments.instance, stop)
-    except (ConnectorConfigError, UnsupportedTableError, OtherLogError) as error:
+        _run(arguments.connector, arguments.instance, arguments.beat, stop)
+    except (ConnectorConfigError, OtherLogError) as error:
         _log.error("%s", error)
         return 1
     except (KafkaUnavailableError, UnknownTopicError) as error:
@@ -55,7 +54,7 @@ def main() -> int:
     return 0
 
 
-def _run(path: Path, instance: str, stop: Event) -> None:
+def _run(path: Path, instance: str, beat: Path | None, stop: Event) -> None:
     settings = get_settings(SinkSettings)
     connector = Connector.load(path, variables=variables())
     with (
@@ -78,6 +77,7 @@ def _run(path: Path, instance: str, stop: Event) -> None:
                 registry=registry,
                 warehouse=warehouse,
                 stopping=stop.is_set,
+                beat=beat.touch if beat else lambda: None,
             ).run()
 
 
@@ -92,6 +92,7 @@ def _arguments() -> argparse.Namespace:
         metavar="NAME",
         help="name of this process among several sinks of the same group (default: %(default)s)",
     )
+    parser.add_argument("--beat", type=Path, metavar="FILE", help="file to touch at each step that is done")
     return parser.parse_args()
 
 

@@ -15,6 +15,7 @@ from etar.clients import WarehouseUnavailableError
 from etar.records.decode import EventTimeBounds, Record
 from etar.records.intake import Intake
 from etar.records.registry import Registry
+from etar.records.table import UnsupportedTableError
 from etar.records.warehouse import Warehouse
 
 _log = logging.getLogger(__name__)
@@ -33,7 +34,10 @@ class Sink:
         registry: Registry,
         warehouse: Warehouse,
         stopping: Callable[[], bool],
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
+        """``beat`` is called at each step that is done: with none for long, the sink waits for something."""
+        self._beat = beat
         self._connector = connector
         self._source = source
         self._warehouse = warehouse
@@ -53,12 +57,12 @@ class Sink:
         """Until ``stopping()``: then the batch at hand is finished and committed, unless a part it needs is away.
 
         Raises:
-            UnsupportedTableError: the table cannot be filled; nothing was read.
             KafkaException: what only a new start can cure; nothing is lost by it.
             OtherLogError: the topic is not the one whose records are stored.
         """
         try:
-            self._intake.layout()
+            # As while it runs: a table that cannot be filled is waited for, until somebody has changed it back.
+            self._persist("table", self._intake.layout, UnsupportedTableError)
             while not self._stopping():
                 if records := self._source.take(monotonic, self._stopping):
                     self._store(records)
@@ -91,4 +95,6 @@ class Sink:
 
     def _persist(self, part: str, attempt: Callable[[], _Result], away: type[Exception]) -> _Result:
         with self._source.held() as rest:
-            return persist(attempt, part=part, away=away, rest=rest, stopping=self._stopping)
+            result = persist(attempt, part=part, away=away, rest=rest, stopping=self._stopping)
+        self._beat()
+        return result

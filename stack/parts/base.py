@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +88,7 @@ def answers(url: str) -> bool:
     return get(url, timeout=2).is_success
 
 
-def get(url: str, *, timeout: float) -> httpx.Response:
+def get(url: str, *, timeout: float, headers: Mapping[str, str] | None = None) -> httpx.Response:
     """A part's answer, asked for often: the certificates that httpx would read each time are read once.
 
     Raises:
@@ -96,7 +96,7 @@ def get(url: str, *, timeout: float) -> httpx.Response:
     """
     import httpx
 
-    return httpx.get(url, timeout=timeout, verify=trusted_certificates())
+    return httpx.get(url, timeout=timeout, headers=headers, verify=trusted_certificates())
 
 
 def write_if_changed(file: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from etar.bootstrap import create_bucket
 from etar.clients import object_store_client
 from etar.settings import ObjectStoreSettings
 from stack.layout import BUILD
-from stack.parts.base import Part, Stack, Step, listens, write_if_changed
+from stack.parts.base import Part, Stack, Step, get, write_if_changed
 
 POLICIES = Path(__file__).resolve().parents[1] / "s3_policies"
 """What each user may do, as AWS writes it: one file a user, named after it."""
@@ -98,7 +98,8 @@ OBJECT_STORE = Part(
         "ROOT_SECRET_ACCESS_KEY": stack.settings["ETAR_STACK_S3_ROOT_SECRET"],
         "VGW_REGION": stack.settings["ETAR_S3_REGION"],
     },
-    ready=lambda stack: listens(stack.settings.port("S3")),
+    # Who gives no credentials is refused, by a server that works.
+    ready=lambda stack: not get(f"http://127.0.0.1:{stack.settings.port('S3')}/", timeout=2).is_server_error,
     address=lambda stack: stack.settings["ETAR_S3_ENDPOINT_URL"],
 )
 BUCKET = Step(name="bucket", needs=("s3",), action=_create_bucket)

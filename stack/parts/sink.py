@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etar.streams import USER_INTERACTIONS
@@ -13,10 +15,18 @@ from stack.parts.base import Part, Stack
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
+_BEAT_SECONDS = 60
+"""Many times what a step takes, on a busy machine too: what takes longer is a wait."""
 
-def _command(_: Stack) -> list[str]:
+
+def _beat(stack: Stack) -> Path:
+    return stack.layout.run / "sink.beat"
+
+
+def _command(stack: Stack) -> list[str]:
     connector = REPOSITORY / "connect" / f"{USER_INTERACTIONS.connector}.json"
-    return [sys.executable, "-m", "connect.native_sink", "--connector", str(connector)]
+    beat = str(_beat(stack))
+    return [sys.executable, "-m", "connect.native_sink", "--connector", str(connector), "--beat", beat]
 
 
 @lru_cache
@@ -25,6 +35,10 @@ def _admin(bootstrap_servers: str) -> AdminClient:
     from confluent_kafka.admin import AdminClient
 
     return AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
+
+
+def _goes_on(stack: Stack) -> bool:
+    return time.time() - _beat(stack).stat().st_mtime < _BEAT_SECONDS and _is_consuming(stack)
 
 
 def _is_consuming(stack: Stack) -> bool:
@@ -39,11 +53,13 @@ def _is_consuming(stack: Stack) -> bool:
 SINK = Part(
     name="sink",
     needs=("topics", "compatibility", "tables"),
+    # A beat is the running sink's own. (Kafka keeps a dead member, which comes back by its name, for ten seconds.)
+    prepare=lambda stack: _beat(stack).unlink(missing_ok=True),
     command=_command,
     environment=lambda stack: stack.settings.starting_with(
         "ETAR_KAFKA_", "ETAR_REGISTRY_", "ETAR_WAREHOUSE_", "ETAR_PIPELINE_", "ETAR_SINK_"
     ),
-    ready=_is_consuming,
+    ready=_goes_on,
     stop_seconds=30,
     enabled=lambda stack: stack.settings.shape("SINK") == "native",
 )

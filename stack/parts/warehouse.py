@@ -7,7 +7,7 @@ import sys
 from etar.settings import RetentionSettings, WarehouseSettings
 from etar.streams import USER_INTERACTIONS
 from stack.layout import REPOSITORY
-from stack.parts.base import Part, Stack, Step, answers
+from stack.parts.base import Part, Stack, Step, get
 
 
 def _command(stack: Stack) -> list[str]:
@@ -25,6 +25,16 @@ def _create_tables(stack: Stack) -> None:
     require_retention(USER_INTERACTIONS, settings, stack.settings.of(RetentionSettings))
 
 
+def _answers_a_query(stack: Stack) -> bool:
+    settings = stack.settings
+    who = {
+        "X-ClickHouse-User": settings["ETAR_WAREHOUSE_USER"],
+        "X-ClickHouse-Key": settings["ETAR_WAREHOUSE_PASSWORD"],
+    }
+    # Not /ping, which the front answers without its engine.
+    return get(f"http://127.0.0.1:{settings.port('WAREHOUSE')}/?query=SELECT+1", timeout=5, headers=who).is_success
+
+
 WAREHOUSE = Part(
     name="warehouse",
     command=_command,
@@ -32,7 +42,7 @@ WAREHOUSE = Part(
         "CHDB_HTTP_USER": stack.settings["ETAR_WAREHOUSE_USER"],
         "CHDB_HTTP_PASSWORD": stack.settings["ETAR_WAREHOUSE_PASSWORD"],
     },
-    ready=lambda stack: answers(f"http://127.0.0.1:{stack.settings.port('WAREHOUSE')}/ping"),
+    ready=_answers_a_query,
     address=lambda stack: f"http://127.0.0.1:{stack.settings.port('WAREHOUSE')}",
 )
 TABLES = Step(name="tables", needs=("warehouse",), action=_create_tables)
