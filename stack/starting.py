@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import time
 from typing import NamedTuple
@@ -68,9 +68,9 @@ class Watch:
             raise StartGivenUpError(f"{self.name} does not answer after {self.limit:g} s of processor time")
 
 
-def note_start(layout: Layout, part: str) -> None:
+def note_start(layout: Layout, part: str, *, now: Callable[[], float] = time) -> None:
     """Write down that the part is started now."""
-    times = [*_starts(layout, part), time()][-_LIVES:]
+    times = [*_starts(layout, part), now()][-_LIVES:]
     write_if_changed(layout.starts(part), "".join(f"{each}\n" for each in times))
 
 
@@ -79,9 +79,9 @@ def forget_starts(layout: Layout, part: str) -> None:
     layout.starts(part).unlink(missing_ok=True)
 
 
-def keeps_ending(layout: Layout, part: str) -> bool:
+def keeps_ending(layout: Layout, part: str, *, now: Callable[[], float] = time) -> bool:
     """Whether the part that runs now has to be expected to end soon, as it did before."""
-    return ends_again(_starts(layout, part), time())
+    return ends_again(_starts(layout, part), now())
 
 
 def ends_again(starts: Sequence[float], now: float) -> bool:
