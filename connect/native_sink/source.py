@@ -132,7 +132,7 @@ class Source:
                 if message.error() is not None:
                     self._note(message)
                     continue
-                record = _record(message)
+                record = Record.of(message)
                 records.append(record)
                 size += len(record.value or b"")
                 self._next[record.partition] = record.offset + 1
@@ -269,8 +269,3 @@ class Source:
                 self._told_missing = True
         else:
             _log.warning("Kafka says: %s", error)
-
-
-def _record(message: Message) -> Record:
-    _, appended_ms = message.timestamp()
-    return Record(message.topic(), message.partition(), message.offset(), appended_ms, message.key(), message.value())

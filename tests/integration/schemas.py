@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import httpx
 
 from etar.clients import trusted_certificates
 from etar.settings import RegistrySettings
 
 
-def register(registry: RegistrySettings, subject: str, schema: str) -> int:
-    """Register an Avro schema (JSON text); its id.
+def register(registry: RegistrySettings, subject: str, schema: str, references: Sequence[tuple[str, str]] = ()) -> int:
+    """Register an Avro schema (JSON text); its id. ``references``: names with the subjects that define them.
 
     Raises:
         httpx.HTTPStatusError: the registry refuses it.
     """
     url = f"{registry.url}/subjects/{subject}/versions"
-    answer = httpx.post(url, json={"schema": schema}, timeout=30, verify=trusted_certificates())
+    named = [{"name": name, "subject": subject, "version": 1} for name, subject in references]
+    body = {"schema": schema, **({"references": named} if named else {})}
+    answer = httpx.post(url, json=body, timeout=30, verify=trusted_certificates())
     return int(answer.raise_for_status().json()["id"])

@@ -34,6 +34,7 @@ _LETTERS_LOOK_BACK = timedelta(hours=24)
 """How long a letter under an unknown schema is decoded again for: by then its minute has left the table, or nearly."""
 
 _SCHEMA_IDS_PER_PASS = 50
+_KINDS_PER_PASS = 50
 _LETTERS_PER_PASS = 20_000
 _REMOVAL_SECONDS = 30.0
 """How long a pass waits for rows to be gone; if that is not enough, the next pass finds the minute still open."""
@@ -477,18 +478,11 @@ class Auditor:
         }
 
     def _decode_again(self, now: datetime, tally: _Tally) -> None:
-        """Letters under a schema that was unknown, and has been registered since: rescued in whichever minute."""
+        """Letters under a schema that was not known, or not read, and is since: rescued in whichever minute."""
         since = MinuteWindow.containing(now - _LETTERS_LOOK_BACK).start
         draw = int(now.timestamp())
-        ids = self._holdings.unknown_schema_ids(since, most=_SCHEMA_IDS_PER_PASS, draw=draw)
-        known = {identifier for identifier in ids if self._registry.schema(identifier) is not None}
-        if len(ids) == _SCHEMA_IDS_PER_PASS:
-            # Among junk the draw would find the id that good events are under once a day, if at all.
-            known.update(self._registry.ids_of(subject_of(self._stream.topic), newest=_SCHEMA_IDS_PER_PASS))
-        if not known:
-            return
         found: dict[int, dict[int, Letter]] = {}
-        for letter in self._holdings.letters_of_schemas(since, sorted(known), most=_LETTERS_PER_PASS, draw=draw):
+        for letter in self._of_known_schemas(since, draw) + self._of_readable_schemas(since, draw):
             found.setdefault(letter.partition, {})[letter.offset] = letter
         for partition, letters in found.items():
             inventory = Inventory(
@@ -497,6 +491,32 @@ class Auditor:
                 both=self._holdings.rows_among(partition, letters),
             )
             self._put_right(inventory, letters, now, tally, closed_since=since)
+
+    def _of_known_schemas(self, since: datetime, draw: int) -> list[Letter]:
+        """Letters under schemas that were unknown and have been registered since."""
+        ids = self._holdings.unknown_schema_ids(since, most=_SCHEMA_IDS_PER_PASS, draw=draw)
+        known = {identifier for identifier in ids if self._registry.schema(identifier) is not None}
+        if len(ids) == _SCHEMA_IDS_PER_PASS:
+            # Among junk the draw would find the id that good events are under once a day, if at all.
+            known.update(self._registry.ids_of(subject_of(self._stream.topic), newest=_SCHEMA_IDS_PER_PASS))
+        if not known:
+            return []
+        return self._holdings.letters_of_schemas(since, sorted(known), most=_LETTERS_PER_PASS, draw=draw)
+
+    def _of_readable_schemas(self, since: datetime, draw: int) -> list[Letter]:
+        """Letters whose schema could not be read when they were filed, and can be now: etar may have learnt to, or the
+        registry has what it lacked. One letter of each kind is tried for all."""
+        kinds = self._holdings.unreadable_kinds(since, most=_KINDS_PER_PASS, draw=draw)
+        readable = []
+        for kind, letter in kinds.items():
+            decoded = Decoded()
+            for batch in self._records.read(letter.partition, [letter.offset]):
+                decoded = self._intake.decode(batch)
+            if decoded.rows or any(each.reason.value != letter.reason for each in decoded.letters):
+                readable.append(kind)
+        if not readable:
+            return []
+        return self._holdings.letters_of_kinds(since, readable, most=_LETTERS_PER_PASS, draw=draw)
 
     def _gone_by(self, then: datetime) -> Callable[[Row], bool]:
         """Whether the table has dropped the minute of a row by then, or is about to."""

@@ -12,6 +12,7 @@ from etar import dead_letters
 from etar.audit.pieces import Piece, Run
 from etar.clients import WarehouseUnavailableError, warehouse_client
 from etar.dead_letters import Reason
+from etar.records.decode import IN_HEADER
 from etar.records.intake import REFUSED_TOGETHER
 from etar.settings import WarehouseSettings
 from etar.streams import Stream
@@ -126,6 +127,28 @@ class Holdings:
             since=since,
         )
 
+    def unreadable_kinds(self, since: datetime, *, most: int, draw: int) -> dict[int, Letter]:
+        """One letter of each kind of those appended ``since`` whose schema could not be read, or that name an unknown
+        one in a header: by what their detail says, as a number. Of more than ``most``, another choice for each
+        ``draw``, as it is another letter."""
+        found = self._query(
+            f"SELECT cityHash64(detail) AS kind, argMin((_partition, _offset, reason), cityHash64(_offset, {draw})) "
+            f"FROM {dead_letters.TABLE} FINAL WHERE {_UNREADABLE} "
+            f"GROUP BY kind ORDER BY cityHash64(kind, {draw}) LIMIT {most}",
+            since=since,
+            in_header=IN_HEADER,
+        )
+        return {kind: Letter(partition, offset, reason, untold=False) for kind, (partition, offset, reason) in found}
+
+    def letters_of_kinds(self, since: datetime, kinds: Sequence[int], *, most: int, draw: int) -> list[Letter]:
+        """Letters appended ``since`` of these kinds. Of more than ``most``, another choice for each ``draw``."""
+        return self._letters(
+            f"{_UNREADABLE} AND cityHash64(detail) IN ({_list(kinds)})",
+            f"ORDER BY cityHash64(_partition, _offset, {draw}) LIMIT {most}",
+            since=since,
+            in_header=IN_HEADER,
+        )
+
     def remove_letters(self, partition: int, offsets: Iterable[int]) -> None:
         """On return they are gone, for readers and on disk."""
         for chunk in _chunks(offsets):
@@ -194,9 +217,11 @@ class Holdings:
 
 
 _SCHEMA_ID = "reinterpretAsUInt32(reverse(substring(value, 2, 4)))"
-_UNKNOWN_SCHEMA = (
-    f"_topic = {{topic:String}} AND _timestamp >= {{since:DateTime('UTC')}} "
-    f"AND reason = '{Reason.UNKNOWN_SCHEMA_ID.value}'"
+_SINCE = "_topic = {topic:String} AND _timestamp >= {since:DateTime('UTC')}"
+_UNKNOWN_SCHEMA = f"{_SINCE} AND reason = '{Reason.UNKNOWN_SCHEMA_ID.value}'"
+_UNREADABLE = (
+    f"{_SINCE} AND (reason = '{Reason.UNSUPPORTED_SCHEMA.value}' "
+    f"OR reason = '{Reason.UNKNOWN_SCHEMA_ID.value}' AND position(detail, {{in_header:String}}) > 0)"
 )
 
 

@@ -72,13 +72,13 @@ class KafkaRecords:
         wanted = frozenset(offsets)
         for run in runs(offsets, apart=_READ_THROUGH):
             for batch in self._batches(partition, run):
-                if records := [_record(message) for message in batch if message.offset() in wanted]:
+                if records := [Record.of(message) for message in batch if message.offset() in wanted]:
                     yield records
 
     def first(self, partition: int, offset: int) -> Record | None:
         """The first record at or after ``offset``; None where there is none yet."""
         for batch in self._batches(partition, Run(offset, offset + 1), beyond=True):
-            return _record(batch[0])
+            return Record.of(batch[0])
         return None
 
     def close(self) -> None:
@@ -138,8 +138,3 @@ class KafkaRecords:
         """
         first = self._consumer.poll(_POLL_SECONDS)
         return [] if first is None else [first, *self._consumer.consume(_BATCH_RECORDS, timeout=0)]
-
-
-def _record(message: Message) -> Record:
-    _, appended_ms = message.timestamp()
-    return Record(message.topic(), message.partition(), message.offset(), appended_ms, message.key(), message.value())

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import cached_property
 from io import BytesIO
 from typing import Any
+from uuid import UUID
 
-import fastavro
-from fastavro.schema import SchemaParseException
+from fastavro.validation import validate
 
-from etar.records.decode import HEADER_BYTES, schema_id_of, with_header, without_logical_types
+from etar.records.avro import LONG, AvroSchema, Node, UnreadableSchemaError
+from etar.records.decode import APICURIO_BYTES, HEADER_BYTES, SchemaId, apicurio_id_of, schema_id_of, with_header
+from etar.records.table import TICKS_PER_SECOND, UUID_BYTES
 
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 """Halves of a character, as a JSON text may name them by their escapes. No encoding can write them."""
@@ -28,6 +29,9 @@ class Form(StrEnum):
 
     AVRO = "Avro"
     AVRO_IN_PART = "Avro, in part"
+    GUESS = "a guess at Avro"
+    """Its writer's schema is not known; another one reads it whole, which may be chance."""
+
     JSON = "JSON"
     TEXT = "text"
     BYTES = "bytes"
@@ -39,21 +43,24 @@ class Document:
 
     ``fields``: what a JSON patch or a hook works on, plain values as Avro holds them (an instant is its long, a UUID
     its text); empty where nothing could be read. ``fault``: what stopped the reading or is left over, in words.
+    ``ticks``: of the fields that are instants, how many make a second.
     """
 
     form: Form
     fields: Mapping[str, Any]
-    schema_id: int | None = None
+    schema_id: int | str | None = None
     text: str | None = None
     fault: str | None = None
+    ticks: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class WriterSchema:
-    """A registered Avro schema (JSON text) with its id."""
+    """A registered Avro schema with its id, and what it refers to (JSON texts)."""
 
-    schema_id: int
+    schema_id: SchemaId
     text: str
+    references: Sequence[str] = ()
 
 
 class UnusableSchemaError(ValueError):
@@ -65,115 +72,201 @@ class NotEncodableError(ValueError):
 
 
 class RecordSchema:
-    """Reads records of one schema as far as they go, and writes them."""
+    """Reads records of one schema as far as they go, and writes them. In a union, of any of its records."""
 
     def __init__(self, schema: WriterSchema) -> None:
         """Raises:
         UnusableSchemaError: it is not an Avro record.
         """
-        self.schema_id = schema.schema_id
+        self.schema_id: int | str = str(schema.schema_id) if isinstance(schema.schema_id, UUID) else schema.schema_id
+        """A GUID as its text."""
         try:
-            self._plain = without_logical_types(json.loads(schema.text))
-            self._parsed = fastavro.parse_schema(self._plain)
-            self._names: list[str] = [field["name"] for field in self._plain["fields"]]
-        except (ValueError, KeyError, TypeError, RecursionError, SchemaParseException) as error:
-            raise UnusableSchemaError(f"schema id {schema.schema_id} is not an Avro record: {error!r:.200}") from error
+            parsed = AvroSchema(schema.text, schema.references)
+            self._branches = [_Fields(parsed, node) if parsed.is_record(node) else None for node in parsed.branches]
+        except UnreadableSchemaError as error:
+            raise UnusableSchemaError(f"schema id {schema.schema_id} is not an Avro record: {error}") from error
+        if not any(self._branches):
+            raise UnusableSchemaError(f"schema id {schema.schema_id} is not an Avro record")
+        self._is_union = parsed.is_union
 
-    @property
-    def width(self) -> int:
-        """Number of fields."""
-        return len(self._names)
-
-    def read(self, body: bytes) -> tuple[dict[str, Any], str | None]:
-        """The fields up to the first that cannot be decoded, and what stopped the reading (None: nothing did)."""
-        source = BytesIO(body)
+    def read(self, value: bytes, *, body: int = HEADER_BYTES) -> Document:
+        """The fields up to the first that cannot be decoded. ``body``: where in the value its Avro body begins."""
+        source = BytesIO(value)
+        source.seek(body)
         try:
-            fields = _read(source, self._parsed)
+            number = LONG.read(source) if self._is_union else 0
+            record = self._branches[number] if number >= 0 else None
         except Exception as error:  # a decoder given arbitrary bytes raises nearly anything
-            fields = self._longest_beginning(body)
-            return fields, f"{self._names[len(fields)]} cannot be decoded: {error!r:.200}"
-        rest = len(body) - source.tell()
-        return fields, f"{rest} bytes follow the record's end" if rest else None
+            return Document(Form.AVRO_IN_PART, {}, self.schema_id, fault=f"no branch of the schema's union: {error!r}")
+        if record is None:
+            return Document(Form.AVRO_IN_PART, {}, self.schema_id, fault="no record: another branch of the union")
+        fields, fault = record.read(source)
+        if fault is None and (rest := len(value) - source.tell()):
+            fault = f"{rest} bytes follow the record's end"
+        form = Form.AVRO if len(fields) == record.width else Form.AVRO_IN_PART
+        return Document(form, fields, self.schema_id, fault=fault, ticks=record.ticks)
 
-    def encode(self, fields: Mapping[str, Any]) -> bytes:
+    def encode(self, fields: Mapping[str, Any], *, repaired: Document | None = None) -> bytes:
         """A value in Confluent's wire format; a field that is left out takes its default.
+
+        Args:
+            repaired: what the fields were before. An instant that is still the number it was there is one in the ticks
+                of its own schema, and is written in those of this one.
 
         Raises:
             NotEncodableError: a field is missing, unknown to the schema, or not of its type.
         """
-        body = BytesIO()
+        if isinstance(self.schema_id, str):
+            raise NotEncodableError("a schema that is known by its GUID alone cannot be named in Confluent's header")
+        refusals = []
+        for number, record in enumerate(self._branches):
+            if record is None:
+                continue
+            body = BytesIO()
+            if self._is_union:
+                LONG.write(body, number)
+            try:
+                record.write(body, record.in_own_ticks(fields, repaired) if repaired else fields)
+            except NotEncodableError as error:
+                refusals.append(error)
+                continue
+            return with_header(self.schema_id, body.getvalue())
+        raise NotEncodableError(f"{refusals[0]} (schema id {self.schema_id})") from refusals[0]
+
+
+class _Fields:
+    """The fields of one record of a schema, read and written one by one: so a record is read as far as it goes."""
+
+    def __init__(self, schema: AvroSchema, node: Node) -> None:
+        types = schema.fields(node)
+        self._shapes = {name: schema.shape(part) for name, part in types.items()}
+        kinds = {name: set(schema.kinds(part)) for name, part in types.items()}
+        self._uuids = {name for name, each in kinds.items() if ("fixed", "uuid") in each}
+        self.ticks = {
+            name: ticks for name, part in types.items() if (ticks := _ticks(schema.logical_type(part))) is not None
+        }
         try:
-            fastavro.schemaless_writer(body, self._parsed, dict(fields), strict_allow_default=True)
+            self._whole = schema.shape(node, defaults=True)
+        except UnreadableSchemaError:  # a default that is none: what is written has to be whole
+            self._whole = schema.shape(node)
+
+    @property
+    def width(self) -> int:
+        return len(self._shapes)
+
+    def read(self, source: BytesIO) -> tuple[dict[str, Any], str | None]:
+        """The fields up to the first that cannot be decoded, and what stopped the reading (None: nothing did)."""
+        fields: dict[str, Any] = {}
+        for name, shape in self._shapes.items():
+            try:
+                value = _renamed(shape.read(source), shape.symbols)
+            except Exception as error:  # a decoder given arbitrary bytes raises nearly anything
+                return fields, f"{name} cannot be decoded: {error!r:.200}"
+            is_uuid = name in self._uuids and isinstance(value, bytes) and len(value) == UUID_BYTES
+            fields[name] = str(UUID(bytes=value)) if is_uuid else value
+        return fields, None
+
+    def write(self, body: BytesIO, fields: Mapping[str, Any]) -> None:
+        """Raises:
+        NotEncodableError: names the field, where it is one.
+        """
+        ours = {symbol: name for name, symbol in self._whole.symbols.items()}
+        plain = {name: _renamed(self._uuid_bytes(name, value), ours) for name, value in fields.items()}
+        try:
+            self._whole.write(body, plain)
         except Exception as error:  # as many kinds as there are wrong values
-            field = self._first_misfit(fields)
-            raise NotEncodableError(f"{f'{field}: ' if field else ''}{error} (schema id {self.schema_id})") from error
-        return with_header(self.schema_id, body.getvalue())
+            misfit = next((name for name in self._shapes if not self._fits(name, plain)), None)
+            raise NotEncodableError(f"{f'{misfit}: ' if misfit else ''}{error}") from error
+        # The writer takes 2**40 for an int and any text for a boolean.
+        for name, value in plain.items():
+            if not validate(value, self._shapes[name].schema, raise_errors=False):
+                raise NotEncodableError(f"{name}: {fields[name]!r:.60} is not of the schema's type")
 
-    def _first_misfit(self, fields: Mapping[str, Any]) -> str | None:
-        """Name of the first field that cannot be written; None where each can, and ``fields`` has too many."""
-        for name, beginning in zip(self._names, self._beginnings[1:], strict=True):
-            try:
-                fastavro.schemaless_writer(BytesIO(), beginning, dict(fields))
-            except Exception:  # as above
-                return name
-        return None
+    def in_own_ticks(self, fields: Mapping[str, Any], before: Document) -> dict[str, Any]:
+        return {
+            name: value * self.ticks[name] // before.ticks[name]
+            if type(value) is int and value == before.fields.get(name) and name in self.ticks and name in before.ticks
+            else value
+            for name, value in fields.items()
+        }
 
-    @cached_property
-    def _beginnings(self) -> list[Any]:
-        """Schemas of the first 0, 1, 2, … fields: Avro writes fields in order, so each is a beginning of the record."""
-        fields = self._plain["fields"]
-        return [fastavro.parse_schema({**self._plain, "fields": fields[:count]}) for count in range(len(fields) + 1)]
+    def _uuid_bytes(self, name: str, value: Any) -> Any:
+        try:
+            return UUID(value).bytes if name in self._uuids and isinstance(value, str) else value
+        except ValueError:
+            return value
 
-    def _longest_beginning(self, body: bytes) -> dict[str, Any]:
-        """Decoded as a record of the first n fields, with the greatest n that can be."""
-        found: dict[str, Any] = {}
-        for beginning in self._beginnings[:-1]:
-            try:
-                found = _read(BytesIO(body), beginning)
-            except Exception:  # as above
-                break
-        return found
+    def _fits(self, name: str, fields: Mapping[str, Any]) -> bool:
+        try:
+            # Left out, it is the whole record's writer that knows whether there is a default.
+            self._shapes[name].write(BytesIO(), fields[name])
+        except Exception:  # as above
+            return False
+        return True
 
 
-def read_document(value: bytes | None, schema: RecordSchema | None, latest: RecordSchema | None) -> Document:
+def _ticks(logical_type: str | None) -> int | None:
+    return TICKS_PER_SECOND.get((logical_type or "").removeprefix("local-"))
+
+
+def _renamed(value: Any, symbols: Mapping[str, str]) -> Any:
+    """``value`` with the enum symbols in it replaced."""
+    if not symbols:
+        return value
+    match value:
+        case str():
+            return symbols.get(value, value)
+        case list():
+            return [_renamed(each, symbols) for each in value]
+        case dict():
+            return {name: _renamed(each, symbols) for name, each in value.items()}
+    return value
+
+
+def read_document(
+    value: bytes | None, schema: RecordSchema | None, guess: RecordSchema | None, *, body: int = HEADER_BYTES
+) -> Document:
     """Read ``value`` as far as it goes.
 
     Args:
-        schema: of the id in the value's header; None where there is no such id or schema.
-        latest: of the topic's subject: tried where the value names a schema that is not known.
+        schema: its writer's; None where it names none, or none that can be read.
+        guess: tried in its place. What it reads counts only where it reads all of the value.
+        body: where the Avro body begins that ``schema`` is of.
     """
     if not value:
         return Document(Form.NOTHING, {})
+    if schema is not None:
+        return schema.read(value, body=body)
     schema_id = schema_id_of(value)
     if schema_id is not None:
-        return _avro(schema_id, value[HEADER_BYTES:], schema, latest)
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return Document(Form.BYTES, {}, fault="no Confluent header (00, then 4 bytes of schema id), and no text either")
+        fault = f"there is no readable schema of id {schema_id}"
+        return _guessed(value, guess, HEADER_BYTES, fault) or Document(Form.BYTES, {}, schema_id, fault=fault)
+    if apicurio := apicurio_id_of(value):
+        fault = f"Apicurio's eight bytes name schema id {apicurio}, which is a global or a content id"
+        return _guessed(value, guess, APICURIO_BYTES, fault) or Document(Form.BYTES, {}, fault=fault)
+    return _unframed(value, guess)
+
+
+def _unframed(value: bytes, guess: RecordSchema | None) -> Document:
     fault = "no Confluent header (00, then 4 bytes of schema id)"
     try:
+        text = value.decode()
         parsed = json.loads(text)
+    except UnicodeDecodeError:
+        other = Document(Form.BYTES, {}, fault=f"{fault}, and no text either")
     except (ValueError, RecursionError):
-        return Document(Form.TEXT, {}, text=text, fault=fault)
-    return Document(Form.JSON, parsed if isinstance(parsed, dict) else {}, text=text, fault=fault)
+        other = Document(Form.TEXT, {}, text=text, fault=fault)
+    else:
+        return Document(Form.JSON, parsed if isinstance(parsed, dict) else {}, text=text, fault=fault)
+    # A client that names the schema in the record's headers sends a body alone.
+    return _guessed(value, guess, 0, fault) or other
 
 
-def _avro(schema_id: int, body: bytes, schema: RecordSchema | None, latest: RecordSchema | None) -> Document:
-    used = schema or latest
-    if used is None:
-        return Document(Form.BYTES, {}, schema_id, fault=f"there is no readable schema of id {schema_id}")
-    fields, fault = used.read(body)
-    if schema is None:
-        guess = f"there is no readable schema of id {schema_id}; read with the latest, {used.schema_id}"
-        fault = f"{guess}; {fault}" if fault else guess
-    whole = len(fields) == used.width
-    return Document(Form.AVRO if whole else Form.AVRO_IN_PART, fields, schema_id, fault=fault)
-
-
-def _read(source: BytesIO, schema: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = fastavro.schemaless_reader(source, schema, None)
-    return fields
+def _guessed(value: bytes, guess: RecordSchema | None, body: int, why: str) -> Document | None:
+    if guess is None or (read := guess.read(value, body=body)).fault:
+        return None
+    fault = f"{why}; read with schema id {guess.schema_id}, which may not be its writer's"
+    return replace(read, form=Form.GUESS, schema_id=schema_id_of(value), fault=fault)
 
 
 def to_json(value: Any) -> str:

@@ -6,6 +6,7 @@ Nothing here changes anything unless it is told to ``apply``.
 from __future__ import annotations
 
 import base64
+import copy
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,9 +37,9 @@ from etar.dead_letters.letters import LetterId, Letters, Selection, State, Summa
 from etar.instants import from_milliseconds, to_milliseconds
 from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
-from etar.records.decode import EventTimeBounds, Record, schema_id_of
+from etar.records.decode import IN_HEADER, EventTimeBounds, Record, SchemaId, frame_of
 from etar.records.intake import Decoded, Intake
-from etar.records.registry import Registry, subject_of
+from etar.records.registry import RegisteredSchema, Registry, subject_of
 from etar.records.table import EVENT_TIME
 from etar.records.warehouse import Warehouse
 from etar.settings import (
@@ -119,7 +120,7 @@ class Office:
         self._replayer = Replayer(journal, door, author, patience=patience)
         self._say = say
         self._now = now
-        self._schemas: dict[int, RecordSchema | None] = {}
+        self._schemas: dict[SchemaId, RecordSchema | str] = {}
 
     def find(self, selection: Selection) -> Iterator[tuple[Summary, State]]:
         """The letters of a selection with their states, read as they are asked for: what is filed by append time, then
@@ -165,14 +166,11 @@ class Office:
         letter = next(iter(filed), None) or next(self._unfiled.find(Selection(ids=(letter_id,))), None)
         if letter is None:
             raise UnknownLetterError(f"no dead letter of {self._stream.topic}: {letter_id}")
-        try:
-            headers = self._door.headers_of(letter_id)
-        except (KafkaUnavailableError, UnknownTopicError):
-            headers = None
+        headers = self._headers(letter_id)
         return Dossier(
             letter=letter,
             state=self._journal.states([letter_id]).get(letter_id, State.OPEN) if filed else State.UNFILED,
-            document=self._document(letter),
+            document=self._document(letter, self._latest, headers),
             headers=headers,
             changes=self._journal.history(letter_id),
             fixed=self._journal.fixes([letter_id]).get(letter_id),
@@ -315,9 +313,10 @@ class Office:
         values, refused = {}, {}
         for letter in letters:
             try:
-                fields = repair(dict(self._document(letter).fields), letter)
+                document = self._document(letter, lambda: writer)
+                fields = repair(copy.deepcopy(dict(document.fields)), letter)
                 if fields is not None:
-                    values[LetterId.of(letter)] = writer.encode(fields)
+                    values[LetterId.of(letter)] = writer.encode(fields, repaired=document)
             except (NotRepairableError, NotEncodableError) as error:
                 refused[LetterId.of(letter)] = str(error)
         return values, refused
@@ -369,33 +368,52 @@ class Office:
             ]
         )
 
-    def _document(self, letter: DeadLetter) -> Document:
-        schema_id = schema_id_of(letter.value)
-        if schema_id is None:
-            return read_document(letter.value, None, None)
-        schema = self._schema(schema_id)
-        return read_document(letter.value, schema, None if schema else self._latest())
+    def _document(
+        self, letter: DeadLetter, guess: Callable[[], RecordSchema | None], headers: Headers | None = None
+    ) -> Document:
+        """``guess``: gives the schema that is tried where the writer's cannot be read."""
+        if headers is None and IN_HEADER in letter.detail:
+            headers = self._headers(LetterId.of(letter))
+        at = to_milliseconds(letter.appended)
+        key, value = letter.key, letter.value
+        record = Record(letter.topic, letter.partition, letter.offset, at, key, value, headers or ())
+        if (frame := frame_of(record)) is not None:
+            schema_id, body, _ = frame
+            if isinstance(schema := self._schema(schema_id), RecordSchema):
+                return read_document(value, schema, None, body=body)
+        return read_document(value, None, guess())
 
-    def _schema(self, schema_id: int) -> RecordSchema | None:
+    def _headers(self, letter: LetterId) -> Headers | None:
+        """None where Kafka no longer holds the record, or does not answer."""
+        try:
+            return self._door.headers_of(letter)
+        except (KafkaUnavailableError, UnknownTopicError):
+            return None
+
+    def _schema(self, schema_id: SchemaId) -> RecordSchema | str:
+        """A schema to read and write with, or why it is none, in words."""
         if schema_id not in self._schemas:
-            registered = self._registry.schema(schema_id)
-            try:
-                usable = registered is not None and registered.kind == "AVRO"
-                schema = RecordSchema(WriterSchema(schema_id, registered.text)) if registered and usable else None
-            except UnusableSchemaError:
-                schema = None
-            self._schemas[schema_id] = schema
+            self._schemas[schema_id] = _usable(schema_id, self._registry.schema(schema_id))
         return self._schemas[schema_id]
 
     def _latest(self) -> RecordSchema | None:
         latest = self._registry.latest(subject_of(self._stream.topic))
-        return self._schema(latest[0]) if latest else None
+        schema = self._schema(latest[0]) if latest else None
+        return schema if isinstance(schema, RecordSchema) else None
 
     def _writer(self, schema_id: int | None) -> RecordSchema:
-        writer = self._latest() if schema_id is None else self._schema(schema_id)
-        if writer is None:
-            what = f"subject {subject_of(self._stream.topic)}" if schema_id is None else f"schema id {schema_id}"
-            raise UnknownSchemaError(f"the registry has no Avro record of {what}; give another --schema-id")
+        of_subject = ""
+        if schema_id is None:
+            subject = subject_of(self._stream.topic)
+            latest = self._registry.latest(subject)
+            if latest is None:
+                raise UnknownSchemaError(f"the registry has no subject {subject}; give a --schema-id")
+            schema_id, of_subject = latest[0], f", the latest of subject {subject},"
+        writer = self._schema(schema_id)
+        if isinstance(writer, str):
+            raise UnknownSchemaError(
+                f"schema id {schema_id}{of_subject} is nothing to write with: {writer}; give another --schema-id"
+            )
         return writer
 
     @contextmanager
@@ -434,7 +452,7 @@ class Office:
             yield batch
 
     def _exported(self, letter: DeadLetter, state: State) -> dict[str, object]:
-        document = self._document(letter)
+        document = self._document(letter, self._latest)
         return {
             **letter.heading(),
             "state": state.value,
@@ -494,6 +512,19 @@ def open_office(stream: Stream, *, command: str, say: Callable[[str], None]) -> 
             patience=timedelta(seconds=settings.send_seconds + 5),
             say=say,
         )
+
+
+def _usable(schema_id: SchemaId, registered: RegisteredSchema | None) -> RecordSchema | str:
+    if registered is None:
+        return "the registry has no such schema"
+    if registered.kind != "AVRO":
+        return f"it is {registered.kind}, not Avro"
+    if registered.missing:
+        return f"the registry does not have {', '.join(registered.missing)}, which it refers to"
+    try:
+        return RecordSchema(WriterSchema(schema_id, registered.text, registered.references))
+    except UnusableSchemaError as error:
+        return str(error)
 
 
 def _not_fixable(state: State) -> str | None:

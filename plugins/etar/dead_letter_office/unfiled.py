@@ -58,11 +58,12 @@ def read_given_up(message: Message) -> GivenUp | None:
         return None
     # Connect hands on the timestamp that the record had, and the topic it makes keeps what it is given.
     _, appended_ms = message.timestamp()
+    own = tuple((name, value) for name, value in message.headers() or () if not name.startswith(_HEADER))
     stage = headers.get("stage", "").lower() or "no stage named"
     exception = headers.get("exception.class.name", "").rpartition(".")[2] or "no exception named"
     said = headers.get("exception.message") or "no message"
     return GivenUp(
-        Record(topic, partition, offset, appended_ms, message.key(), message.value()),
+        Record(topic, partition, offset, appended_ms, message.key(), message.value(), own),
         append_time(message),
         f"Kafka Connect gave it up ({stage}, {exception}): {said}",
     )

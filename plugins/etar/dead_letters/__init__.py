@@ -14,21 +14,23 @@ class Reason(StrEnum):
     """The closed list of reasons. The value is what stands in the table's ``reason`` column."""
 
     NULL_VALUE = "null_value"
-    """The record has no value at all (a tombstone)."""
+    """The record has no value at all (a tombstone), or its value is Avro's null."""
 
     EMPTY_VALUE = "empty_value"
     """The value is zero bytes long."""
 
     NOT_AVRO = "not_avro"
-    """The value does not start like the Confluent wire format (0, then a 4-byte schema id), or its body holds what
-    the schema does not allow: text that is not UTF-8, an enum symbol or union branch that does not exist."""
+    """The value does not start like the Confluent wire format (0, then a 4-byte schema id), and no header names a
+    schema; or its body holds what the schema does not allow: text that is not UTF-8, an enum symbol or union branch
+    that does not exist."""
 
     UNKNOWN_SCHEMA_ID = "unknown_schema_id"
     """The registry answered that it has no schema of this id, or so many ids of one batch had none that it was not
     asked for this one. (A registry that does not answer is waited for.)"""
 
     UNSUPPORTED_SCHEMA = "unsupported_schema"
-    """The registry has the schema, but it is not an Avro record that can be read here."""
+    """The registry has the schema, but it is not an Avro record that can be read here, or refers to what the registry
+    does not have; or it is named by an id that the registry cannot be asked for."""
 
     TRUNCATED = "truncated"
     """The value ends before the record does."""

@@ -15,12 +15,13 @@ from etar.dead_letters import DeadLetter, Reason
 from etar.records.decode import (
     Decoder,
     EventTimeBounds,
+    Reader,
     Record,
-    RecordReader,
     Row,
+    SchemaId,
     Unreadable,
     compile_reader,
-    schema_id_of,
+    schema_of,
 )
 from etar.records.registry import RegisteredSchema, Registry, RegistryUnavailableError, subject_of
 from etar.records.table import METADATA, MetadataColumns, TableLayout, UnsupportedTableError
@@ -107,8 +108,8 @@ class Intake:
         self._now = now
         self._layout: TableLayout | None = None
         self._layout_read = 0.0
-        self._schemas: dict[int, RegisteredSchema] = {}
-        self._readers: dict[int, RecordReader | Unreadable] = {}
+        self._schemas: dict[SchemaId, RegisteredSchema] = {}
+        self._readers: dict[SchemaId, Reader | Unreadable] = {}
 
     def layout(self) -> TableLayout:
         """The table's layout, read on the first call.
@@ -187,13 +188,13 @@ class Intake:
             # Their columns are always the same ones; whoever changes the table back is waited for.
             raise WarehouseUnavailableError(str(error)) from error
 
-    def _readers_of(self, records: Sequence[Record]) -> Mapping[int, RecordReader | Unreadable]:
-        met = Counter(identifier for record in records if (identifier := schema_id_of(record.value)) is not None)
+    def _readers_of(self, records: Sequence[Record]) -> Mapping[SchemaId, Reader | Unreadable]:
+        met = Counter(identifier for record in records if (identifier := schema_of(record)) is not None)
         new = met.keys() - self._schemas.keys()
         # Where so many are new that not all may be asked for, the subject's own go first: good events are under these.
         # Then what many records name, and what is small: registries count upwards.
         own = self._own_ids(records[0].topic) if len(new) > _MOST_UNKNOWN_IDS else frozenset[int]()
-        unreadable, news = self._ask_for(sorted(new, key=lambda each: (each not in own, -met[each], each)))
+        unreadable, news = self._ask_for(sorted(new, key=lambda each: (each not in own, -met[each], int(each))))
         if news or self._now() - self._layout_read >= self._layout_seconds:
             self._refresh_layout()
         self._schemas |= news
@@ -206,10 +207,10 @@ class Intake:
         ask = partial(self._registry.ids_of, subject_of(topic), newest=_MOST_UNKNOWN_IDS)
         return frozenset(self._persist("schema registry", ask, RegistryUnavailableError))
 
-    def _ask_for(self, ids: Sequence[int]) -> tuple[dict[int, Unreadable], dict[int, RegisteredSchema]]:
+    def _ask_for(self, ids: Sequence[SchemaId]) -> tuple[dict[SchemaId, Unreadable], dict[SchemaId, RegisteredSchema]]:
         """What the registry says of ids that are new here, in this order."""
-        unreadable: dict[int, Unreadable] = {}
-        news: dict[int, RegisteredSchema] = {}
+        unreadable: dict[SchemaId, Unreadable] = {}
+        news: dict[SchemaId, RegisteredSchema] = {}
         for identifier in ids:
             if len(unreadable) >= _MOST_UNKNOWN_IDS:
                 unreadable[identifier] = _NOT_ASKED
@@ -217,17 +218,20 @@ class Intake:
             schema = self._persist(
                 "schema registry", partial(self._registry.schema, identifier), RegistryUnavailableError
             )
-            # An id that is unknown now may be registered later; one that is known never changes.
+            # An id that is unknown now may be registered later; one that is known whole never changes.
             if schema is None:
                 unreadable[identifier] = _UNKNOWN
+            elif schema.missing:
+                detail = f"the registry does not have {', '.join(schema.missing)}, which it refers to"
+                unreadable[identifier] = Unreadable(Reason.UNSUPPORTED_SCHEMA, detail)
             else:
                 news[identifier] = schema
         return unreadable, news
 
-    def _compile(self, schema: RegisteredSchema) -> RecordReader | Unreadable:
+    def _compile(self, schema: RegisteredSchema) -> Reader | Unreadable:
         if schema.kind != "AVRO":
             return Unreadable(Reason.UNSUPPORTED_SCHEMA, f"the schema is {schema.kind}, not Avro")
-        return compile_reader(schema.text, self.layout())
+        return compile_reader(schema.text, self.layout(), schema.references)
 
     def _refresh_layout(self) -> None:
         known = self.layout()

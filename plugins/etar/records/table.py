@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 
@@ -22,7 +23,10 @@ _WRAPPER = re.compile(r"(?P<wrapper>LowCardinality|Nullable)\((?P<inner>.*)\)")
 
 # What DateTime64 holds at every precision, in seconds: [1900-01-01, 2300-01-01) as the engine documents it.
 _FIRST_SECOND, _END_SECOND = -2_208_988_800, 10_413_792_000
-_TICKS_PER_SECOND = {"timestamp-millis": 1_000, "timestamp-micros": 1_000_000}
+TICKS_PER_SECOND = {"timestamp-millis": 1_000, "timestamp-micros": 1_000_000, "timestamp-nanos": 1_000_000_000}
+"""Logical types that are instants. A local timestamp is none: of which place it is local its schema does not say."""
+
+UUID_BYTES = 16
 
 
 class UnsupportedTableError(ValueError):
@@ -95,14 +99,17 @@ class Column:
             )
         return plain[self.kind]
 
-    def converter(self, logical_type: str | None) -> Convert:
-        """The check and conversion of one value, given the logical type that its writer declared."""
+    def converter(self, logical_type: str | None, *, fixed: bool = False) -> Convert:
+        """The check and conversion of one value, given the logical type that its writer declared, and whether it may be
+        bytes of a fixed number."""
         if match := _INTEGER.fullmatch(self.kind):
             convert = _integer(int(match["bits"]), signed=not match["unsigned"])
         elif self.precision:
             convert = _instant(logical_type, self.precision)
         else:
             convert = {"String": _text, "UUID": _uuid, "Float64": _number, "Bool": _boolean}[self.kind]
+            if fixed and logical_type == "uuid" and self.kind in _OF_UUID_BYTES:
+                convert = _or_uuid_bytes(convert, _OF_UUID_BYTES[self.kind])
         if not self.nullable:
             return convert
         return lambda value: None if value is None else convert(value)
@@ -174,6 +181,14 @@ def _uuid(value: Any) -> bytes:
     return bytes.fromhex(value.replace("-", ""))
 
 
+_OF_UUID_BYTES: Mapping[str, Convert] = {"UUID": bytes, "String": lambda value: str(UUID(bytes=value))}
+
+
+def _or_uuid_bytes(convert: Convert, of_bytes: Convert) -> Convert:
+    """``convert``, where the writer may hold a UUID as its sixteen bytes and not as text."""
+    return lambda value: of_bytes(value) if type(value) is bytes and len(value) == UUID_BYTES else convert(value)
+
+
 def _number(value: Any) -> float:
     if type(value) is not float and type(value) is not int:
         raise WrongValueError(f"expected a number, got {_shown(value)}")
@@ -200,15 +215,15 @@ def _integer(bits: int, *, signed: bool) -> Convert:
 
 
 def _instant(logical_type: str | None, precision: int) -> Convert:
-    per_second = _TICKS_PER_SECOND.get(logical_type or "")
+    per_second = TICKS_PER_SECOND.get(logical_type or "")
     ticks: int = 10**precision
     low, end = _FIRST_SECOND * ticks, _END_SECOND * ticks
 
     def convert(value: Any) -> int:
         if per_second is None or type(value) is not int:
             raise WrongValueError(
-                f"expected a long of logical type {' or '.join(_TICKS_PER_SECOND)}, "
-                f"got {_shown(value)} of logical type {logical_type}"
+                f"expected a long of logical type {' or '.join(TICKS_PER_SECOND)}, got {_shown(value)}"
+                f"{'' if logical_type else ' without one'}"
             )
         instant = value * ticks // per_second
         if not low <= instant < end:

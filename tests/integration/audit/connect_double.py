@@ -25,7 +25,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from etar.audit.kafka_records import KafkaRecords
 from etar.kafka_offsets import TopicOffsets
 from etar.migrations import read_migrations
-from etar.records.decode import Record, schema_id_of, without_logical_types
+from etar.records.avro import AvroSchema
+from etar.records.decode import Record, schema_id_of
 from etar.records.registry import Registry
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings
 from etar.streams import Stream
@@ -121,7 +122,7 @@ class Worker:
             ids = {identifier for record in batch if (identifier := schema_id_of(record.value)) is not None}
             found = {identifier: registry.schema(identifier) for identifier in ids}
         return {
-            identifier: fastavro.parse_schema(without_logical_types(json.loads(schema.text)))
+            identifier: (parsed := AvroSchema(schema.text, schema.references)).shape(parsed.top).schema
             for identifier, schema in found.items()
             if schema is not None
         }

@@ -25,6 +25,7 @@ from etar.dead_letters.letters import LetterId
 from etar.minute import MINUTE, MinuteWindow
 from etar.places import ClosedOffsets, Table
 from etar.reconciliation import Span
+from etar.records.decode import IN_HEADER
 from etar.records.intake import Decoded
 from tests.integration.audit.conftest import PARTITIONS, Misbehaviour, World, malformed, milliseconds
 from tests.integration.audit.hiding_registry import HidingRegistry
@@ -243,6 +244,23 @@ def test_letters_under_a_schema_that_was_registered_since_are_rescued_below_the_
         "SELECT action, changed_by, detail FROM dead_letter_changes WHERE topic = %s", world.stream.topic
     )
     assert history == [("rescued", "etar audit", {"reason": "unknown_schema_id"})] * 30
+
+
+def test_letters_that_an_older_etar_could_not_read_are_rescued_below_the_mark(world: World) -> None:
+    world.send(world.good(30))
+    records = world.records()
+    world.sink()
+    world.audit()
+    world.warehouse_client.command(f"TRUNCATE TABLE {world.stream.table}")
+    unread = [record.dead(Reason.UNSUPPORTED_SCHEMA, "schema id 7: a 'schema' it cannot parse") for record in records]
+    in_header = f"schema GUID 5{IN_HEADER}x: the registry has no such schema"
+    unread[:3] = [record.dead(Reason.UNKNOWN_SCHEMA_ID, in_header) for record in records[:3]]
+    with world.intake() as intake:
+        intake.store(Decoded([], unread))
+
+    assert world.audit().repairs == {Repair.RESCUED: 30}
+    assert not world.letters()
+    assert world.exact()
 
 
 def test_letters_under_the_subjects_own_schema_are_found_among_thousands_of_unknown_ids(

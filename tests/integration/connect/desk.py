@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 from clickhouse_connect.driver.client import Client
 
-from etar.records.decode import EventTimeBounds, Record, Row
+from etar.records.decode import EventTimeBounds, Record, Row, SchemaId
 from etar.records.intake import Intake
 from etar.records.registry import RegisteredSchema, Registry
 from etar.records.table import TableLayout
@@ -38,9 +38,9 @@ class CountingRegistry(Registry):
 
     def __init__(self, client: httpx.Client) -> None:
         super().__init__(client)
-        self.asked: list[int] = []
+        self.asked: list[SchemaId] = []
 
-    def schema(self, schema_id: int) -> RegisteredSchema | None:
+    def schema(self, schema_id: SchemaId) -> RegisteredSchema | None:
         self.asked.append(schema_id)
         return super().schema(schema_id)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -14,6 +16,7 @@ from etar.records.intake import REFUSED_TOGETHER, TOLD_APART, Decoded
 from etar.records.warehouse import InsertRefusedError
 from etar.settings import RegistrySettings, WarehouseSettings
 from tests.integration.connect.desk import CountingRegistry, Desk, open_desk
+from tests.integration.schemas import register
 from tests.unit.records.events import SCHEMA
 
 REFERRER = {"name": "referrer", "type": ["null", "string"], "default": None}
@@ -53,6 +56,45 @@ def test_a_column_added_later_than_the_schema_is_filled_once_the_layout_is_read_
     desk.intake.take_in(desk.records(newer, 1, first=1, schema=WITH_REFERRER, referrer="r"))
 
     assert desk.column("referrer") == [None, stored]
+
+
+def test_a_schema_is_read_with_what_it_refers_to_through_others(desk: Desk, registry: RegistrySettings) -> None:
+    kind: dict[str, Any] = {"type": "enum", "name": f"{desk.table}.Kind", "symbols": ["phone", "tablet"]}
+    box: dict[str, Any] = {
+        "type": "record",
+        "name": f"{desk.table}.Box",
+        "fields": [{"name": "kind", "type": kind["name"]}],
+    }
+    last = {"name": "box", "type": box["name"]}
+    register(registry, f"{desk.table}-kind", json.dumps(kind))
+    register(registry, f"{desk.table}-box", json.dumps(box), [(kind["name"], f"{desk.table}-kind")])
+    text = json.dumps({**SCHEMA, "fields": [*SCHEMA["fields"], last]})
+    schema_id = register(registry, desk.subject, text, [(box["name"], f"{desk.table}-box")])
+    whole = {
+        **SCHEMA,
+        "fields": [*SCHEMA["fields"], {**last, "type": {**box, "fields": [{"name": "k", "type": kind}]}}],
+    }
+
+    stored = desk.intake.take_in(desk.records(schema_id, 3, schema=whole, box={"k": "tablet"}))
+
+    assert (len(stored.rows), stored.letters) == (3, [])
+    latest = desk.registry.latest(desk.subject)
+    assert latest is not None
+    assert (latest[0], len(latest[1].references), latest[1].missing) == (schema_id, 2, ())
+
+
+def test_a_schema_named_in_a_header_is_read_or_said_to_be_unknown(desk: Desk) -> None:
+    """The registry of these tests knows no GUIDs: that is an answer, and nothing to wait for."""
+    schema_id = desk.register()
+    bare = [each._replace(value=(each.value or b"")[5:]) for each in desk.records(schema_id, 2)]
+    guid = UUID("5e1f0c52-3a53-4a0e-9d52-6b0a3d1f7c11")
+    headers = [("apicurio.value.contentId", schema_id.to_bytes(8, "big")), ("__value_schema_id", b"\1" + guid.bytes)]
+
+    desk.intake.take_in([each._replace(headers=[header]) for each, header in zip(bare, headers, strict=True)])
+
+    assert desk.column("_offset") == [0]
+    said = f"schema GUID {guid} in the record's header __value_schema_id: the registry has no such schema"
+    assert desk.letters() == {1: ("unknown_schema_id", said)}
 
 
 def test_a_column_that_no_event_can_fill_stops_neither_who_runs_nor_who_starts(

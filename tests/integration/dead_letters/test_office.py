@@ -23,6 +23,8 @@ from etar.minute import MINUTE, MinuteWindow
 from producer.traffic import Kind
 from producer.user_event import UserEvent
 from tests.integration.dead_letters.conftest import PARTITION_OF_LETTERS, Desk, a_user_event
+from tests.integration.schemas import register
+from tests.unit.records.events import SCHEMA
 
 REASONS = {
     Kind.NOT_AVRO: Reason.NOT_AVRO,
@@ -36,7 +38,7 @@ REASONS = {
 }
 FORMS = {
     Kind.NOT_AVRO: Form.JSON,
-    Kind.UNKNOWN_SCHEMA_ID: Form.AVRO,
+    Kind.UNKNOWN_SCHEMA_ID: Form.GUESS,
     Kind.TRUNCATED: Form.AVRO_IN_PART,
     Kind.TRAILING_BYTES: Form.AVRO,
     Kind.NULL_VALUE: Form.NOTHING,
@@ -78,7 +80,7 @@ def test_every_kind_the_producer_can_spoil_is_listed_with_its_reason_and_shown_a
         whole = plain(event)
         if kind in (Kind.TIME_FAR_AHEAD, Kind.TIME_FAR_BEHIND):
             assert document.fields == whole | {"event_time": document.fields["event_time"]}
-        elif document.form is Form.AVRO:
+        elif document.form in (Form.AVRO, Form.GUESS):
             assert document.fields == whole
         elif document.form in (Form.AVRO_IN_PART, Form.JSON):
             assert document.fields == {"event_id": whole["event_id"]}
@@ -217,6 +219,23 @@ def test_a_schema_that_was_registered_since_makes_a_good_record_of_a_letter(desk
         assert list(office.replay(Selection(ids=(letter,)), repair=repair, apply=True)) == [
             Outcome(letter, True, "replayed as 1:1")
         ]
+    desk.consume()
+    assert desk.rows() == (1, 1)
+
+
+def test_a_letter_is_fixed_under_a_schema_that_refers_to_others(desk: Desk) -> None:
+    """As the subject's latest it is what every fix writes with."""
+    desk.lane.produce([desk.lane.good(1)[0] + b"trailing"], partition=1)
+    desk.consume()
+    letter, topic = LetterId(1, 0), desk.lane.topic
+    kind: dict[str, Any] = {"type": "enum", "name": f"{topic.replace('-', '_')}.Kind", "symbols": ["phone"]}
+    more = {"name": "kind", "type": ["null", kind["name"]], "default": None}
+    register(desk.registry, f"{topic}-kind", json.dumps(kind))
+    text = json.dumps({**SCHEMA, "fields": [*SCHEMA["fields"], more]})
+    register(desk.registry, f"{topic}-value", text, [(kind["name"], f"{topic}-kind")])
+    patch = patch_repair('[{"op": "add", "path": "/kind", "value": "phone"}]')
+    with desk.office() as office:
+        assert refused(list(office.replay(Selection(ids=(letter,)), repair=patch, apply=True))) == {}
     desk.consume()
     assert desk.rows() == (1, 1)
 

@@ -397,6 +397,46 @@ def test_letters_of_a_schema_that_was_registered_since_are_rescued_and_their_clo
     assert world.places.dead.keys() == {(0, 2)}
 
 
+def test_letters_of_a_schema_that_can_be_read_since_an_upgrade_are_rescued_and_their_closed_minute_recounted() -> None:
+    """As an older etar filed them, which could not read the schema; and a record that is bad under another reason."""
+    world = World()
+    world.topic.append(0, good(0), good(1), good(2)[:-1], BAD)
+    world.misfile(0, 1, 2, reason=Reason.UNSUPPORTED_SCHEMA, detail="schema id 7: the schema cannot be parsed")
+    world.misfile(3, reason=Reason.NOT_AVRO)
+    world.books.close([Closed(0, MINUTE, 0, 4, rows=0, dead_letters=4, no_record=0, lost=0)])
+
+    result = world.audit()
+
+    assert result.repairs == {Repair.RESCUED: 2, Repair.REFILED: 1}
+    assert world.books.noted[0, Repair.RESCUED] == {0: "unsupported_schema", 1: "unsupported_schema"}
+    assert {offset: letter.reason for (_, offset), letter in world.places.dead.items()} == {
+        2: Reason.TRUNCATED,
+        3: Reason.NOT_AVRO,
+    }
+    assert closed(world) == Closed(0, MINUTE, 0, 4, rows=2, dead_letters=2, no_record=0, lost=0)
+    assert world.audit().repairs == {}
+
+
+def test_letters_of_a_schema_that_still_cannot_be_read_stay_and_are_tried_by_one() -> None:
+    world = World()
+    world.topic.append(0, *(events.encode(events.event(n), schema_id=8) for n in range(3)))
+    world.schemas.texts[8] = '"string"'
+    assert world.audit().dead_letters == 3
+    before = world.topic.reads
+    assert world.audit(MINUTE.next.end + POLICY.grace).repairs == {}
+    assert world.topic.reads - before == 1
+
+
+def test_what_a_person_decided_about_a_letter_of_an_unread_schema_stands() -> None:
+    world = World()
+    world.topic.append(0, good(0))
+    world.misfile(0, reason=Reason.UNSUPPORTED_SCHEMA)
+    world.books.close([Closed(0, MINUTE, 0, 1, rows=0, dead_letters=1, no_record=0, lost=0)])
+    world.books.decided.add(LetterId(0, 0))
+    assert world.audit().repairs == {}
+    assert world.places.dead.keys() == {(0, 0)}
+
+
 @pytest.mark.parametrize(("before", "rescued"), [(SECOND, 1), (timedelta(0), 0)])
 def test_a_letter_is_rescued_as_long_as_a_report_is_sure_to_count_it(before: timedelta, rescued: int) -> None:
     world = World()

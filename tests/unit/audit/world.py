@@ -16,7 +16,7 @@ from etar.audit.placement import Repair
 from etar.dead_letters import DeadLetter, Reason
 from etar.dead_letters.letters import LetterId
 from etar.minute import MinuteWindow
-from etar.records.decode import EventTimeBounds, Record, Row, schema_id_of
+from etar.records.decode import IN_HEADER, EventTimeBounds, Record, Row, schema_id_of
 from etar.records.intake import REFUSED_TOGETHER, Intake
 from etar.records.registry import RegisteredSchema
 from etar.records.warehouse import InsertRefusedError
@@ -46,6 +46,7 @@ class Topic:
         self.id = "made first"
         self.holes: set[tuple[int, int]] = set()
         """Records that something has taken out of the log, by partition and offset."""
+        self.reads = 0
         self.batch = 2
         """Records that are given out together: few, so that most tests' records come in several batches."""
 
@@ -84,6 +85,7 @@ class Topic:
 
     def read(self, partition: int, offsets: Sequence[int]) -> Iterator[list[Record]]:
         assert list(offsets) == sorted(offsets)
+        self.reads += 1
         records = [record for offset in offsets if (record := self._record(partition, offset))]
         for first in range(0, len(records), self.batch):
             yield records[first : first + self.batch]
@@ -146,6 +148,12 @@ class Places:
         found = [letter for letter in self._of_unknown_schema(since) if schema_id_of(letter.value) in ids]
         return [_seen(letter) for letter in found[:most]]
 
+    def unreadable_kinds(self, since: datetime, *, most: int, draw: int) -> dict[int, Letter]:
+        return dict(list({hash(each.detail): _seen(each) for each in self._unreadable(since)}.items())[:most])
+
+    def letters_of_kinds(self, since: datetime, kinds: Sequence[int], *, most: int, draw: int) -> list[Letter]:
+        return [_seen(each) for each in self._unreadable(since) if hash(each.detail) in kinds][:most]
+
     def remove_letters(self, partition: int, offsets: Iterable[int]) -> None:
         for offset in offsets:
             self._log.append(f"letter {partition}:{offset} removed")
@@ -185,6 +193,17 @@ class Places:
     def _of_unknown_schema(self, since: datetime) -> list[DeadLetter]:
         return [
             each for each in self.dead.values() if each.reason == Reason.UNKNOWN_SCHEMA_ID and each.appended >= since
+        ]
+
+    def _unreadable(self, since: datetime) -> list[DeadLetter]:
+        return [
+            each
+            for each in self.dead.values()
+            if each.appended >= since
+            and (
+                each.reason == Reason.UNSUPPORTED_SCHEMA
+                or (each.reason == Reason.UNKNOWN_SCHEMA_ID and IN_HEADER in each.detail)
+            )
         ]
 
 
@@ -255,8 +274,12 @@ class Schemas:
 
     def __init__(self) -> None:
         self.ids = {events.SCHEMA_ID}
+        self.texts: dict[int, str] = {}
+        """Of ids whose schema is another one."""
 
     def schema(self, schema_id: int) -> RegisteredSchema | None:
+        if schema_id in self.texts:
+            return RegisteredSchema(self.texts[schema_id], "AVRO")
         return RegisteredSchema(events.SCHEMA_TEXT, "AVRO") if schema_id in self.ids else None
 
     def ids_of(self, _subject: str, *, newest: int) -> list[int]:

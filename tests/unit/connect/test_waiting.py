@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -50,6 +52,57 @@ def test_an_id_that_no_registry_can_have_is_not_asked_for(schema_id: int, asked:
 
     assert registry_answering(answer).schema(schema_id) is None
     assert bool(paths) is asked
+
+
+NO_SUCH_PAGE = httpx.Response(404, text="no such page")
+
+
+@pytest.mark.parametrize(
+    ("guids", "types", "known"),
+    [
+        (httpx.Response(200, json={"schema": "{}"}), None, RegisteredSchema("{}", "AVRO")),
+        (httpx.Response(404, json={"error_code": 40403}), None, None),
+        (NO_SUCH_PAGE, httpx.Response(200, json=["AVRO"]), None),
+        (NO_SUCH_PAGE, NO_SUCH_PAGE, ...),
+        (httpx.Response(503), httpx.Response(200, json=["AVRO"]), ...),
+    ],
+    ids=["known", "unknown", "a registry without GUIDs", "no registry", "away"],
+)
+def test_a_guid_is_unknown_to_a_registry_that_knows_none(
+    guids: httpx.Response, types: httpx.Response | None, known: Any
+) -> None:
+    guid = UUID("5e1f0c52-3a53-4a0e-9d52-6b0a3d1f7c11")
+    answers = {f"/api/schemas/guids/{guid}": guids, "/api/schemas/types": types or httpx.Response(500)}
+    registry = registry_answering(lambda request: answers[request.url.path])
+    if known is ...:
+        with pytest.raises(RegistryUnavailableError, match=f"no answer about schema GUID {guid}"):
+            registry.schema(guid)
+    else:
+        assert registry.schema(guid) == known
+
+
+def test_a_schema_comes_with_what_it_refers_to_and_with_what_the_registry_lacks_of_that() -> None:
+    def document(text: str, *references: tuple[str, int]) -> dict[str, Any]:
+        return {"schema": text, "references": [{"name": "x", "subject": s, "version": v} for s, v in references]}
+
+    answers = {
+        "/api/schemas/ids/5": document("top", ("a", 1), ("b/c", 2)),
+        "/api/subjects/a/versions/1": document("a", ("b/c", 2)),
+        "/api/subjects/b%2Fc/versions/2": document("bc", ("gone", 3)),
+    }
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        found = answers.get(request.url.raw_path.decode())
+        return httpx.Response(200, json=found) if found else httpx.Response(404, json={"error_code": 40402})
+
+    found = registry_answering(answer).schema(5)
+    assert found is not None
+    assert (found.text, set(found.references), len(found.references), found.missing) == (
+        "top",
+        {"a", "bc"},
+        2,
+        ("gone 3",),
+    )
 
 
 def test_a_registry_that_refuses_connections_is_away() -> None:

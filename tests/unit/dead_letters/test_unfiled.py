@@ -20,6 +20,7 @@ HEADERS = {
     "exception.class.name": b"org.apache.kafka.connect.errors.DataException",
     "exception.message": b"Unknown magic byte!",
 }
+OWN: list[tuple[str, bytes | None]] = [("trace", b"\xff"), ("topic", b"a producer's own")]
 
 
 class _Message:
@@ -44,13 +45,12 @@ class _Message:
 def read(**changes: Any) -> GivenUp | None:
     """With these headers changed; one that is ``...`` is left out."""
     said = {name: value for name, value in {**HEADERS, **changes}.items() if value is not ...}
-    headers: list[tuple[str, bytes | None]] = [("trace", b"\xff"), ("topic", b"a producer's own")]
-    return read_given_up(cast(Message, _Message(headers + [(f"__connect.errors.{k}", v) for k, v in said.items()])))
+    return read_given_up(cast(Message, _Message(OWN + [(f"__connect.errors.{k}", v) for k, v in said.items()])))
 
 
 def test_the_headers_say_which_record_it_is_and_why_it_was_given_up() -> None:
     assert read() == GivenUp(
-        Record("events", 3, 1042, 1_795_276_800_250, b"k", b"junk"),
+        Record("events", 3, 1042, 1_795_276_800_250, b"k", b"junk", tuple(OWN)),
         datetime(2026, 11, 21, 16, 0, 0, 250_000, tzinfo=UTC),
         "Kafka Connect gave it up (value_converter, DataException): Unknown magic byte!",
     )

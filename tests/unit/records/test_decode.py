@@ -14,7 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etar.dead_letters import DeadLetter, Reason
-from etar.records.decode import Decoder, EventTimeBounds, Record, Row, Unreadable, compile_reader, schema_id_of
+from etar.records.decode import (
+    Decoder,
+    EventTimeBounds,
+    Headers,
+    Reader,
+    Record,
+    Row,
+    SchemaId,
+    Unreadable,
+    compile_reader,
+    schema_of,
+)
 from etar.records.warehouse import dead_letters_to_arrow, rows_to_arrow
 from etar.settings import PipelineSettings
 from tests.unit.records.events import (
@@ -31,8 +42,9 @@ from tests.unit.records.events import (
 
 PIPELINE = PipelineSettings(start_date=APPENDED, horizon_hours=24, max_ahead_seconds=300)
 DECODER = Decoder(LAYOUT, EventTimeBounds.of(PIPELINE))
+Readers = dict[SchemaId, Reader | Unreadable]
 READER = compile_reader(SCHEMA_TEXT, LAYOUT)
-READERS = {SCHEMA_ID: READER}
+READERS: Readers = {SCHEMA_ID: READER}
 DAY_MS = 24 * 3600 * 1000
 
 
@@ -51,14 +63,14 @@ def with_field(name: str, avro_type: Any, value: Any) -> Row | DeadLetter:
     schema = copy.deepcopy(SCHEMA)
     fields = {field["name"]: field for field in schema["fields"]}
     schema["fields"] = list({**fields, name: {"name": name, "type": avro_type}}.values())
-    readers = {SCHEMA_ID: compile_reader(json.dumps(schema), LAYOUT)}
+    readers: Readers = {SCHEMA_ID: compile_reader(json.dumps(schema), LAYOUT)}
     return DECODER.decode(record(encode(event(**{name: value}), schema=schema)), readers)
 
 
 def without_field(name: str) -> Row | DeadLetter:
     schema = copy.deepcopy(SCHEMA)
     schema["fields"] = [field for field in schema["fields"] if field["name"] != name]
-    readers = {SCHEMA_ID: compile_reader(json.dumps(schema), LAYOUT)}
+    readers: Readers = {SCHEMA_ID: compile_reader(json.dumps(schema), LAYOUT)}
     return DECODER.decode(record(encode(event(), schema=schema)), readers)
 
 
@@ -232,7 +244,7 @@ def test_a_schema_without_a_nullable_field_fills_in_null() -> None:
 def test_a_field_that_the_table_does_not_have_is_left_out() -> None:
     schema = copy.deepcopy(SCHEMA)
     schema["fields"].append({"name": "referrer", "type": "string"})
-    readers = {SCHEMA_ID: compile_reader(json.dumps(schema), LAYOUT)}
+    readers: Readers = {SCHEMA_ID: compile_reader(json.dumps(schema), LAYOUT)}
 
     outcome = DECODER.decode(record(encode(event(referrer="r"), schema=schema)), readers)
 
@@ -275,6 +287,175 @@ def test_microseconds_are_taken_as_such() -> None:
     outcome = with_field("event_time", micros, APPENDED_MS * 1000 + 999)
     assert isinstance(outcome, Row)
     assert rows_to_arrow(LAYOUT, [outcome]).to_pylist()[0]["event_time"] == APPENDED
+
+
+@pytest.mark.parametrize(
+    ("logical_type", "per_ms"), [("timestamp-millis", 1), ("timestamp-micros", 1_000), ("timestamp-nanos", 1_000_000)]
+)
+def test_every_logical_type_that_is_an_instant_is_one(logical_type: str, per_ms: int) -> None:
+    outcome = with_field("event_time", {"type": "long", "logicalType": logical_type}, APPENDED_MS * per_ms)
+    assert isinstance(outcome, Row)
+    assert rows_to_arrow(LAYOUT, [outcome]).to_pylist()[0]["event_time"] == APPENDED
+
+
+@pytest.mark.parametrize("logical_type", ["local-timestamp-millis", "local-timestamp-micros", "local-timestamp-nanos"])
+def test_a_local_time_is_no_instant_and_its_letter_says_what_it_is(logical_type: str) -> None:
+    outcome = with_field("event_time", {"type": "long", "logicalType": logical_type}, APPENDED_MS)
+    assert reason_of(outcome) is Reason.MISSING_OR_WRONG_FIELD
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.detail.endswith(f"got int {APPENDED_MS} of logical type {logical_type}")
+
+
+UUID_BYTES = {"type": "fixed", "name": "Uuid", "size": 16, "logicalType": "uuid"}
+
+
+@pytest.mark.parametrize("name", ["event_id", "product_id"])
+def test_a_uuid_may_be_sixteen_bytes(name: str) -> None:
+    sent = UUID(event()["event_id"])
+    outcome = with_field(name, ["null", UUID_BYTES], sent.bytes)
+    assert isinstance(outcome, Row)
+    stored = rows_to_arrow(LAYOUT, [outcome]).to_pylist()[0][name]
+    assert stored == (sent.bytes if name == "event_id" else str(sent))
+
+
+def test_sixteen_bytes_that_are_not_said_to_be_a_uuid_are_none() -> None:
+    outcome = with_field("event_id", {"type": "fixed", "name": "Uuid", "size": 16}, b"u" * 16)
+    assert reason_of(outcome) is Reason.MISSING_OR_WRONG_FIELD
+
+
+def read_as(
+    schema: Any, body: bytes, *references: Any, headers: Headers = (), start: bytes = b"\0\0\0\0\7"
+) -> Row | DeadLetter:
+    """A record whose body was written with ``schema``, whatever its reader makes of that."""
+    reader = compile_reader(json.dumps(schema), LAYOUT, [json.dumps(each) for each in references])
+    found = record(start + body)._replace(headers=headers)
+    return DECODER.decode(found, {} if (identifier := schema_of(found)) is None else {identifier: reader})
+
+
+BODY = encode(event())[5:]
+
+
+@pytest.mark.parametrize(
+    ("start", "headers"),
+    [
+        (b"", [("__value_schema_id", b"\1" + UUID(int=5).bytes)]),
+        (b"", [("trace", None), ("__value_schema_id", b"\0" + (7).to_bytes(4, "big"))]),
+        (b"", [("apicurio.value.contentId", (7).to_bytes(8, "big")), ("apicurio.value.encoding", b"BINARY")]),
+        (b"\0\0\0\0\7", [("__value_schema_id", b"nothing that it should hold"), ("apicurio.value.contentId", b"7")]),
+    ],
+    ids=["Confluent's GUID", "Confluent's id", "Apicurio's content id", "headers of somebody else"],
+)
+def test_a_schema_may_be_named_in_a_header(start: bytes, headers: Headers) -> None:
+    assert isinstance(read_as(SCHEMA, BODY, headers=headers, start=start), Row)
+
+
+@pytest.mark.parametrize(
+    ("start", "headers", "said"),
+    [
+        (b"\0" + (12).to_bytes(8, "big"), [], "schema id 12 in Apicurio's eight bytes"),
+        (b"", [("apicurio.value.globalId", (12).to_bytes(8, "big"))], "schema id 12 in the record's header apicurio."),
+        (
+            b"",
+            [("apicurio.value.contentId", (12).to_bytes(8, "big")), ("apicurio.value.encoding", b"JSON")],
+            "schema id 12 in the record's header apicurio.value.contentId: Avro as JSON",
+        ),
+    ],
+    ids=["eight bytes", "global id", "JSON"],
+)
+def test_a_schema_that_cannot_be_asked_for_is_named_in_the_letter(start: bytes, headers: Headers, said: str) -> None:
+    outcome = read_as(SCHEMA, BODY, headers=headers, start=start)
+    assert reason_of(outcome) is Reason.UNSUPPORTED_SCHEMA
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.detail.startswith(said)
+
+
+def test_the_schema_id_nought_is_none() -> None:
+    outcome = read_as(SCHEMA, b"\0\0\0\0" + BODY, start=b"\0\0\0\0\0")
+    assert reason_of(outcome) is Reason.NOT_AVRO
+
+
+def test_a_union_at_the_top_is_its_record_or_null() -> None:
+    union = ["null", SCHEMA, "string"]
+    assert isinstance(read_as(union, b"\2" + BODY), Row)
+    assert reason_of(read_as(union, b"\0")) is Reason.NULL_VALUE
+    assert reason_of(read_as(union, b"\4\2x")) is Reason.MISSING_OR_WRONG_FIELD
+    assert reason_of(read_as(union, b"\6")) is Reason.NOT_AVRO
+    assert reason_of(read_as(union, b"\1")) is Reason.NOT_AVRO
+
+
+DEVICE = {"type": "record", "name": "Device", "namespace": "shop", "fields": [{"name": "kind", "type": "Kind"}]}
+KIND = {"type": "enum", "name": "shop.Kind", "symbols": ["mobile", "größer"]}
+
+
+def with_types(**types: Any) -> dict[str, Any]:
+    """The schema of events with other types, or more fields behind its own."""
+    fields = {field["name"]: field for field in SCHEMA["fields"]}
+    return {**SCHEMA, "fields": [*({**fields, **{n: {"name": n, "type": t} for n, t in types.items()}}.values())]}
+
+
+def test_what_a_schema_refers_to_is_read_with_it_in_whichever_order() -> None:
+    schema = with_types(used="shop.Device")
+    for references in ([DEVICE, KIND], [KIND, DEVICE]):
+        assert isinstance(read_as(schema, BODY + b"\2", *references), Row)
+    missing = read_as(schema, BODY + b"\2", DEVICE)
+    assert isinstance(missing, DeadLetter)
+    assert (missing.reason, missing.detail) == (
+        Reason.UNSUPPORTED_SCHEMA,
+        "schema id 7: the type Kind is defined neither in the schema nor in what it refers to",
+    )
+
+
+def test_the_logical_type_of_a_field_is_found_behind_a_name() -> None:
+    instant = {"type": "record", "name": "shop.Unused", "fields": [{"name": "id", "type": UUID_BYTES}]}
+    outcome = read_as(with_types(event_id="shop.Uuid"), UUID(event()["event_id"]).bytes + BODY[37:], instant)
+    assert isinstance(outcome, Row)
+
+
+def test_an_enum_symbol_beyond_ascii_is_the_text_it_is() -> None:
+    outcome = read_as(with_types(device=KIND), BODY.replace(b"\x0cmobile", b"\2"))
+    assert isinstance(outcome, Row)
+    assert rows_to_arrow(LAYOUT, [outcome]).to_pylist()[0]["device"] == "größer"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"name": "more", "type": "long", "default": "none"},
+        {"name": "more", "type": ["null", "long"], "default": 7.5},
+        {"name": "more-and-more", "type": "long", "order": "whatever", "aliases": "none", "doc": 5},
+        {"name": "more", "type": {"type": "long", "logicalType": "decimal", "scale": -1}},
+        {"name": "more", "type": {"type": {"type": "long"}}},
+        {"name": "more", "type": {"type": "enum", "name": "E", "symbols": ["in-progress", "2"], "default": "other"}},
+        {"name": "more", "type": {"type": "fixed", "name": "F", "size": 1, "logicalType": "decimal", "precision": 99}},
+    ],
+    ids=lambda field: json.dumps(field)[:60],
+)
+def test_nothing_is_asked_of_a_schema_but_what_its_own_records_need(field: dict[str, Any]) -> None:
+    schema = {**SCHEMA, "fields": [*SCHEMA["fields"], field]}
+    union = b"\2" if field["type"] == ["null", "long"] else b""
+    assert isinstance(read_as(schema, BODY + union + b"\2"), Row)
+
+
+def test_text_of_a_field_that_no_column_takes_need_not_be_utf_8() -> None:
+    assert isinstance(read_as(with_types(referrer="string"), BODY + b"\4\xff\xfe"), Row)
+    assert reason_of(read_as(with_types(country="string"), BODY[:-2] + b"\xff\xfe")) is Reason.NOT_AVRO
+
+
+@pytest.mark.parametrize("depth", [50, 2_000])
+def test_a_record_that_nests_deeper_than_python_goes_is_a_letter(depth: int) -> None:
+    chain = {"type": "record", "name": "Chain", "fields": [{"name": "next", "type": ["null", "Chain"]}]}
+    outcome = read_as(with_types(chain=chain), BODY + b"\2" * depth + b"\0")
+    if depth == 50:
+        assert isinstance(outcome, Row)
+    else:
+        assert reason_of(outcome) is Reason.NOT_AVRO
+
+
+def test_a_name_that_is_defined_twice_and_not_alike_is_refused() -> None:
+    other = {**KIND, "symbols": ["tablet"]}
+    outcome = read_as(with_types(device=KIND), BODY, other)
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.detail == "schema id 7: the type shop.Kind is defined twice, and not alike"
 
 
 @pytest.mark.parametrize(
@@ -325,7 +506,7 @@ def test_no_bytes_raise_and_every_outcome_can_be_stored(
     value: bytes | None, key: bytes | None, appended_ms: int
 ) -> None:
     poison = Record("user_interactions", 0, 1, appended_ms, key, value)
-    readers = {} if (identifier := schema_id_of(poison.value)) is None else {identifier: READER}
+    readers: Readers = {} if (identifier := schema_of(poison)) is None else {identifier: READER}
 
     outcome = DECODER.decode(poison, readers)
 

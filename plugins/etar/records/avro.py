@@ -1,0 +1,278 @@
+"""A writer's Avro schema: names resolved across references, and as little of it as its own records need. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+import fastavro
+from fastavro import _read_py as recursion_safe
+from fastavro.schema import SchemaParseException
+
+_PRIMITIVES = frozenset(("null", "boolean", "int", "long", "float", "double", "bytes", "string"))
+_NAMED = frozenset(("record", "error", "enum", "fixed"))
+_RECORDS = frozenset(("record", "error"))
+
+
+class UnreadableSchemaError(ValueError):
+    """The text is no Avro schema that can be read with, or names what neither it nor its references define."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A place in a schema: its JSON, and the namespace in which bare names are looked up there."""
+
+    json: Any
+    namespace: str = ""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A schema as fastavro takes it, for values of this shape alone.
+
+    ``recursive``: its values may nest as deep as their bytes last. ``symbols``: enum symbols that fastavro refuses
+    though Java's Avro takes them (letters beyond ASCII), by the names that stand for them in what is read and written.
+    """
+
+    schema: Any
+    recursive: bool
+    symbols: Mapping[str, str]
+
+    @property
+    def reader(self) -> Callable[[BytesIO, Any, None], Any]:
+        """fastavro's, for :attr:`schema`: the compiled one, or where values may nest the one in Python, whose depth is
+        bounded by an error that can be caught."""
+        reader: Callable[[BytesIO, Any, None], Any] = fastavro.schemaless_reader
+        return recursion_safe.schemaless_reader if self.recursive else reader
+
+    def read(self, body: BytesIO) -> Any:
+        """The next value, plain: without logical types."""
+        return self.reader(body, self.schema, None)
+
+    def write(self, body: BytesIO, value: Any) -> None:
+        """A plain value; a field of a record that is left out takes its default. Raises nearly anything."""
+        fastavro.schemaless_writer(body, self.schema, value, strict_allow_default=True)
+
+
+LONG = Shape("long", recursive=False, symbols={})
+"""Of a number alone: of a union's branch, for one."""
+
+
+class AvroSchema:
+    """One schema with what it refers to. Everything that is asked of it is by name, through unions and references."""
+
+    def __init__(self, text: str, references: Sequence[str] = ()) -> None:
+        """Args:
+            text, references: JSON texts; the references in any order.
+
+        Raises:
+            UnreadableSchemaError
+        """
+        self._definitions: dict[str, Node] = {}
+        try:
+            self.top = Node(json.loads(text))
+            for node in (self.top, *(Node(json.loads(reference)) for reference in references)):
+                self._collect(node)
+            self.branches = self._branches_of_top()
+        except UnreadableSchemaError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise UnreadableSchemaError(f"the schema cannot be parsed: {error!r:.200}") from error
+
+    @property
+    def is_union(self) -> bool:
+        return isinstance(self._resolved(self.top).json, list)
+
+    def _branches_of_top(self) -> list[Node]:
+        """What a record may be, each resolved: the branches of a union, else the one type."""
+        top = self._resolved(self.top)
+        if isinstance(top.json, list):
+            return [self._resolved(Node(part, top.namespace)) for part in top.json]
+        return [top]
+
+    @staticmethod
+    def is_record(node: Node) -> bool:
+        return isinstance(node.json, dict) and node.json.get("type") in _RECORDS
+
+    def fields(self, record: Node) -> dict[str, Node]:
+        """The types of a record's fields, in their order."""
+        namespace = _namespace(record)
+        return {part["name"]: Node(part["type"], namespace) for part in record.json["fields"]}
+
+    def kinds(self, node: Node) -> Iterator[tuple[str, str | None]]:
+        """What a value may be, through unions, nested type objects and names: Avro types, each with its logical one."""
+        node = self._resolved(node)
+        if isinstance(node.json, list):
+            for part in node.json:
+                yield from self.kinds(Node(part, node.namespace))
+        elif isinstance(node.json, dict):
+            logical = node.json.get("logicalType")
+            yield node.json["type"], logical if isinstance(logical, str) else None
+        else:
+            yield node.json, None
+
+    def logical_type(self, node: Node) -> str | None:
+        """The logical type of a value, as :meth:`kinds` finds it; several joined by "or"."""
+        return " or ".join(sorted({logical for _, logical in self.kinds(node) if logical})) or None
+
+    def shape(self, node: Node, *, only: Collection[str] | None = None, defaults: bool = False) -> Shape:
+        """Of the values at ``node``.
+
+        Args:
+            only: of a record: the fields whose values matter. Text in the others is read as bytes, whatever they are.
+            defaults: keep fields' defaults, which writing needs and reading does not.
+
+        Raises:
+            UnreadableSchemaError: a name in it is defined nowhere, or fastavro cannot take it.
+        """
+        emitted = _Emitted(self, defaults)
+        try:
+            plain = emitted.type(node, text=True, only=only)
+            parsed = fastavro.parse_schema(plain)
+        except UnreadableSchemaError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SchemaParseException) as error:
+            raise UnreadableSchemaError(f"the schema cannot be parsed: {error!r:.200}") from error
+        return Shape(parsed, emitted.recursive, emitted.symbols)
+
+    def definition(self, name: str, namespace: str) -> tuple[str, Node]:
+        """What a name means in a namespace, with its full name."""
+        for full in (_full_name(name, namespace), name):
+            if full in self._definitions:
+                return full, self._definitions[full]
+        raise UnreadableSchemaError(f"the type {name} is defined neither in the schema nor in what it refers to")
+
+    def number(self, full_name: str) -> int:
+        """Of a definition: the same in every shape of this schema."""
+        return list(self._definitions).index(full_name)
+
+    def _resolved(self, node: Node) -> Node:
+        """The type itself, where a name or a type object around it stands."""
+        seen: set[str] = set()
+        while True:
+            if isinstance(node.json, str) and node.json not in _PRIMITIVES:
+                full, node = self.definition(node.json, node.namespace)
+                if full in seen:
+                    raise UnreadableSchemaError(f"the type {full} is defined by itself")
+                seen.add(full)
+            elif isinstance(node.json, dict) and (
+                isinstance(node.json["type"], dict | list) or node.json["type"] not in _PRIMITIVES | _NAMED | _BUILT
+            ):
+                node = Node(node.json["type"], node.namespace)
+            else:
+                return node
+
+    def _collect(self, node: Node) -> None:
+        """Every definition within, under its full name."""
+        part = node.json
+        if isinstance(part, list):
+            for each in part:
+                self._collect(Node(each, node.namespace))
+        elif not isinstance(part, str):
+            kind = part["type"]
+            if isinstance(kind, str) and kind in _NAMED:
+                name = _full_name(part["name"], part.get("namespace", node.namespace))
+                if name in self._definitions and self._definitions[name].json != part:
+                    raise UnreadableSchemaError(f"the type {name} is defined twice, and not alike")
+                self._definitions[name] = node
+            for each in self._within(node):
+                self._collect(each)
+
+    @staticmethod
+    def _within(node: Node) -> Iterator[Node]:
+        part = node.json
+        match part["type"]:
+            case "record" | "error":
+                namespace = _namespace(node)
+                yield from (Node(each["type"], namespace) for each in part["fields"])
+            case "array":
+                yield Node(part["items"], node.namespace)
+            case "map":
+                yield Node(part["values"], node.namespace)
+            case dict() | list() as inner:
+                yield Node(inner, node.namespace)
+
+
+_BUILT = frozenset(("array", "map"))
+
+
+@dataclass
+class _Emitted:
+    """Turns a schema into one that fastavro takes: each type once, under a name of ours, and nothing that is only for
+    people, for other readers, or for the values of other languages."""
+
+    schema: AvroSchema
+    defaults: bool
+    recursive: bool = False
+    symbols: dict[str, str] = field(default_factory=dict)
+    _names: dict[tuple[str, bool], str] = field(default_factory=dict)
+    _open: set[tuple[str, bool]] = field(default_factory=set)
+
+    def type(self, node: Node, *, text: bool, only: Collection[str] | None = None) -> Any:
+        """``text``: False where text is read as bytes."""
+        part = node.json
+        inner = partial(self.type, text=text)
+        if isinstance(part, list):
+            return [inner(Node(each, node.namespace)) for each in part]
+        if part == "string" and not text:
+            return "bytes"
+        if isinstance(part, str):
+            return (
+                part if part in _PRIMITIVES else self._named(*self.schema.definition(part, node.namespace), text, only)
+            )
+        match part["type"]:
+            case "record" | "error" | "enum" | "fixed":
+                full = _full_name(part["name"], part.get("namespace", node.namespace))
+                return self._named(full, node, text, only)
+            case "array" | "map" as kind:
+                of = "items" if kind == "array" else "values"
+                return {"type": kind, of: inner(Node(part[of], node.namespace))}
+            case kind:
+                return inner(Node(kind, node.namespace), only=only)
+
+    def _named(self, full: str, node: Node, text: bool, only: Collection[str] | None) -> Any:
+        key = (full, text)
+        if key in self._names:
+            self.recursive |= key in self._open
+            return self._names[key]
+        name = self._names[key] = f"{'text' if text else 'bytes'}_{self.schema.number(full)}"
+        part = node.json
+        if part["type"] == "fixed":
+            return {"type": "fixed", "name": name, "size": part["size"]}
+        if part["type"] == "enum":
+            return {"type": "enum", "name": name, "symbols": self._symbols(full, part["symbols"])}
+        self._open.add(key)
+        namespace = _namespace(node)
+        fields = []
+        for each in part["fields"]:
+            matters = text and (only is None or each["name"] in only)
+            emitted = {"name": each["name"], "type": self.type(Node(each["type"], namespace), text=matters)}
+            if self.defaults and "default" in each:
+                emitted["default"] = each["default"]
+            fields.append(emitted)
+        self._open.discard(key)
+        return {"type": "record", "name": name, "fields": fields}
+
+    def _symbols(self, full: str, symbols: Sequence[str]) -> list[str]:
+        if all(symbol.isascii() and symbol.isidentifier() for symbol in symbols):
+            return list(symbols)
+        ours = [f"symbol_{self.schema.number(full)}_{number}" for number in range(len(symbols))]
+        self.symbols.update(zip(ours, symbols, strict=True))
+        return ours
+
+
+def _namespace(definition: Node) -> str:
+    """In which the names within a definition are looked up."""
+    name: str = definition.json["name"]
+    if "." in name:
+        return name.rpartition(".")[0]
+    namespace: str = definition.json.get("namespace", definition.namespace)
+    return namespace or ""
+
+
+def _full_name(name: str, namespace: str | None) -> str:
+    return name if "." in name or not namespace else f"{namespace}.{name}"
