@@ -53,6 +53,7 @@ can be put right without losing a row, and is waited for."""
 
 _TOO_LARGE_AT_ONCE = frozenset(
     {
+        159,  # TIMEOUT_EXCEEDED: a part for each of very many minutes
         241,  # MEMORY_LIMIT_EXCEEDED
         252,  # TOO_MANY_PARTS (also: more partitions in a block than a server's profile allows)
     }
@@ -82,7 +83,10 @@ class Warehouse:
     """Connects on first use, and again after a failure."""
 
     def __init__(self, settings: WarehouseSettings, *, timeout: int = 120) -> None:
-        """``timeout``: seconds to wait for one insert; well below the consumer's ``max.poll.interval.ms``."""
+        """``timeout``: seconds to wait for one insert; well below the consumer's ``max.poll.interval.ms``.
+
+        The server ends it before: one that goes on after its client has given it up is sent again beside itself.
+        """
         self._settings = settings
         self._timeout = timeout
         self._client: Client | None = None
@@ -137,7 +141,8 @@ class Warehouse:
 
     def _insert(self, database: str, table: str, rows: pa.Table) -> None:
         try:
-            self._connected().insert_arrow(f"`{database}`.`{table}`", rows, settings=dict(_INSERT_SETTINGS))
+            settings = {**_INSERT_SETTINGS, "max_execution_time": max(1, self._timeout * 3 // 4)}
+            self._connected().insert_arrow(f"`{database}`.`{table}`", rows, settings=settings)
         except (ClickHouseError, OSError) as error:
             code = error.code if isinstance(error, Error) else None
             if code in _REFUSED_FOR_ITS_DATA:

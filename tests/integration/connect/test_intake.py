@@ -146,6 +146,16 @@ def test_a_dead_letters_table_that_lost_a_column_is_waited_for(desk: Desk) -> No
         desk.client.command("ALTER TABLE dead_letters RENAME COLUMN details TO detail")
 
 
+def test_what_takes_too_long_at_once_goes_in_by_halves(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a backlog over a day of minutes does, on a busy machine: a part for each, and no batch would ever end."""
+    desk.alter("ADD CONSTRAINT slow CHECK sleepEachRow(0.02) = 0")
+    monkeypatch.setattr(desk.warehouse, "_timeout", 2)
+    stored = desk.intake.take_in(desk.records(desk.register(), 100))
+    assert desk.warehouse.inserts > 1
+    assert len(stored.rows) == 100
+    assert set(desk.column("_offset")) == set(range(100))
+
+
 def test_few_refused_rows_are_told_from_all_the_others(desk: Desk) -> None:
     desk.alter("ADD CONSTRAINT affordable CHECK ifNull(amount, 0) < 1000000")
     known = desk.register()
