@@ -29,7 +29,7 @@ app.command(
 )(stack.exec_)
 app.command()(stack.clean)
 app.command()(demo)
-app.command()(in_stack(produce, "ETAR_KAFKA_", "ETAR_REGISTRY_"))
+app.command()(in_stack(produce, "ETAR_KAFKA_", "ETAR_REGISTRY_", "ETAR_PIPELINE_"))
 app.command()(reports.report)
 app.command()(minutes)
 app.command()(verify)

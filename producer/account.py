@@ -49,7 +49,10 @@ class Counts(BaseModel):
     kinds: dict[Kind, Outcome] = Field(default_factory=dict, description="What became of them")
     partitions: dict[int, Outcome] = Field(default_factory=dict, description="The same by partition; -1: had none yet")
     failures: dict[str, Count] = Field(default_factory=dict, description="Failed records by Kafka's error name")
-    rejected: Count = Field(default=0, description="Lines of the input file that are no event")
+    rejected: Count = Field(default=0, description="Lines of the input that are no event")
+    disbelieved: Count = Field(
+        default=0, description="Events of the input that the pipeline refuses: past its horizon, or too far ahead"
+    )
     first_event_time: int | None = Field(default=None, description="Earliest acknowledged event, ms since the epoch")
     last_event_time: int | None = Field(default=None, description="Latest acknowledged event, ms since the epoch")
 
@@ -68,6 +71,7 @@ class Counts(BaseModel):
             partitions=_sum_outcomes(self.partitions, other.partitions),
             failures=Counter(self.failures) + Counter(other.failures),
             rejected=self.rejected + other.rejected,
+            disbelieved=self.disbelieved + other.disbelieved,
             first_event_time=min(firsts, default=None),
             last_event_time=max(lasts, default=None),
         )
@@ -75,6 +79,18 @@ class Counts(BaseModel):
 
 def _sum_outcomes(one: dict[_Key, Outcome], other: dict[_Key, Outcome]) -> dict[_Key, Outcome]:
     return {key: one.get(key, Outcome()) + other.get(key, Outcome()) for key in sorted(one | other, key=str)}
+
+
+class RejectReason(BaseModel):
+    """Why lines of the input are no events, how many, and the first of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reason: str
+    lines: Count
+    file: str
+    line: int
+    example: str
 
 
 class Account(BaseModel):
@@ -95,6 +111,7 @@ class Account(BaseModel):
     )
     respawns: Count = Field(default=0, description="Workers that were killed and had another started in their place")
     reject_file: Path | None = Field(default=None, description="Where rejected lines are; null when there are none")
+    reject_reasons: tuple[RejectReason, ...] = Field(default=(), description="Why, the most frequent first")
     errors: tuple[str, ...] = Field(default=(), description="What kept a worker from sending or counting everything")
 
     @computed_field  # type: ignore[prop-decorator]

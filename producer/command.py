@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
 
 from etar.minute import MinuteWindow
 from etar.streams import USER_INTERACTIONS
+from producer.account import Account
 from producer.input_file import InputFileError
 from producer.logs import show_logs
 from producer.options import Mix, ProduceOptions
 from producer.publisher import TopicMissingError
 from producer.run import produce as run
+from producer.traffic import Kind
 from producer.wire import SchemaRefusedError
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -109,19 +114,34 @@ def produce(  # noqa: PLR0917  typer passes by name
             "What the killed one had under way is in doubt, and counted as that.",
         ),
     ] = False,
-    input_file: Annotated[
-        Path | None,
+    input_files: Annotated[
+        list[Path] | None,
         typer.Option(
             "--input",
-            help="Send your own events: a .jsonl, .csv or .parquet file with at least user_id (UUID), event_type and "
-            "event_time (ISO 8601, or milliseconds since the epoch). A line without event_id gets one that follows "
+            metavar="FILE|FOLDER|PATTERN|-",
+            help="Send your own events: JSON lines, CSV or Parquet, plain, gzip or zstd, with at least user_id (UUID), "
+            "event_type and event_time (ISO 8601, or milliseconds since the epoch). A folder of parts, a pattern in "
+            "quotes, - for standard input; may be given several times. A line without event_id gets one that follows "
             "from its other values, so that the file sent twice, or two equal lines, are still one event each.",
         ),
+    ] = None,
+    null: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--null",
+            metavar="WORD",
+            help="A word of --input that means that there is no value, like NULL or NaN, as empty text always does. "
+            "Lines with such words are rejected until --null or --text says what they mean.",
+        ),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option("--text", metavar="WORD", help="A word of --input that is a value: NA, if it is Namibia."),
     ] = None,
     rejects: Annotated[
         Path | None,
         typer.Option(
-            help="Where lines of --input go that are no event, as JSON: line, reason, raw.",
+            help="Where lines of --input go that are no event, as JSON: file, line, reason, raw.",
             show_default="INPUT.rejects.jsonl",
         ),
     ] = None,
@@ -130,12 +150,16 @@ def produce(  # noqa: PLR0917  typer passes by name
         Path | None, typer.Option(help="Write every acknowledged record to this file, one JSON object a line.")
     ] = None,
     topic: Annotated[str, typer.Option(help="Topic to send to.")] = USER_INTERACTIONS.topic,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the account as JSON, as it is printed into a pipe anyway.")
+    ] = False,
 ) -> None:
     """Send events to Kafka: made-up shop traffic, or your own from a file.
 
     Ctrl-C (or SIGTERM) stops; what is under way is waited for, unless a second one comes. The account of every record
-    is printed as one line of JSON. Exit code 0: every record arrived, or is one of those in doubt after a --respawn.
-    1: not. 2: it could not start.
+    is printed: a table on a terminal, one line of JSON otherwise. Exit code 0: every record arrived, or is one of those
+    in doubt after a --respawn. 1: not; with --input also when it was stopped or nothing of it can be in a report. 2: it
+    could not start. 3: some lines of --input were rejected, or will be refused for their time; all others arrived.
     """
     show_logs("producer")
     # Only what was given: options that do not go together can then be told from defaults.
@@ -146,7 +170,9 @@ def produce(  # noqa: PLR0917  typer passes by name
         "seed": seed,
         "workers": workers,
         "respawn": respawn or None,
-        "input": input_file,
+        "input": tuple(input_files or ()) or None,
+        "nulls": tuple(null or ()) or None,
+        "texts": tuple(text or ()) or None,
         "rejects": rejects,
         "account": account,
         "event_log": event_log,
@@ -154,18 +180,82 @@ def produce(  # noqa: PLR0917  typer passes by name
     }
     try:
         made_up = Mix(errors=errors, late=late, late_by=late_by, duplicates=duplicates, malformed=malformed)
-        if input_file is None or made_up != Mix():
+        if not input_files or made_up != Mix():
             given["mix"] = made_up
         result = run(ProduceOptions(**{name: value for name, value in given.items() if value is not None}))
     except ValidationError as error:
         _fail("; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors()))
     except (InputFileError, SchemaRefusedError, TopicMissingError, OSError) as error:
         _fail(str(error))
-    typer.echo(result.model_dump_json())
-    if result.counts.rejected:
-        typer.echo(f"{result.counts.rejected} lines are no events; why is in {result.reject_file}", err=True)
-    if not result.ok:
-        raise typer.Exit(1)
+    if as_json or not sys.stdout.isatty():
+        typer.echo(result.model_dump_json())
+    else:
+        Console().print(account_table(result))
+    for line in what_is_missing(result):
+        typer.echo(line, err=True)
+    if code := exit_code(result):
+        raise typer.Exit(code)
+
+
+def exit_code(account: Account) -> int:
+    """0: all arrived. 3: all but lines of the input that no report can have. 1: something did not, or nothing can."""
+    if not account.ok:
+        return 1
+    kept_out = account.counts.rejected + account.counts.disbelieved
+    if not kept_out:
+        return 0
+    return 3 if account.generated > account.counts.disbelieved else 1
+
+
+def account_table(account: Account) -> Table:
+    """The account for a person: only what there is of it."""
+    table = Table("", "", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.columns[1].justify = "right"
+    seconds = (account.ended_at - account.started_at).total_seconds()
+    rows: list[tuple[str, object]] = [
+        ("topic", account.topic),
+        ("records made", account.generated),
+        ("acknowledged", account.acknowledged),
+        *(
+            (f"  of them {kind}", each.acknowledged)
+            for kind, each in account.counts.kinds.items()
+            if kind != Kind.EVENT
+        ),
+        *((f"failed: {name}", number) for name, number in account.counts.failures.items()),
+        ("in doubt", account.in_doubt or None),
+        ("perhaps sent", account.perhaps_sent or None),
+        ("workers replaced", account.respawns or None),
+        ("lines rejected", account.counts.rejected or None),
+        ("refused for their time", account.counts.disbelieved or None),
+        ("first minute", account.first_minute),
+        ("last minute", account.last_minute),
+        ("seconds", f"{seconds:.1f}"),
+        ("seed", None if account.seed is None else str(account.seed)),
+    ]
+    for name, value in rows:
+        if value is not None:
+            table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+    return table
+
+
+def what_is_missing(account: Account) -> list[str]:
+    """What did not become an event that a report can have, and why, in lines for a person."""
+    lines = [f"etar produce: {error}" for error in account.errors]
+    if rejected := account.counts.rejected:
+        lines.append(f"{_lines(rejected)} no event; each with its reason in {account.reject_file}:")
+        for each in account.reject_reasons:
+            where = f"{each.file}, line {each.line}"
+            lines.append(f"  {each.lines:,} x {each.reason}" + (f" ({where}: {each.example})" if each.example else ""))
+    if disbelieved := account.counts.disbelieved:
+        lines.append(
+            f"{disbelieved:,} {'event is' if disbelieved == 1 else 'events are'} too old or too far ahead for the "
+            "pipeline: dead letters, in no report (`etar dead-letters list`)"
+        )
+    return lines
+
+
+def _lines(number: int) -> str:
+    return "1 line is" if number == 1 else f"{number:,} lines are"
 
 
 def _fail(message: str) -> Any:

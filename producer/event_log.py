@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from producer.traffic import Draft
+from producer.traffic import Counted
 
 _LINES_A_WRITE = 1000
 
@@ -24,7 +24,7 @@ class EventLog:
         self._file = path.open("ab", buffering=0)
         self._lines: list[str] = []
 
-    def add(self, draft: Draft, partition: int, offset: int) -> None:
+    def add(self, draft: Counted, partition: int, offset: int) -> None:
         event = draft.event
         line = {
             "event_id": str(event.event_id),

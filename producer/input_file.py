@@ -1,303 +1,497 @@
-"""A user's own events from a file: JSONL, CSV or Parquet, a piece at a time, each line an event or a reason why not."""
+"""Files of a user's own events: JSON lines, CSV and Parquet, plain or compressed, a piece at a time.
+
+pyarrow opens, decompresses and reads Parquet, msgspec reads JSON, csv reads CSV. Lines are told apart here, before
+anything reads them, so that a bad one is one reject with its number and its text, and a quote that nobody closed costs
+its own line (docs/decisions/0014-reading-files.md says what was measured).
+"""
 
 from __future__ import annotations
 
 import csv
+import glob
+import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+import select
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import date
 from pathlib import Path
-from typing import Any, BinaryIO
-from uuid import NAMESPACE_URL, UUID, uuid5
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import unquote
 
-from etar.report import EVENT_TYPES
-from producer.user_event import STATUSES, UserEvent
+import msgspec
 
-_EVENT_IDS = uuid5(NAMESPACE_URL, "etar/input/events")
-_SESSION_IDS = uuid5(NAMESPACE_URL, "etar/input/sessions")
+from producer.values import FIELDS, REQUIRED, RowError, Unreadable
 
-FIELDS = UserEvent._fields
-REQUIRED = ("user_id", "event_type", "event_time")
+if TYPE_CHECKING:
+    import pyarrow as pa
 
+STDIN = Path("-")
+REJECTS_SUFFIX = ".rejects.jsonl"
+
+_BLOCK_BYTES = 128 * 1024
 _LONGEST_LINE = 1024 * 1024
-_ROWS_A_BATCH = 1000
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,19}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EVENT_TIMES = range(10**11, (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1))
-"""From March 1973, so that a time in seconds is noticed (until the year 5138), to what a calendar holds."""
+_ROWS_A_PIECE = 4096
+_LONGEST_CELL_LINES = 200
+_DELIMITERS = ",;\t|"
+_FIELD_SET = frozenset(FIELDS)
+
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_CSV_SUFFIXES = (".csv", ".tsv")
+_PARQUET_SUFFIXES = (".parquet",)
+_SUFFIXES = (*_JSON_SUFFIXES, *_CSV_SUFFIXES, *_PARQUET_SUFFIXES)
+_COMPRESSED_SUFFIXES = (".gz", ".zst")
+_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_PARQUET_MAGIC = b"PAR1"
+_PARTITION = re.compile(r"(\w+)=(.*)")
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 class InputFileError(ValueError):
-    """The file as a whole cannot be used; the message says what to change."""
+    """A file as a whole cannot be used; the message says what to change."""
 
 
-class RowError(ValueError):
-    """One line is not an event; the message names the field and what is wrong with it."""
+class StoppedError(RuntimeError):
+    """The run was stopped while a pipe gave nothing."""
 
 
 @dataclass(frozen=True)
 class Reject:
-    """A line that is not an event: its number (from 1; of a Parquet file, the row's), why, and the line itself."""
+    """A line that is not an event: its file and number (from 1; of Parquet, the row's), why, and the line itself.
 
+    ``kind`` is the reason without the values that differ from line to line.
+    """
+
+    file: str
     line: int
     reason: str
     raw: str
+    kind: str
+
+    @classmethod
+    def of(cls, file: str, line: int, error: RowError, raw: str) -> Reject:
+        return cls(file, line, str(error), raw, error.kind)
 
     def to_json(self) -> str:
-        return json.dumps({"line": self.line, "reason": self.reason, "raw": self.raw}, ensure_ascii=False)
+        fields = asdict(self)
+        del fields["kind"]
+        return json.dumps(fields, ensure_ascii=False)
 
 
-def read_events(path: Path) -> Iterator[UserEvent | Reject]:
-    """Every line of the file, in order, with memory for a few at a time.
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a file, column by column, each with its line's number and its text."""
 
-    Raises:
-        InputFileError: the file is missing, of an unknown type, broken, or its columns are not those of an event.
-            Raised when iteration begins, but for a Parquet file that is damaged further on.
-    """
-    if not path.is_file():
-        raise InputFileError(f"{path}: there is no such file")
-    readers: dict[str, Callable[[Path], Iterator[UserEvent | Reject]]] = {
-        ".jsonl": _read_jsonl,
-        ".ndjson": _read_jsonl,
-        ".csv": _read_csv,
-        ".parquet": _read_parquet,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise InputFileError(f"{path}: its type is told by its name, which has to end in {', '.join(readers)}")
-    yield from reader(path)
+    file: str
+    columns: Mapping[str, Sequence[object]]
+    lines: Sequence[int]
+    raw: Callable[[int], str]
+    """The text of the row at an index."""
+
+    def with_given(self, given: Mapping[str, object]) -> Piece:
+        """The same with fields that are one value for all rows, where they are no columns."""
+        columns: dict[str, Sequence[object]] = {name: (value,) * len(self.lines) for name, value in given.items()}
+        return replace(self, columns=columns | dict(self.columns))
+
+    def reject(self, index: int, error: RowError) -> Reject:
+        return Reject.of(self.file, self.lines[index], error, self.raw(index))
 
 
-def parse_event(row: Mapping[str, Any]) -> UserEvent:
-    """One event from named values as a file holds them; empty text and None are both "not given".
+def find_files(inputs: Iterable[Path]) -> list[Path]:
+    """Every file that the inputs name: files, folders of parts, patterns with ``*``, pipes and ``-``, in order.
 
-    ``event_time`` is ISO 8601 (UTC if it names no zone), a datetime, or milliseconds since the epoch. Not given,
-    ``status`` is error if there is an error_code and else success, ``device`` and ``country`` are ``unknown``, and
-    ``session_id`` is the user's for that day. An ``event_id`` that is not given follows from the other values, so that
-    the same line, sent twice or in another file, is still one event.
+    Of a folder, what Spark and the like put beside the parts (names that begin with ``.`` or ``_``) and rejects of an
+    earlier run are left out.
 
     Raises:
-        RowError: a field is missing, unknown or of the wrong kind.
+        InputFileError: there is nothing of that name, or something whose kind its name does not tell.
     """
-    if unknown := [name for name in row if name not in FIELDS]:
-        raise RowError(f"{unknown[0]!r} is not a field of an event ({', '.join(FIELDS)})")
-    given = {name: value for name, value in row.items() if value is not None and value != ""}
-    if missing := [name for name in REQUIRED if name not in given]:
-        raise RowError(f"{missing[0]} is missing")
-    user_id = _uuid("user_id", given["user_id"])
-    event_time = _instant("event_time", given["event_time"])
-    error_code = _text("error_code", given.get("error_code"))
-    event = UserEvent(
-        event_id=_EVENT_IDS,
-        user_id=user_id,
-        session_id=(
-            _uuid("session_id", given["session_id"])
-            if "session_id" in given
-            else uuid5(_SESSION_IDS, f"{user_id}/{event_time // 86_400_000}")
-        ),
-        event_type=_one_of("event_type", given["event_type"], EVENT_TYPES),
-        status=_one_of("status", given.get("status", "error" if error_code else "success"), STATUSES),
-        event_time=event_time,
-        product_id=_text("product_id", given.get("product_id")),
-        amount=_whole_number("amount", given["amount"]) if "amount" in given else None,
-        error_code=error_code,
-        device=_text("device", given.get("device")) or "unknown",
-        country=_text("country", given.get("country")) or "unknown",
-    )
-    if "event_id" in given:
-        return event._replace(event_id=_uuid("event_id", given["event_id"]))
-    content = json.dumps([str(value) if isinstance(value, UUID) else value for value in event[1:]])
-    return event._replace(event_id=uuid5(_EVENT_IDS, content))
+    found: list[Path] = []
+    for path in inputs:
+        if path.is_dir():
+            found += _parts_of(path)
+        elif path == STDIN or path.exists():
+            found.append(path)
+        elif glob.has_magic(str(path)) and (matches := sorted(glob.glob(str(path), recursive=True))):  # noqa: PTH207  whatever the pattern begins with
+            for match in map(Path, matches):
+                found += _parts_of(match) if match.is_dir() else [match]
+        else:
+            raise InputFileError(f"{path}: there is no such file")
+    for path in found:
+        if path.is_file() and _format_by_name(path) is None:
+            raise InputFileError(
+                f"{path}: its type is told by its name, which has to end in {', '.join(_SUFFIXES)}, "
+                f"with {' or '.join(_COMPRESSED_SUFFIXES)} behind it if it is compressed"
+            )
+    return list(dict.fromkeys(found))
 
 
-def _uuid(name: str, value: object) -> UUID:
-    if isinstance(value, UUID):
-        return value
-    if isinstance(value, bytes) and len(value) == 16:  # Parquet's own type for it
-        return UUID(bytes=value)
-    if isinstance(value, str):
-        with suppress(ValueError):
-            return UUID(value)
-    raise _refusal(name, value, "a UUID")
+def read_pieces(files: Iterable[Path], stopping: Callable[[], bool] = lambda: False) -> Iterator[Piece | Reject]:
+    """Every row of the files, in order, with memory for a few thousand at a time.
+
+    Raises:
+        InputFileError: a file is broken, or its columns are not those of an event. What came before was given out.
+        StoppedError: ``stopping()`` while a pipe gave nothing.
+    """
+    for path in files:
+        with _broken_said(path), path.open("rb", buffering=0) as raw:
+            given = _given_by_folders(path)
+            for piece in _read(path, raw if path.is_file() else _StoppablePipe(raw, stopping)):
+                yield piece.with_given(given) if given and isinstance(piece, Piece) else piece
 
 
-def _text(name: str, value: object) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise _refusal(name, value, "text")
-    if _SURROGATE.search(value):  # JSON can spell half a pair, UTF-8 cannot
-        raise _refusal(name, value, "text that UTF-8 can hold")
-    return value
+def _parts_of(folder: Path) -> list[Path]:
+    parts = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+        and not path.name.endswith(REJECTS_SUFFIX)
+    ]
+    if not parts:
+        raise InputFileError(f"{folder}: there is no file in this folder")
+    return parts
 
 
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> str:
-    if isinstance(value, str) and value in allowed:
-        return value
-    raise _refusal(name, value, f"one of {', '.join(allowed)}")
+def _given_by_folders(path: Path) -> dict[str, str | None]:
+    """Fields that stand in the folders' names, as Spark writes a table in parts: ``country=DE/part-0.parquet``."""
+    named = (_PARTITION.fullmatch(part) for part in path.parts[:-1])
+    values = {each[1]: unquote(each[2]) for each in named if each and each[1] in _FIELD_SET}
+    return {name: None if value == _HIVE_NULL else value for name, value in values.items()}
 
 
-def _whole_number(name: str, value: object) -> int:
-    if isinstance(value, float) and value.is_integer():  # what pandas makes of a column of whole numbers with gaps
-        value = int(value)
-    if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
-        raise _refusal(name, value, "a whole number of minor units (cents), of at most 64 bits")
-    return value
+def _format_by_name(path: Path) -> str | None:
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _COMPRESSED_SUFFIXES]
+    return suffixes[-1] if suffixes and suffixes[-1] in _SUFFIXES else None
 
 
-def _instant(name: str, value: object) -> int:
-    wanted = "an ISO 8601 time like 2026-11-21T10:31:05.250Z or milliseconds since the epoch"
-    if isinstance(value, str):
-        with suppress(ValueError):
-            value = int(value) if _WHOLE_NUMBER.fullmatch(value) else datetime.fromisoformat(value)
-    if isinstance(value, datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-        value = int((aware - _EPOCH) // timedelta(milliseconds=1))
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _refusal(name, value, wanted)
-    if value not in _EVENT_TIMES:
-        raise _refusal(name, value, "milliseconds since the epoch, from 1973 to 9999")
-    return value
+def _read(path: Path, raw: io.RawIOBase) -> Iterator[Piece | Reject]:
+    file: io.BufferedReader = io.BufferedReader(raw, _BLOCK_BYTES)
+    name = "stdin" if str(path).startswith("/dev/") else str(path)
+    text = _decompressed(file)
+    start = text.peek(4)[:4]
+    kind = _format_by_name(path)
+    if start == _PARQUET_MAGIC or kind in _PARQUET_SUFFIXES:
+        yield from _read_parquet(name, path if text is file and path.is_file() else None, text)
+        return
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputFileError(f"{name} is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
+    blocks = _blocks(text)
+    if kind in _JSON_SUFFIXES or (kind is None and start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")):
+        yield from _read_json(name, blocks)
+    else:
+        yield from _read_csv(name, blocks)
 
 
-def _refusal(name: str, value: object, wanted: str) -> RowError:
-    shown = repr(value)
-    return RowError(f"{name} is {shown if len(shown) <= 80 else shown[:77] + '...'}, not {wanted}")
-
-
-def _event_or_reject(row: Mapping[str, Any], line: int, raw: Callable[[], str]) -> UserEvent | Reject:
-    try:
-        return parse_event(row)
-    except RowError as error:
-        return Reject(line, str(error), raw())
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
-    """Number, bytes without the line break, and whether the line was cut at 1 MiB (its rest is skipped)."""
-    number = 0
-    while line := file.readline(_LONGEST_LINE):
-        number += 1
-        cut = not line.endswith(b"\n") and len(line) == _LONGEST_LINE
-        rest = line
-        while cut and rest and not rest.endswith(b"\n"):
-            rest = file.readline(_LONGEST_LINE)
-        yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, cut
-
-
-def _shown(raw: bytes) -> str:
-    return raw.decode("utf-8", errors="backslashreplace").rstrip("\r\n")
-
-
-def _read_jsonl(path: Path) -> Iterator[UserEvent | Reject]:
-    with path.open("rb") as file:
-        for number, line, cut in _lines(file):
-            if not line.strip():
-                continue
-            if cut:
-                yield Reject(number, f"the line is longer than {_LONGEST_LINE} bytes", _shown(line))
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield Reject(number, f"not JSON in UTF-8: {error}", _shown(line))
-                continue
-            if isinstance(row, dict):
-                yield _event_or_reject(row, number, lambda line=line: _shown(line))  # type: ignore[misc]
-            else:
-                yield Reject(number, "not a JSON object", _shown(line))
-
-
-def _read_csv(path: Path) -> Iterator[UserEvent | Reject]:
-    with path.open("rb") as file:
-        source = _CsvLines(_lines(file))
-        rows = csv.reader(source, strict=True)
-        try:
-            header = [name.strip() for name in next(rows, [])]
-        except csv.Error as error:
-            raise InputFileError(f"{path}: its first line has to name the columns ({error})") from error
-        _check_columns(path, header)
-        while True:
-            source.start_row()
-            try:
-                cells = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Reject(source.first, f"not CSV: {error}", source.raw())
-                continue
-            if not cells:
-                continue
-            if source.cut:
-                yield Reject(source.first, f"the line is longer than {_LONGEST_LINE} bytes", source.raw())
-            elif any(_SURROGATE.search(cell) for cell in cells):
-                yield Reject(source.first, "not UTF-8", source.raw())
-            elif len(cells) != len(header):
-                yield Reject(source.first, f"{len(cells)} cells for {len(header)} columns", source.raw())
-            else:
-                yield _event_or_reject(dict(zip(header, cells, strict=True)), source.first, source.raw)
-
-
-class _CsvLines(Iterator[str]):
-    """Lines for a csv reader, remembering those of the row being read: a quoted cell may span several."""
-
-    def __init__(self, lines: Iterator[tuple[int, bytes, bool]]) -> None:
-        self._lines = lines
-        self._last = 0
-        self.start_row()
-
-    def start_row(self) -> None:
-        self.first = self._last + 1
-        self.cut = False
-        self._row: list[bytes] = []
-
-    def raw(self) -> str:
-        return _shown(b"".join(self._row))
-
-    def __next__(self) -> str:
-        self._last, line, cut = next(self._lines)
-        self._row.append(line)
-        self.cut = self.cut or cut
-        return line.decode("utf-8", errors="surrogateescape")
-
-
-def _read_parquet(path: Path) -> Iterator[UserEvent | Reject]:
+def _decompressed(file: io.BufferedReader) -> io.BufferedReader:
     import pyarrow as pa
+
+    start = file.peek(4)[:4]
+    for magic, compression in _COMPRESSIONS.items():
+        if start.startswith(magic):
+            stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), compression)
+            return io.BufferedReader(stream, _BLOCK_BYTES)
+    return file
+
+
+class _StoppablePipe(io.RawIOBase):
+    """A pipe that may give nothing for hours, and that a signal ends all the same."""
+
+    def __init__(self, pipe: IO[bytes], stopping: Callable[[], bool]) -> None:
+        self._pipe = pipe
+        self._stopping = stopping
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        while not select.select([self._pipe], [], [], 0.1)[0]:
+            if self._stopping():
+                raise StoppedError
+        return self._pipe.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+
+
+def _blocks(file: io.BufferedReader) -> Iterator[tuple[list[bytes], bool]]:
+    """Lines without their breaks, some thousand at a time, and whether they are the last.
+
+    Of a line longer than a mebibyte, no more than that is kept.
+    """
+    rest = b""
+    first = True
+    while block := file.read1(_BLOCK_BYTES):  # what is there: a pipe's lines are not held back
+        if first:
+            block = block.removeprefix(b"\xef\xbb\xbf")
+            first = False
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()[:_LONGEST_LINE]
+        if lines:
+            yield lines, False
+    yield [rest] if rest else [], True
+
+
+def _shown(line: bytes) -> str:
+    return line.decode("utf-8", errors="backslashreplace").rstrip("\r\n")
+
+
+def _too_long(line: bytes) -> RowError | None:
+    return RowError(f"the line is longer than {_LONGEST_LINE} bytes") if len(line) >= _LONGEST_LINE else None
+
+
+def _read_json(file: str, blocks: Iterable[tuple[list[bytes], bool]]) -> Iterator[Piece | Reject]:
+    decode = msgspec.json.Decoder().decode
+    before = 0
+    for lines, _ in blocks:
+        rows: list[dict[str, object]] = []
+        numbers: list[int] = []
+        for number, line in enumerate(lines, before + 1):
+            try:
+                row = decode(line)
+            except (ValueError, RecursionError):
+                row = None
+            if type(row) is dict and row.keys() <= _FIELD_SET and len(line) < _LONGEST_LINE:
+                rows.append(row)
+                numbers.append(number)
+            elif line.strip():
+                try:
+                    rows.append(_json_row(line))
+                    numbers.append(number)
+                except RowError as error:
+                    yield Reject.of(file, number, error, _shown(line))
+        if rows:
+            columns = {name: [row.get(name) for row in rows] for name in set().union(*rows)}
+            yield Piece(file, columns, numbers, _Raw(lines, numbers, before))
+        before += len(lines)
+
+
+def _json_row(line: bytes) -> dict[str, object]:
+    """A line that msgspec does not take, or takes for something else; Python's own JSON has NaN and half pairs, too."""
+    if error := _too_long(line):
+        raise error
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as problem:
+        raise RowError("not JSON in UTF-8", f"not JSON in UTF-8: {problem}") from problem
+    if not isinstance(row, dict):
+        raise RowError("not a JSON object; of an array, write one object a line (jq -c '.[]')")
+    if unknown := [name for name in row if name not in _FIELD_SET]:
+        raise RowError(f"{unknown[0]!r} is not a field of an event ({', '.join(FIELDS)})")
+    return row
+
+
+class _Raw:
+    """The text of a piece's rows, of which each is one line."""
+
+    def __init__(self, lines: Sequence[bytes], numbers: Sequence[int], before: int) -> None:
+        self._lines, self._numbers, self._before = lines, numbers, before
+
+    def __call__(self, index: int) -> str:
+        return _shown(self._lines[self._numbers[index] - self._before - 1])
+
+
+def _read_csv(file: str, blocks: Iterator[tuple[list[bytes], bool]]) -> Iterator[Piece | Reject]:
+    lines, last = next(blocks)
+    skipped = 0
+    delimiter = ","
+    if lines and (excel := re.fullmatch(rb"sep=(.)\r?", lines[0], re.IGNORECASE)):
+        delimiter, lines, skipped = excel[1].decode("latin-1"), lines[1:], 1
+    elif lines:
+        delimiter = max(_DELIMITERS, key=lambda each: lines[0].count(each.encode()))
+    try:
+        header = [name.strip() for name in next(_csv([_text_of(lines[0])], delimiter), [])] if lines else []
+    except csv.Error as error:
+        raise InputFileError(f"{file}: its first line has to name the columns ({error})") from error
+    _check_columns(file, header)
+    table = _Csv(file, header, delimiter, before=skipped + 1)
+    yield from table.read(lines[1:], last)
+    for lines, last in blocks:
+        yield from table.read(lines, last)
+
+
+def _csv(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    return csv.reader(lines, delimiter=delimiter, strict=True)
+
+
+def _text_of(line: bytes) -> str:
+    return line.decode("utf-8", errors="surrogateescape")
+
+
+class _Csv:
+    """The rows below a header.
+
+    A quoted cell may span lines. One that never ends, or that swallows a line which is a row by itself, was no cell:
+    the line that it begins on is a reject, and reading goes on with the next one.
+    """
+
+    def __init__(self, file: str, header: list[str], delimiter: str, before: int) -> None:
+        self._file = file
+        self._header = header
+        self._delimiter = delimiter
+        self._before = before
+        self._open: list[bytes] = []
+
+    def read(self, more: list[bytes], last: bool) -> Iterator[Piece | Reject]:
+        lines = self._open + more
+        rows: list[list[str]] = []
+        spans: list[tuple[int, int]] = []
+        at = 0
+        plain = not any(b'"' in line or len(line) >= _LONGEST_LINE for line in lines)
+        if plain:
+            for at, row in enumerate(_csv(map(_text_of, lines), self._delimiter)):
+                if len(row) == len(self._header):
+                    rows.append(row)
+                    spans.append((at, at + 1))
+                elif row:
+                    yield self._reject(at, lines[at : at + 1], self._wrong_cells(row))
+            at = len(lines)
+        while at < len(lines):
+            try:
+                row, end = self._row(lines, at, last)
+            except RowError as error:
+                yield self._reject(at, lines[at : at + 1], error)
+                end = at + 1
+            else:
+                if end is None:
+                    break
+                if row:
+                    rows.append(row)
+                    spans.append((at, end))
+            at = end
+        if rows:
+            before = self._before
+            yield Piece(
+                self._file,
+                dict(zip(self._header, zip(*rows, strict=True), strict=True)),
+                [before + start + 1 for start, _ in spans],
+                lambda index: _shown(b"\n".join(lines[slice(*spans[index])])),
+            )
+        self._open = lines[at:]
+        self._before += at
+
+    def _row(self, lines: list[bytes], at: int, last: bool) -> tuple[list[str], int | None]:
+        """The row that begins on a line, and where it ends; None: not within these lines."""
+        for end in range(at + 1, len(lines) + 1):
+            if error := _too_long(lines[end - 1]):
+                raise error if end == at + 1 else RowError("a quoted cell that begins here does not end")
+            try:
+                row = next(_csv([_text_of(line) + "\n" for line in lines[at:end]], self._delimiter))
+            except csv.Error as error:
+                if "unexpected end of data" not in str(error):
+                    raise RowError(f"not CSV: {error}") from error
+                if end > at + 1 and self._is_row(lines[end - 1]):
+                    raise RowError("not CSV: a quoted cell that begins here swallows the next lines") from error
+                if end - at >= _LONGEST_CELL_LINES:
+                    break
+                continue
+            if end > at + 1 and self._is_row(lines[end - 1]):
+                raise RowError("not CSV: a quoted cell that begins here swallows the next lines")
+            if row and len(row) != len(self._header):
+                raise self._wrong_cells(row)
+            return row, end
+        else:
+            if not last:
+                return [], None
+        raise RowError("not CSV: a quoted cell that begins here does not end")
+
+    def _is_row(self, line: bytes) -> bool:
+        try:
+            return len(next(_csv([_text_of(line)], self._delimiter), [])) == len(self._header) > 1
+        except csv.Error:
+            return False
+
+    def _wrong_cells(self, row: list[str]) -> RowError:
+        return RowError(f"{len(row)} cells for {len(self._header)} columns")
+
+    def _reject(self, at: int, lines: list[bytes], error: RowError) -> Reject:
+        return Reject.of(self._file, self._before + at + 1, error, _shown(b"\n".join(lines)))
+
+
+def _read_parquet(name: str, path: Path | None, file: BinaryIO) -> Iterator[Piece]:
     import pyarrow.parquet as pq
 
-    with _arrow_errors(path, pa), pq.ParquetFile(path) as file:
-        _check_columns(path, file.schema_arrow.names)
-        number = 0
-        for batch in file.iter_batches(_ROWS_A_BATCH):
-            for row in batch.to_pylist():
-                number += 1
-                yield _event_or_reject(row, number, lambda row=row: json.dumps(row, default=_plain))  # type: ignore[misc]
+    with tempfile.TemporaryFile() as copy:
+        if path is None:  # Parquet is read by seeking, which a pipe cannot, nor a file that is compressed as a whole
+            shutil.copyfileobj(file, copy)
+        with pq.ParquetFile(path or copy) as table:
+            _check_columns(name, table.schema_arrow.names)
+            before = 0
+            for batch in table.iter_batches(_ROWS_A_PIECE):
+                columns = {
+                    column: _plain_values(values)
+                    for column, values in zip(batch.schema.names, batch.columns, strict=True)
+                }
+                yield Piece(name, columns, range(before + 1, before + batch.num_rows + 1), _row_as_json(columns))
+                before += batch.num_rows
 
 
-@contextmanager
-def _arrow_errors(path: Path, pa: Any) -> Iterator[None]:
+def _plain_values(column: pa.Array) -> list[object]:
+    """A column as Python values that its bytes determine: times as milliseconds, text as bytes; whatever cannot be one
+    is :class:`Unreadable`."""
+    import pyarrow as pa
+
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if pa.types.is_timestamp(kind):  # not datetime: it ends in the year 9999, and needs the zone's rules
+        a_millisecond = {"s": 1, "ms": 1, "us": 1000, "ns": 1_000_000}[kind.unit]
+        times_a_unit = 1000 if kind.unit == "s" else 1
+        return [
+            None if at is None else at * times_a_unit // a_millisecond for at in column.view(pa.int64()).to_pylist()
+        ]
+    if pa.types.is_date32(kind):
+        return [None if day is None else day * 86_400_000 for day in column.view(pa.int32()).to_pylist()]
+    if pa.types.is_date64(kind):
+        return list(column.view(pa.int64()).to_pylist())
+    if pa.types.is_string(kind):
+        column = column.view(pa.binary())  # not cast to text that it may not be
+    elif pa.types.is_large_string(kind):
+        column = column.view(pa.large_binary())
     try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise InputFileError(f"{path} cannot be read as Parquet: {error}") from error
+        return list(column.to_pylist())
+    except Exception:  # one value that Python has no type for: the others are read
+        return [_plain_value(column[index]) for index in range(len(column))]
 
 
-def _plain(value: object) -> str:
+def _plain_value(value: pa.Scalar) -> object:
+    try:
+        return value.as_py()
+    except Exception as error:  # whatever it is, it is this value's reason
+        return Unreadable(str(error))
+
+
+def _row_as_json(columns: Mapping[str, Sequence[object]]) -> Callable[[int], str]:
+    return lambda index: json.dumps({name: values[index] for name, values in columns.items()}, default=_shown_value)
+
+
+def _shown_value(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="backslashreplace")
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def _check_columns(path: Path, names: list[str]) -> None:
+@contextmanager
+def _broken_said(path: Path) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, EOFError) as error:
+        raise InputFileError(f"{path} cannot be read: {error}") from error
+
+
+def _check_columns(file: str, names: Sequence[str]) -> None:
+    shown = [name or f"column {number} (it has no name)" for number, name in enumerate(names, 1)]
     if missing := [name for name in REQUIRED if name not in names]:
-        raise InputFileError(f"{path} has no column {', '.join(missing)}; it has {', '.join(names) or 'none'}")
-    if unknown := [name for name in names if name not in FIELDS]:
+        raise InputFileError(f"{file} has no column {', '.join(missing)}; it has {', '.join(shown) or 'none'}")
+    if unknown := [show for name, show in zip(names, shown, strict=True) if name not in FIELDS]:
         raise InputFileError(
-            f"{path} has columns that are not fields of an event: {', '.join(unknown)}. "
+            f"{file} has columns that are not fields of an event: {', '.join(unknown)}. "
             f"Leave them out; the fields are {', '.join(FIELDS)}."
         )
     if len(set(names)) < len(names):
-        raise InputFileError(f"{path} names a column twice")
+        raise InputFileError(f"{file} names a column twice")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
-from itertools import combinations
+from glob import has_magic
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from etar.streams import USER_INTERACTIONS
+from producer.input_file import REJECTS_SUFFIX, STDIN
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -60,7 +62,12 @@ class ProduceOptions(BaseModel):
     workers: int = Field(default=2, ge=1, le=64, description="Processes; never more than records a second")
     mix: Mix = Mix()
     respawn: bool = Field(default=False, description="Start another worker in place of one that is killed")
-    input: Path | None = Field(default=None, description="File of events to send instead of made-up ones")
+    input: tuple[Path, ...] = Field(
+        default=(),
+        description="Files of events to send instead of made-up ones; folders, patterns and - for stdin, too",
+    )
+    nulls: tuple[str, ...] = Field(default=(), description="Words of the input that mean that there is no value")
+    texts: tuple[str, ...] = Field(default=(), description="Words of the input that are values for all their looks")
     rejects: Path | None = Field(default=None, description="Where its bad lines go; None: beside it")
     account: Path | None = Field(default=None, description="File that the account is written to")
     event_log: Path | None = Field(default=None, description="JSONL file of every acknowledged record")
@@ -75,15 +82,21 @@ class ProduceOptions(BaseModel):
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
         made_up = {"duration", "start", "seed", "mix", "respawn"} & self.model_fields_set
-        if self.input is not None and made_up:
+        if self.input and made_up:
             raise ValueError(f"{', '.join(sorted(made_up))}: only for made-up traffic, not with an input file")
-        if self.input is None and self.rejects is not None:
-            raise ValueError("rejects: only with an input file")
-        files = {"input": self.input, "rejects": self.reject_path, "account": self.account, "event_log": self.event_log}
-        for (one, path), (other, same) in combinations(files.items(), 2):
-            if path is not None and same is not None and path.resolve() == same.resolve():
-                raise ValueError(f"{same} cannot be both {one} and {other}: the one would be written over the other")
+        of_a_file = {"rejects", "nulls", "texts"} & self.model_fields_set
+        if not self.input and of_a_file:
+            raise ValueError(f"{', '.join(sorted(of_a_file))}: only with an input file")
+        if both := {word.casefold() for word in self.nulls} & {word.casefold() for word in self.texts}:
+            raise ValueError(f"{', '.join(sorted(both))}: cannot both be a value and mean that there is none")
+        require_different_files([*(("input", path) for path in self.input if path != STDIN), *self.written.items()])
         return self
+
+    @property
+    def written(self) -> dict[str, Path]:
+        """Files that the run writes, by the option that names them."""
+        files = {"rejects": self.reject_path, "account": self.account, "event_log": self.event_log}
+        return {name: path for name, path in files.items() if path is not None}
 
     @property
     def events_per_second(self) -> float:
@@ -101,6 +114,23 @@ class ProduceOptions(BaseModel):
 
     @property
     def reject_path(self) -> Path | None:
-        if self.input is None:
-            return None
-        return self.rejects or self.input.with_name(f"{self.input.name}.rejects.jsonl")
+        """Beside the file or folder; of several, of a pattern and of a pipe: in the current folder."""
+        if not self.input or self.rejects:
+            return self.rejects
+        [first, *others] = self.input
+        if others or not first.name or not (first.is_file() or first.is_dir() or first.suffix) or has_magic(str(first)):
+            return Path(f"input{REJECTS_SUFFIX}")
+        return first.with_name(f"{first.name}{REJECTS_SUFFIX}")
+
+
+def require_different_files(files: Iterable[tuple[str, Path]]) -> None:
+    """Check that no file is used for two purposes.
+
+    Raises:
+        ValueError: one is.
+    """
+    uses: dict[Path, str] = {}
+    for use, path in files:
+        before = uses.setdefault(path.resolve(), use)
+        if before != use:
+            raise ValueError(f"{path} cannot be both {before} and {use}: the one would be written over the other")

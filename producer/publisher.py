@@ -11,12 +11,14 @@ from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, ConfigResource
 
 from etar.settings import KafkaSettings
 from producer.account import NO_PARTITION
 from producer.event_log import EventLog
+from producer.rows import Row
 from producer.tally import Tally
-from producer.traffic import Draft, encode
+from producer.traffic import Counted, Draft, encode
 from producer.user_event import UserEvent
 from producer.waiting import AwayError
 from producer.wire import UuidSerializer
@@ -49,10 +51,15 @@ class Stop:
 
 
 def producer_configuration(
-    settings: KafkaSettings, *, queue_records: int, delivery_timeout: timedelta
+    settings: KafkaSettings, *, queue_records: int, delivery_timeout: timedelta, longest: int | None = None
 ) -> dict[str, Any]:
-    """Settings of librdkafka: no acknowledged record is lost, none is doubled by a retry, an outage is waited out."""
-    return {
+    """Settings of librdkafka: no acknowledged record is lost, none is doubled by a retry, an outage is waited out.
+
+    Args:
+        longest: bytes of the largest batch that the topic takes, from :func:`longest_batch`; larger ones are not made.
+    """
+    limit = {} if longest is None else {"message.max.bytes": max(1000, min(longest, 10**9))}
+    return limit | {
         "bootstrap.servers": settings.bootstrap_servers,
         "client.id": "etar-producer",
         "acks": "all",
@@ -93,6 +100,18 @@ def require_topic(settings: KafkaSettings, topic: str) -> None:
     raise AwayError(f"Kafka at {settings.bootstrap_servers} is not ready for topic {topic!r} ({found.error.str()})")
 
 
+def longest_batch(settings: KafkaSettings, topic: str) -> int | None:
+    """Bytes of the largest batch that the topic takes; None: the broker does not say."""
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    try:
+        found = admin.describe_configs([resource], request_timeout=_METADATA_TIMEOUT_SECONDS)[resource].result()
+    except KafkaException as error:
+        _log.warning("the largest record that topic %s takes is not known: %s", topic, error)
+        return None
+    return int(found["max.message.bytes"].value)
+
+
 class Publisher:
     """Sends drafts to one topic. Every one it accepts ends in the tally, acknowledged or failed, after :meth:`close`.
 
@@ -122,8 +141,13 @@ class Publisher:
 
     def send(self, draft: Draft) -> bool:
         """Hand over one record, waiting while the queue is full. False: stopped first, and not handed over."""
-        value = encode(draft, self._serialize)
-        key = self._key(draft.event.user_id)
+        return self._send(draft, self._key(draft.event.user_id), encode(draft, self._serialize))
+
+    def send_row(self, row: Row) -> bool:
+        """As :meth:`send`, with what is encoded already."""
+        return self._send(row, row.key, row.value)
+
+    def _send(self, draft: Counted, key: bytes | None, value: bytes | None) -> bool:
         noticed = float("-inf")
         self._tally.made(draft)
         while True:
@@ -170,7 +194,7 @@ class Publisher:
         if self._event_log:
             self._event_log.flush()
 
-    def _delivered(self, draft: Draft, error: KafkaError | None, message: Any) -> None:
+    def _delivered(self, draft: Counted, error: KafkaError | None, message: Any) -> None:
         partition = message.partition()
         if error is not None:
             self._tally.failed(draft, NO_PARTITION if partition is None else partition, error)

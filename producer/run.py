@@ -10,19 +10,20 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from producer.account import Account, Counts
-from producer.input_file import read_events
-from producer.options import ProduceOptions
+from producer.account import Account, Counts, RejectReason
+from producer.input_file import STDIN, InputFileError, find_files, read_pieces
+from producer.options import ProduceOptions, require_different_files
 from producer.publisher import Stop
 from producer.tally import Tally, shared_memory
 from producer.worker import WorkerReport, WorkerTask, connect
 
 _log = logging.getLogger(__name__)
 
+_DESCRIPTORS = Path("/dev/fd")
 _KILL_AFTER_SECONDS = 5.0  # beyond the time that a stopped worker may take
 
 
@@ -41,11 +42,14 @@ def produce(options: ProduceOptions) -> Account:
         TopicMissingError: Kafka has no such topic.
         OSError: a file to be written cannot be.
     """
-    if options.input is None and options.seed is None:
+    if not options.input and options.seed is None:
         # Another seed in each run: event ids follow from it, and the ids of an earlier run would count as its events.
         options = options.model_copy(update={"seed": secrets.randbits(53)})
-    _prepare_files(options)
-    account = asyncio.run(_Run(options).account())
+    with ExitStack() as pipes:
+        if options.input:
+            options = _with_files_found(options, pipes)
+        _prepare_files(options)
+        account = asyncio.run(_Run(options).account())
     if options.account:
         account.write(options.account)
     return account
@@ -53,9 +57,10 @@ def produce(options: ProduceOptions) -> Account:
 
 def _prepare_files(options: ProduceOptions) -> None:
     """Find out now, and not after an hour, whether the files can be read and written; empty those of an earlier run."""
-    if options.input:
-        with closing(read_events(options.input)) as lines:  # type: ignore[type-var]
-            next(lines, None)
+    for path in options.input:
+        if path.is_file():
+            with closing(read_pieces([path])) as pieces:  # type: ignore[type-var]
+                next(pieces, None)
     if options.account and not options.account.parent.is_dir():
         raise FileNotFoundError(f"{options.account}: there is no folder {options.account.parent}")
     if options.event_log:
@@ -63,6 +68,29 @@ def _prepare_files(options: ProduceOptions) -> None:
     if options.reject_path:
         options.reject_path.write_bytes(b"")
         options.reject_path.unlink()
+
+
+def _with_files_found(options: ProduceOptions, pipes: ExitStack) -> ProduceOptions:
+    """The same with every single file named, and pipes by descriptors that a worker can be given."""
+    files = find_files(options.input)
+    try:
+        require_different_files([*(("input", path) for path in files if path.is_file()), *options.written.items()])
+    except ValueError as error:
+        raise InputFileError(str(error)) from error
+    found = []
+    for path in files:
+        descriptor = 0 if path == STDIN or path == Path("/dev/stdin") else _descriptor_of(path)
+        if descriptor is None:
+            found.append(path)
+        else:
+            own = os.dup(descriptor)
+            pipes.callback(os.close, own)
+            found.append(_DESCRIPTORS / str(own))
+    return options.model_copy(update={"input": tuple(found), "rejects": options.reject_path})
+
+
+def _descriptor_of(path: Path) -> int | None:
+    return int(path.name) if path.parent == _DESCRIPTORS and path.name.isdigit() else None
 
 
 class _WorkerProcess:
@@ -90,7 +118,7 @@ class _WorkerProcess:
                 "producer.worker",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                pass_fds=(memory,),
+                pass_fds=(memory, *filter(None, map(_descriptor_of, options.input))),
                 # Out of the terminal's reach: Ctrl-C is the parent's, who stops each worker once.
                 start_new_session=True,
             )
@@ -149,6 +177,10 @@ class _WorkerProcess:
         return self.counts.under_way if self._died else 0
 
     @property
+    def rejects(self) -> tuple[RejectReason, ...]:
+        return self._report.rejects if self._report else ()
+
+    @property
     def error(self) -> str | None:
         """What went wrong with a worker that has ended; None: nothing."""
         if self._report and self._report.final:
@@ -199,8 +231,12 @@ class _Run:
             in_doubt=sum(worker.in_doubt for worker in everyone),
             respawns=len(self._replaced),
             reject_file=_existing(options.reject_path),
-            errors=tuple(worker.error for worker in self._workers if worker.error),
+            reject_reasons=tuple(reason for worker in everyone for reason in worker.rejects),
+            errors=tuple(worker.error for worker in self._workers if worker.error) or self._nothing_begun(),
         )
+
+    def _nothing_begun(self) -> tuple[str, ...]:
+        return ("stopped before the first line of the input",) if self._options.input and not self._workers else ()
 
     async def _begin(self) -> None:
         for number in range(self._options.processes):

@@ -8,16 +8,16 @@ import os
 from confluent_kafka import KafkaError
 
 from producer.account import Counts, Outcome
-from producer.traffic import Draft, Kind
+from producer.traffic import Counted, Kind
 
 _KINDS = tuple(Kind)
 _PLACES = {kind: place for place, kind in enumerate(_KINDS)}
 
-# The memory is 64-bit words: records made of each kind, the five words below, and a row of four words for each (kind,
+# The memory is 64-bit words: records made of each kind, the six words below, and a row of four words for each (kind,
 # partition, error code) that was met: these three, and how many. A count is one word, written in one go: there is no
 # moment at which a kill would leave it half done.
-_REJECTED, _TIMED, _FIRST, _LAST, _ROWS = range(len(_KINDS), len(_KINDS) + 5)
-_TABLE = len(_KINDS) + 5
+_REJECTED, _DISBELIEVED, _TIMED, _FIRST, _LAST, _ROWS = range(len(_KINDS), len(_KINDS) + 6)
+_TABLE = _ROWS + 1
 _ROW_WORDS = 4
 _BYTES = 8 * 1024 * 1024
 """Room for every kind in each of 20,000 partitions; only what is written to takes memory."""
@@ -45,28 +45,32 @@ class Tally:
         self._words = memoryview(mmap.mmap(descriptor, _BYTES)).cast("q")
         self._rows: dict[tuple[Kind, int, int], int] = {}
 
-    def made(self, draft: Draft) -> None:
+    def made(self, draft: Counted) -> None:
         """Count a record that is about to be handed to Kafka's client.
 
         Before and not after: the client sends on its own, and a record that Kafka holds must not be unknown here.
         """
         self._words[_PLACES[draft.kind]] += 1
 
-    def withdrawn(self, draft: Draft) -> None:
+    def withdrawn(self, draft: Counted) -> None:
         """Take back what :meth:`made` counted: the client did not take it."""
         self._words[_PLACES[draft.kind]] -= 1
 
-    def acknowledged(self, draft: Draft, partition: int) -> None:
+    def acknowledged(self, draft: Counted, partition: int) -> None:
         if not draft.kind.malformed:
-            self._seen(draft.event.event_time)
+            self._seen(draft.event_time)
         self._count(draft.kind, partition, _NO_ERROR)
 
-    def failed(self, draft: Draft, partition: int, error: KafkaError) -> None:
+    def failed(self, draft: Counted, partition: int, error: KafkaError) -> None:
         self._count(draft.kind, partition, error.code())
 
     def rejected(self) -> None:
         """Count a line of the input file that is no event."""
         self._words[_REJECTED] += 1
+
+    def disbelieved(self) -> None:
+        """Count an event of the input file whose time the pipeline refuses."""
+        self._words[_DISBELIEVED] += 1
 
     def counts(self) -> Counts:
         words = self._words
@@ -91,6 +95,7 @@ class Tally:
             partitions=by_partition,
             failures=failures,
             rejected=words[_REJECTED],
+            disbelieved=words[_DISBELIEVED],
             first_event_time=words[_FIRST] if words[_TIMED] else None,
             last_event_time=words[_LAST] if words[_TIMED] else None,
         )

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from producer.shop import EventFactory
 from producer.user_event import UserEvent
@@ -44,11 +44,29 @@ class Kind(StrEnum):
 MALFORMED = tuple(kind for kind in Kind if kind.malformed)
 
 
+class Counted(Protocol):
+    """A record as it is counted and logged."""
+
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def event_time(self) -> int:
+        """Milliseconds since the epoch."""
+
+    @property
+    def event(self) -> UserEvent: ...
+
+
 class Draft(NamedTuple):
     """A record before it is encoded. ``event`` is what a malformed record would have been."""
 
     kind: Kind
     event: UserEvent
+
+    @property
+    def event_time(self) -> int:
+        return self.event.event_time
 
 
 class Traffic:

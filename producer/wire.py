@@ -84,6 +84,11 @@ def open_serializer(settings: RegistrySettings, topic: str) -> Callable[[UserEve
     return lambda event: serializer(event, context)
 
 
+def header_of(serialize: Callable[[UserEvent], bytes]) -> bytes:
+    """What stands before the Avro of every record: the magic byte 0 and the schema's id."""
+    return serialize(_ANY_EVENT)[:5]
+
+
 def differences(message: str, schema: str) -> str:
     """What a registry found incompatible, with its paths (``/fields/3/type``) turned into the schema's field names.
 

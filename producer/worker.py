@@ -9,33 +9,54 @@ memory that the parent holds as well. SIGTERM stops; a second one does not wait 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
 
 from confluent_kafka import Producer
 from pydantic import BaseModel, ConfigDict
 
-from etar.settings import KafkaSettings, RegistrySettings, get_settings
+from etar.records.decode import EventTimeBounds
+from etar.settings import EventTimeSettings, KafkaSettings, RegistrySettings, get_settings
+from producer.account import RejectReason
 from producer.event_log import EventLog
-from producer.input_file import InputFileError, Reject, read_events
+from producer.input_file import InputFileError, Piece, Reject, StoppedError, find_files, read_pieces
 from producer.logs import show_logs
 from producer.options import ProduceOptions
-from producer.publisher import Publisher, Stop, TopicMissingError, producer_configuration, require_topic
+from producer.publisher import (
+    Publisher,
+    Stop,
+    TopicMissingError,
+    longest_batch,
+    producer_configuration,
+    require_topic,
+)
+from producer.rows import RowConverter
 from producer.schedule import Schedule, SystemClock, due
 from producer.shop import EventFactory
 from producer.tally import Tally
-from producer.traffic import Draft, Kind, Traffic
+from producer.traffic import Traffic
 from producer.user_event import UserEvent
+from producer.values import RowError, Values
 from producer.waiting import until_there
-from producer.wire import SchemaRefusedError, open_serializer
+from producer.wire import SchemaRefusedError, header_of, open_serializer
+
+_log = logging.getLogger(__name__)
 
 _THINKING_SECONDS = 5.0
+_REASONS = 100
+_OTHER_REASONS = "other reasons"
+_STOPPED = "stopped {} of the input; sending all of it again is safe, an event that is sent twice counts once"
 
 
 class WorkerTask(BaseModel):
@@ -70,6 +91,7 @@ class WorkerReport(BaseModel):
 
     final: bool = False
     error: str | None = None
+    rejects: tuple[RejectReason, ...] = ()
 
 
 def connect(options: ProduceOptions, stopping: Callable[[], bool]) -> Callable[[UserEvent], bytes] | None:
@@ -93,6 +115,8 @@ class Worker:
         self._options = task.options
         self._stop = stop
         self._tally = Tally(task.tally)
+        self.rejects = _Rejects(task.options.reject_path, self._tally)
+        self._believed = _Believed(self._tally)
 
     def run(self, serialize: Callable[[UserEvent], bytes], start: int) -> None:
         """Send everything there is to send from ``start`` (milliseconds) on, and wait until its fate is known.
@@ -101,10 +125,13 @@ class Worker:
             InputFileError: the file cannot be read to its end; what came before is sent.
         """
         options = self._options
+        kafka = get_settings(KafkaSettings)
+        longest = longest_batch(kafka, options.topic) if options.input else None
         configuration = producer_configuration(
-            get_settings(KafkaSettings),
+            kafka,
             queue_records=options.queue_records,
             delivery_timeout=options.delivery_timeout,
+            longest=longest,
         )
         with ExitStack() as open_files:
             event_log = open_files.enter_context(EventLog(options.event_log)) if options.event_log else None
@@ -118,7 +145,8 @@ class Worker:
             )
             try:
                 if options.input:
-                    self._send_file(options.input, publisher, start)
+                    converter = RowConverter(Values(options.nulls, options.texts), header_of(serialize), longest)
+                    self._send_files(converter, publisher, start)
                 else:
                     self._send_traffic(publisher, start)
             finally:
@@ -143,22 +171,33 @@ class Worker:
             if not publisher.send(traffic.next(instant)):
                 return
 
-    def _send_file(self, path: Path, publisher: Publisher, start: int) -> None:
+    def _send_files(self, converter: RowConverter, publisher: Publisher, start: int) -> None:
         instants = self._due(publisher, start, self._options.rate)
-        rejects = self._options.reject_path
-        assert rejects is not None  # noqa: S101  an input file always has one
-        with ExitStack() as open_files:
-            reject_file = None
-            for line in read_events(path):
-                if isinstance(line, Reject):
-                    reject_file = reject_file or open_files.enter_context(rejects.open("w", encoding="utf-8"))
-                    reject_file.write(line.to_json() + "\n")
-                    self._tally.rejected()
-                elif next(instants, None) is None or not publisher.send(Draft(Kind.EVENT, line)):
-                    raise InputFileError(
-                        f"stopped before the end of {path}; sending the whole file again is safe, "
-                        "an event that is sent twice counts once"
-                    )
+        with self.rejects:
+            try:
+                for piece in read_pieces(find_files(self._options.input), self._stop):
+                    if isinstance(piece, Reject):
+                        self.rejects.add(piece)
+                    else:
+                        self._send_piece(piece, converter, publisher, instants)
+            except StoppedError:
+                raise InputFileError(_STOPPED.format("before the end")) from None
+
+    def _send_piece(
+        self,
+        piece: Piece,
+        converter: RowConverter,
+        publisher: Publisher,
+        instants: Iterator[int],
+    ) -> None:
+        for index, row in enumerate(converter.convert(piece.columns, len(piece.lines))):
+            if isinstance(row, RowError):
+                self.rejects.add(piece.reject(index, row))
+                continue
+            self._believed.look_at(row.event_time)
+            if next(instants, None) is None or not publisher.send_row(row):
+                raise StoppedError
+        self.rejects.flush()
 
     def _due(self, publisher: Publisher, start: int, rate: float | None) -> Iterator[int]:
         if rate is None:
@@ -168,6 +207,75 @@ class Worker:
         task = self._task
         schedule = Schedule(start, rate, task.worker, task.workers, self._options.total, task.made)
         yield from due(schedule, SystemClock(), wait=publisher.wait, stopping=self._stop)
+
+
+class _Believed:
+    """Says before it is sent that the pipeline will refuse an event for its time, once, and counts them."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._bounds = EventTimeBounds.of(get_settings(EventTimeSettings))
+        self._said = False
+
+    def look_at(self, event_time: int) -> None:
+        now = time.time_ns() // 1_000_000
+        if self._bounds.believe(event_time, now):
+            return
+        self._tally.disbelieved()
+        if not self._said:
+            self._said = True
+            _log.warning(
+                "the pipeline refuses events as old, or as far ahead, as the one that is sent now (%s): they become "
+                "dead letters and are in no report. ETAR_PIPELINE_HORIZON_HOURS and _MAX_AHEAD_SECONDS say how far",
+                datetime.fromtimestamp(event_time / 1000, UTC).isoformat(timespec="seconds"),
+            )
+
+
+class _Rejects:
+    """The file of lines that are no events, made when there is one, and their reasons."""
+
+    def __init__(self, path: Path | None, tally: Tally) -> None:
+        self._path = path
+        self._tally = tally
+        self._file: TextIO | None = None
+        self._first: dict[str, Reject] = {}
+        self._lines: Counter[str] = Counter()
+
+    def add(self, reject: Reject) -> None:
+        assert self._path is not None  # noqa: S101  an input always has one
+        self._file = self._file or self._path.open("w", encoding="utf-8", errors="backslashreplace")
+        self._file.write(reject.to_json() + "\n")
+        self._tally.rejected()
+        # A kind names a field and what it should be; a word or a field's name in it may be another in each line.
+        kind = reject.kind if reject.kind in self._first or len(self._first) < _REASONS else _OTHER_REASONS
+        self._first.setdefault(kind, reject)
+        self._lines[kind] += 1
+
+    def flush(self) -> None:
+        if self._file:
+            self._file.flush()
+
+    def reasons(self) -> tuple[RejectReason, ...]:
+        """The most frequent first."""
+        return tuple(
+            RejectReason(
+                reason=kind,
+                lines=lines,
+                file=self._first[kind].file,
+                line=self._first[kind].line,
+                example=self._first[kind].reason,
+            )
+            for kind, lines in self._lines.most_common()
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file:
+            self._file.close()
 
 
 class _Parent:
@@ -228,9 +336,11 @@ def main() -> int:
         start = parent.start()
         if serialize is not None and start is not None:
             worker.run(serialize, start)
+        elif task.options.input:
+            error = _STOPPED.format("before the first line")
     except (InputFileError, SchemaRefusedError, TopicMissingError, OSError) as problem:
         error = str(problem)
-    parent.tell(WorkerReport(final=True, error=error))
+    parent.tell(WorkerReport(final=True, error=error, rejects=worker.rejects.reasons()))
     return 1 if error else 0
 
 

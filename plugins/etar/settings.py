@@ -120,23 +120,11 @@ class RetentionSettings(BaseSettings):
         return timedelta(hours=self.retention_hours)
 
 
-class PipelineSettings(RetentionSettings):
-    """When a minute is taken, and which event times are believed."""
+class EventTimeSettings(RetentionSettings):
+    """Which event times are believed."""
 
-    start_date: AwareDatetime = Field(description="First minute that is reported if it is empty, too: the deployment")
-    max_active_runs: int = Field(default=3, ge=1)
-    grace_seconds: float = Field(default=2.0, ge=0, description="Wait after a minute's end before its offsets are read")
-    settle_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest wait of one try for the sink")
     horizon_hours: float = Field(default=24.0, gt=0, description="Events older than this on arrival are bad records")
     max_ahead_seconds: float = Field(default=300.0, ge=0, description="Event times further ahead are bad records")
-
-    @property
-    def grace(self) -> timedelta:
-        return timedelta(seconds=self.grace_seconds)
-
-    @property
-    def settle_timeout(self) -> timedelta:
-        return timedelta(seconds=self.settle_timeout_seconds)
 
     @property
     def horizon(self) -> timedelta:
@@ -158,6 +146,23 @@ class PipelineSettings(RetentionSettings):
     def believes(self, event_time: datetime, arrived: datetime) -> bool:
         """Whether an event time is near enough to the arrival to open a partition: ``(-horizon, +max_ahead]``."""
         return arrived - self.horizon < event_time <= arrived + self.max_ahead
+
+
+class PipelineSettings(EventTimeSettings):
+    """When a minute is taken."""
+
+    start_date: AwareDatetime = Field(description="First minute that is reported if it is empty, too: the deployment")
+    max_active_runs: int = Field(default=3, ge=1)
+    grace_seconds: float = Field(default=2.0, ge=0, description="Wait after a minute's end before its offsets are read")
+    settle_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest wait of one try for the sink")
+
+    @property
+    def grace(self) -> timedelta:
+        return timedelta(seconds=self.grace_seconds)
+
+    @property
+    def settle_timeout(self) -> timedelta:
+        return timedelta(seconds=self.settle_timeout_seconds)
 
 
 class ReconcileSettings(BaseSettings):

@@ -13,7 +13,7 @@ from etar.dead_letters import DeadLetter, Reason
 from etar.instants import MILLISECOND, from_milliseconds
 from etar.records.avro import LONG, AvroSchema, Node, Shape, UnreadableSchemaError
 from etar.records.table import EVENT_TIME, Convert, OutOfRangeError, TableLayout, WrongValueError
-from etar.settings import PipelineSettings
+from etar.settings import EventTimeSettings
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -85,13 +85,13 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class EventTimeBounds:
-    """:meth:`PipelineSettings.believes` in whole milliseconds, for every record of a stream."""
+    """:meth:`EventTimeSettings.believes` in whole milliseconds, for every record of a stream."""
 
     behind_ms: float
     ahead_ms: float
 
     @classmethod
-    def of(cls, settings: PipelineSettings) -> EventTimeBounds:
+    def of(cls, settings: EventTimeSettings) -> EventTimeBounds:
         return cls(behind_ms=settings.horizon / MILLISECOND, ahead_ms=settings.max_ahead / MILLISECOND)
 
     def believe(self, event_ms: int, appended_ms: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -335,7 +336,7 @@ def test_a_file_is_sent_but_for_its_bad_lines_and_twice_is_once(topic: Topic, tm
         {"user_id": user, "event_type": "view", "event_time": f"2026-11-21T10:31:{second:02}Z"} for second in range(50)
     ]
     file.write_text("\n".join(map(json.dumps, good[:20])) + "\nnonsense\n" + "\n".join(map(json.dumps, good[20:])))
-    options = ProduceOptions(topic=topic.name, input=file)
+    options = ProduceOptions(topic=topic.name, input=(file,))
 
     first, second = produce(options), produce(options)
 
@@ -349,3 +350,47 @@ def test_a_file_is_sent_but_for_its_bad_lines_and_twice_is_once(topic: Topic, tm
     assert {event["event_time"] for event in events} == {
         datetime(2026, 11, 21, 10, 31, second, tzinfo=UTC) for second in range(50)
     }
+
+
+def test_what_did_not_come_is_counted_by_reason_and_told_by_the_exit_code(
+    topic: Topic, start: Start, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.jsonl"
+    good = {"user_id": str(UUID(int=1)), "event_type": "view", "event_time": datetime.now(UTC).isoformat()}
+    lines = [
+        good,
+        good | {"event_type": "buy"},
+        good | {"event_type": "sell"},
+        good | {"product_id": "x" * 1_048_500},  # with the rest, more than the topic's max.message.bytes
+        good | {"event_time": "2026-01-05T10:31Z"},
+    ]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    run = start("--input", str(file), "--topic", topic.name)
+
+    account = Account.model_validate_json(run.finish())
+
+    assert run.process.returncode == 3
+    assert (account.ok, account.acknowledged, account.counts.rejected, account.counts.disbelieved) == (True, 2, 3, 1)
+    assert [(each.lines, each.line) for each in account.reject_reasons] == [(2, 2), (1, 4)]
+    told = run.stderr.read_text()
+    assert "the pipeline refuses events as old" in told
+    assert "3 lines are no event; each with its reason in" in told
+    assert "2 x event_type is not one of view" in told
+    assert "event_type is 'buy'" in told
+
+
+def test_a_pipe_that_gives_nothing_is_stopped_and_that_is_no_success(
+    topic: Topic, start: Start, tmp_path: Path
+) -> None:
+    pipe, rejects = tmp_path / "pipe", tmp_path / "rejects"
+    os.mkfifo(pipe)
+    with pipe.open("r+b", buffering=0) as writer:
+        run = start("--input", str(pipe), "--rejects", str(rejects), "--topic", topic.name)
+        writer.write(b'{"user_id": "nobody"}\n' * 3)
+        wait_for_lines(rejects, 3)
+
+        run.process.send_signal(signal.SIGTERM)
+        account = Account.model_validate_json(run.finish())
+
+    assert (run.process.returncode, account.acknowledged, account.ok) == (1, 0, False)
+    assert "stopped before the end of the input" in account.errors[0]

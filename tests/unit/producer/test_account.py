@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError
+from rich.console import Console
 
-from producer.account import Account, Counts, Outcome
+from producer.account import Account, Counts, Outcome, RejectReason
+from producer.command import account_table, exit_code, what_is_missing
 from producer.traffic import Kind
 from tests.unit.producer.drafts import MINUTE, draft, tally
 
@@ -106,3 +108,44 @@ def test_it_reads_back_what_it_wrote_and_leaves_nothing_beside_it(tmp_path: Path
     printed = json.loads(file.read_text())
     assert printed["generated"] == printed["acknowledged"] == 2
     assert printed["counts"]["partitions"] == {"0": {"acknowledged": 2, "failed": 0}}
+
+
+EVENTS = {Kind.EVENT: Outcome(acknowledged=2)}
+
+
+@pytest.mark.parametrize(
+    ("counts", "errors", "code"),
+    [
+        (Counts(generated={Kind.EVENT: 2}, kinds=EVENTS), (), 0),
+        (Counts(), (), 0),
+        (Counts(generated={Kind.EVENT: 2}, kinds=EVENTS, rejected=1), (), 3),
+        (Counts(generated={Kind.EVENT: 2}, kinds=EVENTS, disbelieved=1), (), 3),
+        (Counts(generated={Kind.EVENT: 2}, kinds=EVENTS, disbelieved=2), (), 1),
+        (Counts(rejected=700), (), 1),
+        (Counts(), ("stopped before the first line",), 1),
+        (Counts(generated={Kind.EVENT: 2}, kinds=EVENTS, rejected=1), ("stopped",), 1),
+        (Counts(generated={Kind.EVENT: 3}, kinds=EVENTS, rejected=1), (), 1),
+    ],
+)
+def test_the_exit_code_tells_all_from_some_from_nothing(counts: Counts, errors: tuple[str, ...], code: int) -> None:
+    assert exit_code(account(counts, errors=errors)) == code
+
+
+def test_what_is_missing_is_said_by_reason_with_an_example() -> None:
+    reason = RejectReason(reason="amount is not a number", lines=1, file="a.csv", line=7, example="amount is 'x'")
+    [first, second, third] = what_is_missing(
+        account(Counts(rejected=1, disbelieved=1200), reject_file=Path("r.jsonl"), reject_reasons=(reason,))
+    )
+    assert first == "1 line is no event; each with its reason in r.jsonl:"
+    assert second == "  1 x amount is not a number (a.csv, line 7: amount is 'x')"
+    assert third.startswith("1,200 events are too old or too far ahead")
+    assert what_is_missing(account(Counts())) == []
+
+
+def test_a_person_gets_a_table_of_what_there_is() -> None:
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(account_table(account(Counts(generated={Kind.EVENT: 1234}, rejected=5))))
+    lines = {tuple(line.rsplit(maxsplit=1)) for line in shown.get().splitlines()}
+    assert {("records made", "1,234"), ("lines rejected", "5")} <= lines
+    assert "in doubt" not in shown.get()

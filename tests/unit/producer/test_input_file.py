@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import tracemalloc
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator
+from csv import writer as csv_writer
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from producer.input_file import InputFileError, Reject, RowError, parse_event, read_events
+from etar.report import EVENT_TYPES
+from producer.input_file import InputFileError, Piece, Reject, StoppedError, find_files, read_pieces
+from producer.rows import Row, RowConverter
 from producer.user_event import UserEvent
+from producer.values import RowError, Values
 
 USER = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 AT = "2026-11-21T10:31:05.250Z"
@@ -40,8 +52,12 @@ def jsonl(path: Path, *lines: object) -> Path:
     return file
 
 
-def csv(path: Path, text: str | bytes) -> Path:
+def csv(path: Path, text: str | bytes, *, rows: Iterable[Iterable[object]] | None = None) -> Path:
     file = path / "events.csv"
+    if rows is not None:
+        with file.open("w", newline="", encoding="utf-8") as written:
+            csv_writer(written).writerows(rows)
+        return file
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     return file
 
@@ -52,12 +68,40 @@ def parquet(path: Path, columns: dict[str, Any]) -> Path:
     return file
 
 
-def rejects(path: Path) -> list[Reject]:
-    return [line for line in read_events(path) if isinstance(line, Reject)]
+def parse_event(row: dict[str, Any], values: Values | None = None) -> UserEvent:
+    [made] = converter(values).convert({name: [value] for name, value in row.items()}, 1)
+    if isinstance(made, RowError):
+        raise made
+    return made.event
 
 
-def events(path: Path) -> list[UserEvent]:
-    return [line for line in read_events(path) if isinstance(line, UserEvent)]
+def converter(values: Values | None = None) -> RowConverter:
+    return RowConverter(values or Values(), b"\0\0\0\0\1")
+
+
+def read_events(*paths: Path, values: Values | None = None) -> Iterator[UserEvent | Reject]:
+    for _, _, each in numbered(*paths, values=values):
+        yield each
+
+
+def numbered(*paths: Path, values: Values | None = None) -> Iterator[tuple[str, int, UserEvent | Reject]]:
+    convert = converter(values).convert
+    for piece in read_pieces(find_files(paths)):
+        if isinstance(piece, Reject):
+            yield piece.file, piece.line, piece
+            continue
+        assert isinstance(piece, Piece)
+        for index, made in enumerate(convert(piece.columns, len(piece.lines))):
+            result = made.event if isinstance(made, Row) else piece.reject(index, made)
+            yield piece.file, piece.lines[index], result
+
+
+def rejects(*paths: Path) -> list[Reject]:
+    return sorted((line for line in read_events(*paths) if isinstance(line, Reject)), key=lambda each: each.line)
+
+
+def events(*paths: Path) -> list[UserEvent]:
+    return [line for line in read_events(*paths) if isinstance(line, UserEvent)]
 
 
 class TestOneRow:
@@ -122,6 +166,14 @@ class TestOneRow:
         [
             AT,
             "2026-11-21 10:31:05.250",
+            "2026-11-21 10:31:05.25 UTC",
+            "2026-11-21 02:31:05.250 -0800",
+            "2026-11-21 11:31:05.25+01",
+            str(AT_MS / 1000 * 1000),
+            f"{AT_MS:.12E}",
+            float(AT_MS),
+            Decimal(AT_MS),
+            AT.encode(),
             "2026-11-21T11:31:05.250+01:00",
             str(AT_MS),
             AT_MS,
@@ -152,14 +204,19 @@ class TestOneRow:
             ({"event_time": "1969-12-31T23:59:59Z"}, "not milliseconds since the epoch, from 1973"),
             ({"amount": "12.99"}, "amount is '12.99', not a whole number of minor units"),
             ({"amount": 12.99}, "not a whole number of minor units"),
-            ({"amount": float("nan")}, "not a whole number of minor units"),
+            ({"amount": float("nan")}, "which often means that there is no value"),
+            ({"amount": "1e999"}, "not a whole number of minor units"),
+            ({"error_code": "NULL"}, "which often means that there is no value. Does it? Say --null 'NULL', or --text"),
+            ({"error_code": "\\N"}, "which often means that there is no value"),
+            ({"country": "NA"}, "which often means that there is no value"),
+            ({"error_code": " "}, "which often means that there is no value"),
+            ({"device": b"\xff"}, "device is b'\\xff', not text in UTF-8"),
             ({"amount": True}, "not a whole number of minor units"),
             ({"amount": 2**63}, "not a whole number of minor units (cents), of at most 64 bits"),
             ({"amount": -(2**63) - 1}, "of at most 64 bits"),
             ({"amount": "9" * 19}, "of at most 64 bits"),
             ({"product_id": 17}, "product_id is 17, not text"),
-            ({"device": "\ud800"}, "not text that UTF-8 can hold"),
-            ({"ammount": 1}, "'ammount' is not a field of an event"),
+            ({"device": "\ud800"}, "not text in UTF-8"),
         ],
     )
     def test_a_row_that_does_not_fit_says_which_field_and_why(self, change: dict[str, Any], reason: str) -> None:
@@ -167,9 +224,11 @@ class TestOneRow:
             parse_event(LEAST | change)
         assert reason in str(raised.value)
 
-    @pytest.mark.parametrize("amount", [2**63 - 1, -(2**63), "1299", "-5", 0, 1299.0])
+    @pytest.mark.parametrize(
+        "amount", [2**63 - 1, -(2**63), "1299", "-5", 0, 1299.0, "1299.0", " 1299. ", "1.299E3", Decimal("1299.00")]
+    )
     def test_whole_amounts_of_64_bits_fit(self, amount: object) -> None:
-        assert parse_event(LEAST | {"amount": amount}).amount == int(amount)  # type: ignore[call-overload]
+        assert parse_event(LEAST | {"amount": amount}).amount == int(Decimal(str(amount).strip()))
 
 
 class TestJsonl:
@@ -182,7 +241,7 @@ class TestJsonl:
         assert [reject.line for reject in found] == [3, 4, 5, 6]
         assert [reject.reason.split(":")[0] for reject in found] == [
             "not JSON in UTF-8",
-            "not a JSON object",
+            "not a JSON object; of an array, write one object a line (jq -c '.[]')",
             "event_type is 'buy', not one of view, click, add_to_cart, checkout, purchase, search",
             "not JSON in UTF-8",
         ]
@@ -245,7 +304,7 @@ class TestCsv:
         assert [reject.reason.split(":")[0] for reject in found] == [
             "3 cells for 5 columns",
             "amount is '12.5', not a whole number of minor units (cents), of at most 64 bits",
-            "not UTF-8",
+            "device is '\\udcff', not text in UTF-8",
             "not CSV",
         ]
         assert found[0].raw == f"{AT},{USER},view"
@@ -259,8 +318,30 @@ class TestCsv:
         tracemalloc.stop()
         rejected = [line for line in found if isinstance(line, Reject)]
         assert [(reject.line, "not CSV" in reject.reason) for reject in rejected] == [(3, True)]
-        assert len(found) > 1_000, "the reader did not recover"
+        assert rejected[0].raw == f'{AT},{USER},view,,"mobile'
+        assert len(found) == 5_002, "it took other lines with it"
         assert peak < 5_000_000
+
+    def test_a_quoted_cell_that_never_ends_and_spans_no_rows_is_one_bad_line_each(self, tmp_path: Path) -> None:
+        file = csv(tmp_path, self.HEADER + f'{AT},{USER},view,,"mobile\n' + "nothing\n" * 300)
+        found = rejects(file)
+        assert [reject.line for reject in found] == list(range(2, 303))
+        assert "does not end" in found[0].reason
+        assert found[1].reason == "1 cells for 5 columns"
+
+    @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+    @pytest.mark.parametrize("first", ["", "sep={}\n", "\ufeff"])
+    def test_other_delimiters_are_told_by_the_first_line(self, tmp_path: Path, delimiter: str, first: str) -> None:
+        lines = (self.HEADER + f'{AT},{USER},view,1299.0,"a{delimiter}b"\n').replace(",", delimiter)
+        [(_, line, event)] = numbered(csv(tmp_path, first.format(delimiter) + lines))
+        assert (line, event) == (
+            3 if first.startswith("sep") else 2,
+            parse_event(LEAST | {"amount": 1299, "device": f"a{delimiter}b"}),
+        )
+
+    def test_a_column_without_a_name_is_named_by_its_place(self, tmp_path: Path) -> None:
+        with pytest.raises(InputFileError, match=r"not fields of an event: column 1 \(it has no name\)"):
+            rejects(csv(tmp_path, "," + self.HEADER))
 
     @pytest.mark.parametrize(
         ("header", "problem"),
@@ -300,8 +381,42 @@ class TestParquet:
     def test_a_file_that_is_no_parquet_and_one_that_is_cut_off_are_errors(self, tmp_path: Path) -> None:
         file = parquet(tmp_path, {"user_id": [USER], "event_type": ["view"], "event_time": [AT]})
         file.write_bytes(file.read_bytes()[:-20])
-        with pytest.raises(InputFileError, match="cannot be read as Parquet"):
+        with pytest.raises(InputFileError, match="cannot be read: Parquet"):
             list(read_events(file))
+
+    def test_a_value_that_python_has_no_type_for_is_one_bad_row(self, tmp_path: Path) -> None:
+        """Of the year 9999, of a zone that nobody knows, and of bytes that are no text."""
+        good = 1_795_861_865_250_000
+        bytes_ = pa.array([b"mobile", b"\xff", b"desktop"], pa.binary())
+        file = parquet(
+            tmp_path,
+            {
+                "user_id": [USER] * 3,
+                "event_type": ["view"] * 3,
+                "event_time": pa.array([good, good, 253_402_300_799_999_999], pa.timestamp("us", "Mars/Olympus")),
+                "device": bytes_.view(pa.string()),
+            },
+        )
+        assert [(event.event_time, event.device) for event in events(file)] == [(good // 1000, "mobile")]
+        assert [(reject.line, reject.reason) for reject in rejects(file)] == [
+            (2, "device is b'\\xff', not text in UTF-8"),
+            (3, "event_time is 253402300799999, not milliseconds since the epoch, from 1973 to 9999"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("values", "text"),
+        [
+            (pa.array([20_780], pa.date32()), "2026-11-23"),
+            (pa.array([20_780 * 86_400_000], pa.date64()), "2026-11-23"),
+            (pa.array([1_795_392_000], pa.timestamp("s")), "2026-11-23"),
+            (pa.array([b"2026-11-23T00:00Z"]), "2026-11-23"),
+            (pa.array([Decimal(1_795_392_000_000)], pa.decimal128(20, 0)), "2026-11-23"),
+            (pa.array([1_795_392_000_000.0]), "2026-11-23"),
+        ],
+    )
+    def test_a_time_is_the_same_whatever_its_type(self, tmp_path: Path, values: pa.Array, text: str) -> None:
+        file = parquet(tmp_path, {"user_id": [UUID(USER).bytes], "event_type": [b"view"], "event_time": values})
+        assert events(file) == [parse_event(LEAST | {"event_time": text})]
 
     def test_wrong_columns_are_an_error_of_the_file(self, tmp_path: Path) -> None:
         with pytest.raises(InputFileError, match="no column event_time"):
@@ -323,5 +438,180 @@ def test_a_missing_file_and_an_unknown_type_say_what_to_do(tmp_path: Path) -> No
         list(read_events(tmp_path / "gone.csv"))
     other = tmp_path / "events.txt"
     other.touch()
-    with pytest.raises(InputFileError, match=r"has to end in .jsonl, .ndjson, .csv, .parquet"):
+    with pytest.raises(InputFileError, match=r"has to end in .jsonl, .ndjson, .json, .csv, .tsv, .parquet"):
         list(read_events(other))
+
+
+class TestFiles:
+    def test_a_folder_of_parts_is_read_in_order_with_what_its_folders_say(self, tmp_path: Path) -> None:
+        for country, device in (("DE", "first"), ("FR", "second"), ("__HIVE_DEFAULT_PARTITION__", "third")):
+            part = tmp_path / f"country={country}" / "part-0.json"
+            part.parent.mkdir()
+            part.write_text(json.dumps(LEAST | {"device": device}))
+        for beside in ("_SUCCESS", ".part-0.json.crc", "x.rejects.jsonl", "_delta_log/0.json"):
+            (tmp_path / beside).parent.mkdir(exist_ok=True)
+            (tmp_path / beside).write_text("not read")
+        assert [(event.device, event.country) for event in events(tmp_path)] == [
+            ("first", "DE"),
+            ("second", "FR"),
+            ("third", "unknown"),
+        ]
+
+    def test_a_pattern_and_several_files_are_read_once_each(self, tmp_path: Path) -> None:
+        for number in (2, 1):
+            (tmp_path / f"{number}.jsonl").write_text(json.dumps(LEAST | {"device": str(number)}))
+        assert [event.device for event in events(tmp_path / "[0-9].jsonl", tmp_path / "1.jsonl")] == ["1", "2"]
+        with pytest.raises(InputFileError, match="there is no such file"):
+            events(tmp_path / "[a-z].jsonl")
+
+    @pytest.mark.parametrize("name", ["events.jsonl.gz", "events.jsonl.zst", "events.jsonl"])
+    @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+    def test_compression_is_told_by_the_bytes_and_may_come_in_pieces(
+        self, tmp_path: Path, name: str, compress: Callable[[bytes], bytes]
+    ) -> None:
+        lines = [json.dumps(LEAST | {"device": str(number)}).encode() + b"\n" for number in range(3)]
+        file = tmp_path / name
+        file.write_bytes(compress(lines[0] + lines[1]) + compress(lines[2]))
+        assert [event.device for event in events(file)] == ["0", "1", "2"]
+
+    def test_parquet_that_is_compressed_as_a_whole_is_read(self, tmp_path: Path) -> None:
+        file = parquet(tmp_path, {name: [value] for name, value in LEAST.items()})
+        file.with_suffix(".parquet.gz").write_bytes(gzip.compress(file.read_bytes()))
+        assert events(file.with_suffix(".parquet.gz")) == [parse_event(LEAST)]
+
+    def test_a_file_that_is_cut_off_is_an_error_after_what_it_holds(self, tmp_path: Path) -> None:
+        lines = b"".join(json.dumps(LEAST | {"product_id": str(n)}).encode() + b"\n" for n in range(20_000))
+        file = tmp_path / "events.jsonl.gz"
+        file.write_bytes(gzip.compress(lines)[:-50_000])
+        found = read_events(file)
+        assert isinstance(next(found), UserEvent)
+        with pytest.raises(InputFileError, match=r"events.jsonl.gz cannot be read"):
+            list(found)
+
+    @pytest.mark.parametrize("kind", [jsonl, csv])
+    def test_a_pipe_is_read_by_what_it_holds_and_a_stop_ends_the_wait_for_more(
+        self, tmp_path: Path, kind: Callable[..., Path]
+    ) -> None:
+        text = ",".join(LEAST) + "\n" + ",".join(LEAST.values()) + "\n"
+        content = (jsonl(tmp_path, LEAST) if kind is jsonl else csv(tmp_path, text)).read_bytes()
+        read, write = os.pipe()
+        with os.fdopen(read, "rb"), os.fdopen(write, "wb", buffering=0) as pipe:
+            pipe.write(content)
+            with pytest.raises(StoppedError):
+                list(read_pieces([Path(f"/dev/fd/{read}")], stopping=lambda: True))
+            pipe.write(content)
+            pipe.close()
+            [piece] = read_pieces([Path(f"/dev/fd/{read}")])
+            assert isinstance(piece, Piece)
+            assert piece.columns["user_id"] == ([USER] if kind is jsonl else (USER,))
+
+    def test_utf_16_says_what_to_do(self, tmp_path: Path) -> None:
+        with pytest.raises(InputFileError, match="is UTF-16; save it as UTF-8"):
+            events(csv(tmp_path, "user_id".encode("utf-16")))
+
+
+class TestNotGiven:
+    @pytest.mark.parametrize("word", ["NULL", "null", "\\N", "nan", "NaN", "None", "NA", "<NA>", " "])
+    def test_a_word_that_may_mean_nothing_is_never_counted_as_an_error_code(self, word: str) -> None:
+        with pytest.raises(RowError, match=r"error_code is .* means that there is no value"):
+            parse_event(LEAST | {"error_code": word})
+
+    def test_it_means_what_was_said(self) -> None:
+        said = Values(nulls=["null"], texts=["NA"])
+        event = parse_event(LEAST | {"error_code": "NULL", "country": "NA"}, said)
+        assert (event.status, event.error_code, event.country) == ("success", None, "NA")
+        nobody = str(UUID(int=0))
+        with pytest.raises(RowError, match="user_id is missing"):
+            parse_event(LEAST | {"user_id": nobody}, Values(nulls=[nobody]))
+
+    def test_a_number_that_is_none_is_what_was_said(self) -> None:
+        assert parse_event(LEAST | {"amount": float("nan")}, Values(nulls=["nan"])).amount is None
+
+
+def test_equal_values_of_other_kinds_are_told_apart() -> None:
+    columns = {name: [value] * 4 for name, value in LEAST.items()} | {"amount": [1, True, 1.0, "1"]}
+    made = converter().convert(columns, 4)
+    assert [isinstance(row, RowError) for row in made] == [False, True, False, False]
+
+
+@pytest.mark.parametrize("longest", [None, 100])
+def test_a_record_that_the_topic_does_not_take_is_a_bad_row(longest: int | None) -> None:
+    [made] = RowConverter(Values(), b"\0\0\0\0\1", longest).convert({name: [value] for name, value in LEAST.items()}, 1)
+    assert isinstance(made, RowError) == (longest is not None)
+    assert longest is None or "larger than" in str(made)
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8)
+ROWS = st.fixed_dictionaries(
+    {
+        "user_id": st.sampled_from([USER, USER.upper(), str(UUID(int=1))]),
+        "event_type": st.sampled_from(EVENT_TYPES),
+        "event_time": st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)),  # noqa: DTZ001  UTC
+        "event_id": st.none() | st.uuids().map(str),
+        "session_id": st.none() | st.uuids().map(str),
+        "product_id": st.none() | TEXT,
+        "amount": st.none() | st.integers(-(2**50), 2**50),
+        "error_code": st.none() | TEXT,
+        "device": st.none() | TEXT,
+    }
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(ROWS, min_size=1, max_size=6))
+def test_the_same_frame_gives_the_same_events_whichever_file_it_comes_from(rows: list[dict[str, Any]]) -> None:
+    """The times as each writer spells them; the amounts as whole numbers, and as pandas' floats."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder)
+        table = {name: [row[name] for row in rows] for name in ROWS_FIELDS}
+        times = pa.array(table["event_time"], pa.timestamp("us"))
+        amounts = pa.array([None if amount is None else float(amount) for amount in table["amount"]], pa.float64())
+        texts = {
+            name: pa.array(table[name], pa.string()) for name in ROWS_FIELDS if name not in ("event_time", "amount")
+        }
+        files = [
+            parquet(path, texts | {"event_time": times, "amount": amounts}),
+            jsonl(path, *({**row, "event_time": row["event_time"].isoformat() + "Z"} for row in rows)),
+            csv(path, "", rows=[ROWS_FIELDS, *([_cell(row[name]) for name in ROWS_FIELDS] for row in rows)]),
+        ]
+        found = [
+            [str(each.reason) if isinstance(each, Reject) else each for each in read_events(file)] for file in files
+        ]
+    assert found[0] == found[1] == found[2]
+    for each, row in zip(found[0], rows, strict=True):
+        if isinstance(each, UserEvent):
+            assert each == _one_by_one(row)
+
+
+ROWS_FIELDS = (*LEAST, *("event_id", "session_id", "product_id", "amount", "error_code", "device"))
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S.%f} UTC"
+    return f"{float(value):.1f}" if isinstance(value, int) else value
+
+
+def _one_by_one(row: dict[str, Any]) -> UserEvent:
+    """The event that a row is, by the definition of its ids."""
+    given = {name: value for name, value in row.items() if value is not None}
+    user = UUID(given["user_id"])
+    at = given["event_time"].replace(tzinfo=UTC)
+    time = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    session = uuid5(uuid5(NAMESPACE_URL, "etar/input/sessions"), f"{user}/{time // 86_400_000}")
+    event = UserEvent(
+        event_id=UUID(int=0),
+        user_id=user,
+        session_id=UUID(given["session_id"]) if "session_id" in given else session,
+        event_type=given["event_type"],
+        status="error" if "error_code" in given else "success",
+        event_time=time,
+        product_id=given.get("product_id"),
+        amount=given.get("amount"),
+        error_code=given.get("error_code"),
+        device=given.get("device", "unknown"),
+        country="unknown",
+    )
+    content = json.dumps([str(value) if isinstance(value, UUID) else value for value in event[1:]])
+    event_id = uuid5(uuid5(NAMESPACE_URL, "etar/input/events"), content)
+    return event._replace(event_id=UUID(given["event_id"]) if "event_id" in given else event_id)

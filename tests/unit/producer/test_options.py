@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from producer import command
 from producer.command import parse_duration, parse_start
+from producer.input_file import STDIN
 from producer.options import Mix, ProduceOptions
 from producer.worker import WorkerTask
 
@@ -66,25 +67,30 @@ def test_there_are_never_more_workers_than_records_a_second(rate: float, process
 
 
 def test_a_file_is_read_by_one() -> None:
-    assert ProduceOptions(input=Path("x.csv"), workers=4).processes == 1
+    assert ProduceOptions(input=(Path("x.csv"),), workers=4).processes == 1
 
 
 def test_rejects_go_beside_the_file_unless_told_otherwise() -> None:
-    assert ProduceOptions(input=Path("a/x.csv")).reject_path == Path("a/x.csv.rejects.jsonl")
-    assert ProduceOptions(input=Path("a/x.csv"), rejects=Path("r")).reject_path == Path("r")
+    several = ProduceOptions(input=(Path("a/x.csv"), Path("y.csv")))
+    assert [several.reject_path, ProduceOptions(input=(STDIN,)).reject_path] == [Path("input.rejects.jsonl")] * 2
+    assert ProduceOptions(input=(Path("a/x*.csv"),)).reject_path == Path("input.rejects.jsonl")
+    assert ProduceOptions(input=(Path("a/x.csv"),)).reject_path == Path("a/x.csv.rejects.jsonl")
+    assert ProduceOptions(input=(Path("a/x.csv"),), rejects=Path("r")).reject_path == Path("r")
     assert ProduceOptions().reject_path is None
 
 
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"input": Path("x.csv"), "seed": 1}, "seed: only for made-up traffic"),
-        ({"input": Path("x.csv"), "mix": Mix(late=0.1)}, "mix: only for made-up traffic"),
-        ({"input": Path("x.csv"), "respawn": True}, "respawn: only for made-up traffic"),
+        ({"input": (Path("x.csv"),), "seed": 1}, "seed: only for made-up traffic"),
+        ({"input": (Path("x.csv"),), "mix": Mix(late=0.1)}, "mix: only for made-up traffic"),
+        ({"input": (Path("x.csv"),), "respawn": True}, "respawn: only for made-up traffic"),
         ({"rejects": Path("r")}, "rejects: only with an input file"),
-        ({"input": Path("x.csv"), "rejects": Path("x.csv")}, "cannot be both input and rejects"),
-        ({"input": Path("x.csv"), "event_log": Path("x.csv").absolute()}, "cannot be both input and event_log"),
-        ({"input": Path("x.csv"), "account": Path("y/../x.csv")}, "cannot be both input and account"),
+        ({"nulls": ("NULL",)}, "nulls: only with an input file"),
+        ({"input": (Path("x.csv"),), "nulls": ("NA",), "texts": ("na",)}, "na: cannot both be a value and mean"),
+        ({"input": (Path("x.csv"),), "rejects": Path("x.csv")}, "cannot be both input and rejects"),
+        ({"input": (Path("x.csv"),), "event_log": Path("x.csv").absolute()}, "cannot be both input and event_log"),
+        ({"input": (Path("x.csv"),), "account": Path("y/../x.csv")}, "cannot be both input and account"),
         ({"account": Path("x.json"), "event_log": Path("x.json")}, "cannot be both account and event_log"),
         ({"rate": 0}, "greater than 0"),
         ({"duration": timedelta(0)}, "greater than 0"),
@@ -112,7 +118,7 @@ def test_duplicates_and_malformed_cannot_be_more_than_everything() -> None:
     "options",
     [
         ProduceOptions(rate=5, duration=timedelta(minutes=1), seed=3, start=NOW, mix=Mix(late=0.2)),
-        ProduceOptions(input=Path("x.csv"), event_log=Path("log")),
+        ProduceOptions(input=(Path("x.csv"),), event_log=Path("log")),
     ],
 )
 def test_a_worker_gets_exactly_what_its_parent_was_asked(options: ProduceOptions) -> None:
@@ -183,7 +189,7 @@ class TestCommand:
 
     def test_a_file_and_where_its_rejects_go(self, asked: list[ProduceOptions]) -> None:
         self.invoke("--input", "x.csv", "--rejects", "r")
-        assert (asked[0].input, asked[0].reject_path, asked[0].rate) == (Path("x.csv"), Path("r"), None)
+        assert (asked[0].input, asked[0].reject_path, asked[0].rate) == ((Path("x.csv"),), Path("r"), None)
 
     @pytest.mark.parametrize(
         ("arguments", "problem"),
