@@ -392,7 +392,7 @@ def report_again(windows: Sequence[MinuteWindow]) -> str:
 def backfill(first: MinuteWindow, last: MinuteWindow) -> str:
     """The command that has Airflow report every minute of a range again, however long; also those that are well."""
     span = f"--from-date {first.start.isoformat()} --to-date {last.start.isoformat()}"
-    return f"airflow backfill create --dag-id {PIPELINE_DAG} {span} --reprocess-behavior completed"
+    return f"airflow backfill create --dag-id {PIPELINE_DAG} {span} --reprocess-behavior completed --max-active-runs 2"
 
 
 def _repair_command(minutes: Sequence[MinuteInPlaces]) -> str:
