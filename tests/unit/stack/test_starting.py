@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 from stack.configuration import START_SECONDS, SettingsError, make_settings
 from stack.launch import environment_of
 from stack.layout import Layout
-from stack.parts import PARTS, Stack
+from stack.lifecycle import is_ready
+from stack.parts import PARTS, Stack, sink
 from stack.starting import Look, StartGivenUpError, Watch, ends_again, forget_starts, keeps_ending, note_start
 
 EVERY = 5.0
@@ -97,3 +100,20 @@ def test_each_parts_temporary_files_are_its_own(folder: str) -> None:
         environment = environment_of(stack, part)
         assert environment["JAVA_TOOL_OPTIONS"] == f'-Djava.io.tmpdir="{environment["TMPDIR"]}"'
         assert len(environment["TMPDIR"]) <= 100, "a Unix socket has to fit into it"
+
+
+@pytest.mark.parametrize(("seconds_ago", "ready"), [(1, True), (59, True), (61, False), (None, False)])
+def test_a_sink_is_well_while_it_does_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds_ago: int | None, ready: bool
+) -> None:
+    """A member of its group it is also while it waits for a table, and for seconds after its death."""
+    monkeypatch.setattr(sink, "_is_consuming", lambda _: True)
+    stack = Stack(Layout.at(tmp_path), make_settings({}, {}, NOW))
+    stack.layout.create()
+    if seconds_ago is not None:
+        command = sink.SINK.command(stack)
+        beat = Path(command[command.index("--beat") + 1])
+        beat.touch()
+        then = time.time() - seconds_ago
+        os.utime(beat, (then, then))
+    assert is_ready(sink.SINK, stack) is ready
