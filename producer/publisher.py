@@ -83,9 +83,7 @@ def require_topic(settings: KafkaSettings, topic: str) -> None:
         AwayError: Kafka cannot be reached; worth trying again.
         TopicMissingError: it can, and has no such topic.
     """
-    quiet = logging.getLogger("producer.librdkafka.probe")
-    quiet.setLevel(logging.CRITICAL)  # this function says it better than a line for each refused connection
-    probe = Producer({"bootstrap.servers": settings.bootstrap_servers, "logger": quiet})
+    probe = Producer({"bootstrap.servers": settings.bootstrap_servers, "logger": _quiet_log()})
     try:
         found = probe.list_topics(topic, timeout=_METADATA_TIMEOUT_SECONDS).topics[topic]
     except KafkaException as error:
@@ -100,9 +98,16 @@ def require_topic(settings: KafkaSettings, topic: str) -> None:
     raise AwayError(f"Kafka at {settings.bootstrap_servers} is not ready for topic {topic!r} ({found.error.str()})")
 
 
+def _quiet_log() -> logging.Logger:
+    """For clients that ask one question: their caller says it better than a line for each refused connection."""
+    quiet = logging.getLogger("producer.librdkafka.probe")
+    quiet.setLevel(logging.CRITICAL)
+    return quiet
+
+
 def longest_batch(settings: KafkaSettings, topic: str) -> int | None:
     """Bytes of the largest batch that the topic takes; None: the broker does not say."""
-    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
+    admin = AdminClient({"bootstrap.servers": settings.bootstrap_servers, "logger": _quiet_log()})
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
     try:
         found = admin.describe_configs([resource], request_timeout=_METADATA_TIMEOUT_SECONDS)[resource].result()
