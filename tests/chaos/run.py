@@ -41,6 +41,9 @@ _UP_TRIES = 3
 _FIND_SECONDS = 45.0
 _VERIFY_EVERY_SECONDS = 10.0
 _TIMED_OUT = 124
+_ANOTHER_TOPIC = "is not the one that was audited"
+"""Words of `etar verify` about a topic that was made anew; no account can be made of it any more."""
+
 EARLIER = 3 * MINUTE
 """Minutes before the traffic that the account is of as well: the first late events belong there."""
 
@@ -386,8 +389,9 @@ class _Chaos:
             answer: dict[str, Any] = json.loads(done.stdout or "{}")
             # Rows that came a moment ago are no difference, and not in a report either: the end is when they are.
             finished = done.returncode == 0 and not any(minute["pending"] for minute in answer["minutes"])
-            if self._took_records:
-                finished = not answer or any(partition["lost"] for partition in answer["partitions"])
+            if self._took_records and not finished:
+                lost = any(partition["lost"] for partition in answer.get("partitions", ()))
+                finished = lost or _ANOTHER_TOPIC in done.stderr
             if finished or time.monotonic() > deadline:
                 if not answer:
                     say(f"`etar verify` cannot say: {done.stderr.strip()}")

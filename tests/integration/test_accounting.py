@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 from cli.repair import audit_again
 from etar import accounting
 from etar.accounting import ProducerAccount, UnverifiableRangeError
-from etar.audit import run_audit
+from etar.audit import LostRecordsError, run_audit
 from etar.clients import object_store_client
 from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
 from etar.minute import MINUTE, MinuteWindow
@@ -539,3 +539,22 @@ def _append_times(lane: Lane, *, partition: int, count: int) -> list[datetime]:
     messages = consumer.consume(count, timeout=30)
     consumer.close()
     return [datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC) for message in messages]
+
+
+def test_what_kafka_lost_at_the_beginning_of_a_minute_is_lost_and_not_missing(accounted: AccountedWorld) -> None:
+    accounted.send(accounted.good(3 * PARTITIONS), at=accounted.earlier(1).start + timedelta(seconds=30))
+    accounted.sink()
+    accounted.audit(minutes=-1 + 0.5)
+    accounted.send(accounted.good(4 * PARTITIONS, first=100))
+    accounted.forget(dict.fromkeys(range(PARTITIONS), 5))
+    accounted.sink()
+    with pytest.raises(LostRecordsError, match=rf"^{2 * PARTITIONS} records "):
+        accounted.audit()
+    parts = accounted.verify().partitions
+    assert [(part.first_offset, part.lost, part.missing) for part in parts] == [(0, 2, 0)] * PARTITIONS
+    of_one_minute = accounting.verify(
+        accounted.minute, accounted.minute.next, stream=accounted.stream, now=lambda: accounted.later
+    )
+    assert [(part.first_offset, part.lost, part.missing) for part in of_one_minute.partitions] == [
+        (3, 2, 0)
+    ] * PARTITIONS
