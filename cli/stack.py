@@ -138,8 +138,8 @@ def status(as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) -> None:
 
 def _may_be_asked(result: lifecycle.StackStatus) -> bool:
     """Whether the places that a stream's state is asked of are there; where they are not, their own lines say so."""
-    asked = {part.name: part.state for part in result.parts if part.name == "postgres" or part.name.startswith("kafka")}
-    return all(state == "healthy" for state in asked.values())
+    asked = [part for part in result.parts if part.name == "postgres" or part.name.startswith("kafka")]
+    return all(part.state == "healthy" for part in asked)
 
 
 def _state_of(stream: Stream, stack: Stack) -> StreamState:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psutil
 
 from stack.layout import Layout
@@ -16,22 +18,16 @@ def memory_mb(pid: int) -> float:
 
     0 when the process is gone. A process of another user that may not be read counts nothing.
     """
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0.0
-    total = 0
-    for member in family:
-        try:
-            total += member.memory_full_info().pss
-        except psutil.Error:
-            continue
-    return round(total / 1e6, 1)
+    return round(_summed(pid, lambda member: member.memory_full_info().pss) / 1e6, 1)
 
 
 def processor_seconds(pid: int) -> float:
     """Processor time that a process and everything below it has had, with what waited for a disk; 0 when it is gone."""
+    return _summed(pid, lambda member: sum(member.cpu_times()))
+
+
+def _summed(pid: int, figure: Callable[[psutil.Process], float]) -> float:
+    """Over a process and everything below it; 0 when it is gone. One that gives no answer counts nothing."""
     try:
         process = psutil.Process(pid)
         family = [process, *process.children(recursive=True)]
@@ -40,7 +36,7 @@ def processor_seconds(pid: int) -> float:
     total = 0.0
     for member in family:
         try:
-            total += sum(member.cpu_times())
+            total += figure(member)
         except psutil.Error:
             continue
     return total

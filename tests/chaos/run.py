@@ -7,7 +7,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +28,7 @@ from stack.layout import REPOSITORY, VENV_BIN, Layout
 from stack.lifecycle import stop
 from stack.parts import Stack
 from stack.waiting import wait_until
-from tests.chaos.faults import HARMLESS, LINKS, QUIET_SECONDS, STACK, TAKES_RECORDS, Fault, Kind, schedule
+from tests.chaos.faults import HARMLESS, QUIET_SECONDS, STACK, TAKES_RECORDS, Fault, Kind, schedule
 from tests.chaos.links import Links, running_links_of_a_stack
 from tests.chaos.targets import everything, find
 from tests.chaos.topic import compacted_topic, make_topic_anew
@@ -82,6 +82,10 @@ class Hit:
     done: bool
 
 
+def _took_records(hits: Iterable[Hit]) -> bool:
+    return any(hit.done and hit.fault.kind in TAKES_RECORDS for hit in hits)
+
+
 @dataclass(frozen=True)
 class Result:
     """How a run ended.
@@ -102,7 +106,7 @@ class Result:
 
     @property
     def took_records(self) -> bool:
-        return any(hit.done and hit.fault.kind in TAKES_RECORDS for hit in self.hits)
+        return _took_records(self.hits)
 
     @property
     def honest(self) -> bool:
@@ -239,7 +243,7 @@ class _Chaos:
             self._ending.set()
             producer.kill()
             producer.wait()
-        if producer.returncode and not self._took_records:
+        if producer.returncode and not _took_records(self._hits):
             raise RunError(f"the producer ended with {producer.returncode}; see producer.log\n{printed}")
         account = Account.read(account_file)
         say(
@@ -256,10 +260,6 @@ class _Chaos:
             hits=tuple(self._hits),
             stored=_stored(self._stack, account.started_at),
         )
-
-    @property
-    def _took_records(self) -> bool:
-        return any(hit.done and hit.fault.kind in TAKES_RECORDS for hit in self._hits)
 
     def _end_of(self, producer: subprocess.Popen[str]) -> str:
         try:
@@ -289,7 +289,7 @@ class _Chaos:
     def _hit(self, fault: Fault, quiet: datetime, producer: psutil.Process) -> None:
         began = datetime.now(UTC)
         pid: int | None = None
-        if fault.target in LINKS and fault.kind in (Kind.SLOW, Kind.CUT, Kind.SILENT):
+        if fault.kind in (Kind.SLOW, Kind.CUT, Kind.SILENT):
             done = True
             say(f"{fault.kind:<6} the link to {fault.target} for {fault.seconds:g} s")
             with self._links.disturbed(fault.target, fault.kind):
@@ -389,7 +389,7 @@ class _Chaos:
             answer: dict[str, Any] = json.loads(done.stdout or "{}")
             # Rows that came a moment ago are no difference, and not in a report either: the end is when they are.
             finished = done.returncode == 0 and not any(minute["pending"] for minute in answer["minutes"])
-            if self._took_records and not finished:
+            if _took_records(self._hits) and not finished:
                 lost = any(partition["lost"] for partition in answer.get("partitions", ()))
                 finished = lost or _ANOTHER_TOPIC in done.stderr
             if finished or time.monotonic() > deadline:
