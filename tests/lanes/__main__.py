@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     plan = PLANS[asked.plan]
     for lane in plan.lanes:
-        say(f"{lane.name}: {', '.join(part.name for part in lane.parts)}; logs in {asked.results}")
+        does = ", ".join(part.name for part in lane.parts) or "what is shared"
+        say(f"{lane.name}: {does}{f', after {lane.after}' if lane.after else ''}; logs in {asked.results}")
     if plan.shared:
         say(f"then, whichever is free: {', '.join(part.name for part in plan.shared)}")
     running = Running(asked.results, say)

@@ -21,10 +21,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Lane:
-    """Parts that run one after the other; lanes run side by side."""
+    """Parts that run one after the other; lanes run side by side.
+
+    Args:
+        after: the part of another lane that has to have ended before this one begins.
+        nice: as of ``nice -n``, so that a lane that mostly waits gets the processor when it has work.
+    """
 
     name: str
     parts: tuple[Part, ...]
+    after: str | None = None
+    nice: int = 0
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,14 @@ class Plan:
 
     lanes: tuple[Lane, ...]
     shared: tuple[Part, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = {part.name for part in self.parts}
+        for lane in self.lanes:
+            if lane.after is not None and lane.after not in names:
+                raise ValueError(
+                    f"the lane {lane.name!r} comes after {lane.after!r}, which is no part: {sorted(names)}"
+                )
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -49,7 +64,8 @@ def _integration(*names: str) -> tuple[str, ...]:
 
 EACH_CHANGE = Plan(
     # A lane by itself leaves half of two cores idle: it waits for parts to start, minutes to end, sessions to run out.
-    # Two keep them busy; three would come near the limits that parts have to start within.
+    # While a whole stack runs, one more keeps them busy; it takes what the stack leaves, which takes half a core for
+    # itself as long as it is up. Then it needs three.
     lanes=(
         Lane(
             "parts",
@@ -58,8 +74,10 @@ EACH_CHANGE = Plan(
                 Part("compose-check", command=("make", "--no-print-directory", "compose-check")),
                 Part("unit", ("tests/unit",), options=("--numprocesses", "2")),
             ),
+            nice=5,
         ),
         Lane("stacks", (Part("e2e", ("tests/e2e", "tests/chaos")),)),
+        Lane("more parts", (), after="e2e"),
     ),
     # Each starts single parts of its own. What is in neither of the two lists, a new folder for one, is in the first.
     shared=(

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,6 +50,8 @@ class Running:
         self._results = results
         self._say = say
         self._interrupted = threading.Event()
+        self._ended: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+        """By the part's name."""
 
     def run(self, plan: Plan) -> list[Ended]:
         """Every part of the plan, also behind one that failed; lane by lane, in the order that each ran them in."""
@@ -64,6 +66,8 @@ class Running:
         return self._interrupted.is_set()
 
     def _run_lane(self, lane: Lane, shared: deque[Part]) -> Iterator[Ended]:
+        if lane.after is not None:
+            self._ended[lane.after].wait()
         for part in lane.parts:
             yield self._run_part(lane, part)
         while (shared_part := _taken(shared)) is not None:
@@ -77,16 +81,20 @@ class Running:
             old.unlink(missing_ok=True)
         began = time.monotonic()
         with log.open("wb") as out:
-            code = None if self.interrupted else self._code_of(part, junit, out.fileno())
+            command = ["nice", "-n", str(lane.nice), *_command(part, junit)]
+            try:
+                code = None if self.interrupted else self._code_of(part, command, out.fileno())
+            finally:
+                self._ended[part.name].set()
         ended = Ended(lane.name, part, code, time.monotonic() - began, log, junit)
         self._say(f"{lane.name}: {part.name} {ended.outcome} after {ended.seconds:.0f} s; see {log}")
         return ended
 
-    def _code_of(self, part: Part, junit: Path | None, out: int) -> int:
+    def _code_of(self, part: Part, command: Sequence[str], out: int) -> int:
         """The exit code of the part's process, which is told once if the run is interrupted meanwhile."""
         # A group of its own: a Ctrl-C at the terminal comes once, from us, and not twice.
         process = subprocess.Popen(
-            _command(part, junit), cwd=REPOSITORY, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            command, cwd=REPOSITORY, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
         while (code := process.poll()) is None:
             if self._interrupted.wait(_LOOK_SECONDS):

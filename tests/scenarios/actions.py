@@ -38,6 +38,8 @@ def kill_at_random(*names: str, times: int, jobs: bool = False, seed: int = 11) 
     def act(parts: Parts) -> None:
         chance = Random(seed)
         for _ in range(times):
+            if jobs:
+                parts.begin_jobs()
             time.sleep(chance.uniform(0.5, 2.5))  # the random moment of the kill
             kill(*names, jobs=jobs)(parts)
 

@@ -1,26 +1,22 @@
-"""What Airflow, or a person, runs again until it succeeds: here a function in a process that can be killed."""
+"""What Airflow, or a person, runs again and again: here a function in a process that can be killed."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import threading
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from etar.settings import get_settings
 from stack.waiting import wait_until
+from tests.forked import forked
 
-_PAUSE_SECONDS = 0.5
+_TRIED_AGAIN_AFTER = 0.5
+"""Seconds after a run that failed or was killed."""
+_RUN_AGAIN_AFTER = 3.0
+"""Seconds after one that succeeded, unless somebody waits for the next: what has nothing to do takes a core's time."""
 _LAST = 3000
-
-# Forked from a process without threads, which has imported what the jobs need: a run begins within milliseconds.
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.scenarios.checks"])
 
 
 @dataclass
@@ -35,6 +31,8 @@ class Job:
     """The number of the last run that did."""
     _resting: bool = False
     _process: BaseProcess | None = None
+    _wanted: threading.Event = field(default_factory=threading.Event)
+    """A run is to begin at once."""
     _ending: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
@@ -46,11 +44,16 @@ class Job:
         finally:
             self._ending.set()
             self.kill()
+            self.begin()
             runs.join()
 
     def kill(self) -> None:
         if process := self._process:
             process.kill()
+
+    def begin(self) -> None:
+        """Let the next run not wait for its time."""
+        self._wanted.set()
 
     def finish(self) -> None:
         """As :meth:`succeed`, and then it rests until it is asked to again."""
@@ -60,6 +63,7 @@ class Job:
     def succeed(self, *, timeout: float = 180) -> None:
         """Wait for a run that begins from now on to end well."""
         now, self._resting = self._begun, False
+        self.begin()
         try:
             wait_until(lambda: self._succeeded > now, timeout=timeout, what=f"{self.work.__name__} to succeed")
         except TimeoutError as error:
@@ -68,31 +72,14 @@ class Job:
 
     def _run(self) -> None:
         while not self._ending.is_set():
+            self._wanted.clear()
             self._begun += 1  # before its arguments are read: what succeed() waits for has the newest
-            arguments = (dict(os.environ), self.log, self.work, self.arguments)
-            process = _FORKS.Process(target=_in_process, args=arguments, daemon=True)
-            process.start()
-            self._process = process
+            self._process = process = forked(self.work, *self.arguments, log=self.log)
             if self._ending.is_set():
                 process.kill()
             process.join()
-            if process.exitcode == 0:
+            well = process.exitcode == 0
+            if well:
                 self._succeeded = self._begun
-            while not self._ending.wait(_PAUSE_SECONDS) and self._resting:
+            while not self._wanted.wait(_RUN_AGAIN_AFTER if well else _TRIED_AGAIN_AFTER) and self._resting:
                 pass
-
-
-def _in_process(
-    environment: Mapping[str, str], log: Path, work: Callable[..., object], arguments: tuple[object, ...]
-) -> None:
-    os.environ.clear()
-    os.environ.update(environment)
-    get_settings.cache_clear()
-    with log.open("ab", buffering=0) as out:
-        os.dup2(out.fileno(), 1)
-        os.dup2(out.fileno(), 2)
-    try:
-        work(*arguments)
-    except Exception:
-        print(f"{work.__name__}:\n{traceback.format_exc()}", flush=True)
-        os._exit(1)

@@ -49,6 +49,8 @@ class Started(Protocol):
 
     def kill(self) -> None: ...
 
+    def wait_until_at_work(self) -> None: ...
+
 
 @dataclass(frozen=True)
 class StackPart:
@@ -63,6 +65,9 @@ class StackPart:
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
+    def wait_until_at_work(self) -> None:
+        """It answered before this was made: what is started after it needs it."""
+
 
 @contextmanager
 def _started_part(name: str, stack: Stack) -> Iterator[StackPart]:
@@ -71,7 +76,7 @@ def _started_part(name: str, stack: Stack) -> Iterator[StackPart]:
 
 
 Start = Callable[[], AbstractContextManager[Started]]
-"""Starts a process, yields it once it is at work, and stops it as it likes to be stopped."""
+"""Starts a process, yields it, and stops it as it likes to be stopped."""
 
 
 @dataclass
@@ -89,6 +94,10 @@ class Program:
     def begin(self) -> None:
         if self.process is None:
             self.process = self._closing.enter_context(self.start())
+
+    def wait_until_at_work(self) -> None:
+        assert self.process is not None
+        self.process.wait_until_at_work()
 
     def end(self) -> None:
         """As its own stop does it; or what that leaves to do for one that was killed."""
@@ -121,9 +130,11 @@ class Parts:
 
     def start(self, *names: str) -> None:
         """Those that do not run; each answers when this returns."""
-        for name in names:
-            for program in self.programs[name]:
-                program.begin()
+        programs = [program for name in names for program in self.programs[name]]
+        for program in programs:
+            program.begin()
+        for program in programs:
+            program.wait_until_at_work()
 
     def stop(self, *names: str) -> None:
         """As an operator does."""
@@ -140,6 +151,11 @@ class Parts:
         for program in programs:
             program.end()
         self._paused.difference_update(names)
+
+    def begin_jobs(self) -> None:
+        """Those that wait for their next run."""
+        for job in self.jobs:
+            job.begin()
 
     def kill_jobs(self) -> None:
         for job in self.jobs:
@@ -187,6 +203,7 @@ class Parts:
         """One more program of that name, that faults are done to as well."""
         program = Program(start)
         program.begin()
+        program.wait_until_at_work()
         self.programs[name].append(program)
         try:
             yield program

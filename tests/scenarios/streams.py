@@ -85,6 +85,7 @@ class SupervisedSink(SinkProcess):
         self._ending = False
         self._changing = threading.Lock()
         self._supervision: threading.Thread | None = None
+        self._beginnings = 0
 
     @property
     def pid(self) -> int:
@@ -97,9 +98,19 @@ class SupervisedSink(SinkProcess):
 
     def start(self) -> None:
         self._ending = False
+        self._beginnings = self._begun()
         super().start()
         self._supervision = threading.Thread(target=self._supervise)
         self._supervision.start()
+
+    def wait_until_at_work(self) -> None:
+        """From when it would stop if it was asked to."""
+        what = f"the sink to start ({self.log})"
+        wait_until(lambda: self._begun() > self._beginnings, timeout=120, what=what)
+
+    def _begun(self) -> int:
+        """How often it has said that it is at work."""
+        return len(re.findall(r"topic \S+ into ", self.log.read_text())) if self.log.exists() else 0
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)
@@ -138,17 +149,11 @@ def running_sink(parts: Parts, stream: NewStream) -> Iterator[tuple[Lane, Superv
 
 @contextmanager
 def _started(sink: SupervisedSink) -> Iterator[SupervisedSink]:
-    """From when it would stop if it was asked to."""
-    before = _starts(sink)
     sink.start()
     try:
-        wait_until(lambda: _starts(sink) > before, timeout=120, what=f"the sink to start ({sink.log})")
         yield sink
     finally:
         if sink.running:
+            sink.wait_until_at_work()
             status = sink.end()
             assert status == 0, sink.log.read_text()[-3000:]
-
-
-def _starts(sink: SinkProcess) -> int:
-    return len(re.findall(r"topic \S+ into ", sink.log.read_text())) if sink.log.exists() else 0

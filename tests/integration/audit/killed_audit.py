@@ -1,11 +1,9 @@
-"""``python -m tests.integration.audit.killed_audit STREAM NOW CLASS.METHOD before|after``: one pass of the audit that
-kills itself with SIGKILL at that method's first call that does something."""
+"""One pass of the audit that dies by SIGKILL at a write named to it."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from datetime import datetime
 from typing import Any
 
@@ -18,9 +16,14 @@ from etar.streams import Stream
 _CLASSES: dict[str, type] = {kind.__name__: kind for kind in (Holdings, Marks, Warehouse)}
 
 
-def main() -> None:
-    stream, now, where, when = sys.argv[1:]
-    class_name, _, method = where.partition(".")
+def audit_until_killed(stream: Stream, now: datetime, write: str, when: str) -> None:
+    """To be run in a process of its own.
+
+    Args:
+        write: ``class.method``; its first call that does something is the last thing this process does.
+        when: ``before`` or ``after`` it.
+    """
+    class_name, _, method = write.partition(".")
     kind = _CLASSES[class_name]
     real = getattr(kind, method)
 
@@ -32,8 +35,4 @@ def main() -> None:
         return done
 
     setattr(kind, method, deadly)
-    run_audit(Stream(stream), now=lambda: datetime.fromisoformat(now))
-
-
-if __name__ == "__main__":
-    main()
+    run_audit(stream, now=lambda: now)

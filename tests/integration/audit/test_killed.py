@@ -6,22 +6,23 @@ each write in turn.
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from etar.dead_letters import Reason
 from etar.records.decode import Record
 from etar.records.intake import Decoded
+from tests.forked import forked
 from tests.integration.audit.conftest import Misbehaviour, World, malformed, milliseconds
 from tests.integration.audit.hiding_registry import HidingRegistry
+from tests.integration.audit.killed_audit import audit_until_killed
 from tests.integration.schemas import register
-from tests.unit.records.events import REPOSITORY, SCHEMA_TEXT, encode, event
+from tests.unit.records.events import SCHEMA_TEXT, encode, event
 
 WRITES = (
     "Marks.note",
@@ -34,17 +35,25 @@ WRITES = (
 )
 
 
-def kill_audit(world: World, write: str, when: str) -> None:
+KillAudit = Callable[[World, str, str], None]
+
+
+@pytest.fixture
+def kill_audit(tmp_path: Path) -> KillAudit:
     """A pass that kills itself there, two minutes after the world's minute."""
-    now = world.minute.end + timedelta(minutes=2)
-    program = [sys.executable, "-m", "tests.integration.audit.killed_audit", world.stream.name, now.isoformat()]
-    killed = subprocess.run([*program, write, when], cwd=REPOSITORY, env=os.environ, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-3000:]
+
+    def kill_audit(world: World, write: str, when: str) -> None:
+        now, log = world.minute.end + timedelta(minutes=2), tmp_path / "audit.log"
+        audit = forked(audit_until_killed, world.stream, now, write, when, log=log)
+        audit.join(60)
+        assert audit.exitcode == -signal.SIGKILL, log.read_text()[-3000:]
+
+    return kill_audit
 
 
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_at_a_write_and_run_again(world: World, write: str, when: str) -> None:
+def test_killed_at_a_write_and_run_again(world: World, kill_audit: KillAudit, write: str, when: str) -> None:
     chance = random.Random(9)
     values = [*world.good(400), *(malformed(world) * 6)]
     chance.shuffle(values)
@@ -68,7 +77,7 @@ def test_killed_at_a_write_and_run_again(world: World, write: str, when: str) ->
 @pytest.mark.parametrize("write", ["Warehouse.insert_rows", "Marks.note_gone_letters", "Holdings.remove_letters"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_killed_while_letters_of_closed_minutes_are_decoded_again(
-    world: World, hiding: HidingRegistry, write: str, when: str
+    world: World, hiding: HidingRegistry, kill_audit: KillAudit, write: str, when: str
 ) -> None:
     schema = SCHEMA_TEXT.replace("{", f'{{"doc": "{world.stream.name}",', 1)
     coming = register(world.registry, f"{world.stream.name}-now-value", schema)
@@ -93,7 +102,9 @@ def test_killed_while_letters_of_closed_minutes_are_decoded_again(
     assert len(set(history)) == len(history) == 30
 
 
-def test_killed_between_the_right_reason_and_the_removal_a_row_is_noted_as_removed_once(world: World) -> None:
+def test_killed_between_the_right_reason_and_the_removal_a_row_is_noted_as_removed_once(
+    world: World, kill_audit: KillAudit
+) -> None:
     def misfiled_and_a_row(decoded: Decoded) -> Decoded:
         spoiled = Decoded(list(decoded.rows))
         for letter in decoded.letters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -363,17 +364,35 @@ BY_RULE: dict[str, tuple[Mistake, ...]] = {
 """By the rule of ours that names them."""
 
 
+def in_the_way(one: Mistake, other: Mistake) -> bool:
+    return (one.file, one.old) == (other.file, other.old) or (one.told_of, one.where) == (other.told_of, other.where)
+
+
+def in_turns(mistakes: Iterable[Mistake]) -> list[list[Mistake]]:
+    """In as few copies as can be: one after the other those that change the same text, or of which the same is told."""
+    turns: list[list[Mistake]] = []
+    for mistake in mistakes:
+        turn = next((turn for turn in turns if not any(in_the_way(mistake, one) for one in turn)), None)
+        if turn is None:
+            turns.append(turn := [])
+        turn.append(mistake)
+    return turns
+
+
 @pytest.mark.parametrize(
-    ("rule", "mistake"),
+    ("rule", "mistakes"),
     [
-        pytest.param(rule, mistake, id=f"{rule}-{mistake.name}".replace(" ", "-"))
+        pytest.param(rule, turn, id=f"{rule}-{'+'.join(one.name for one in turn)}".replace(" ", "-"))
         for rule, mistakes in BY_RULE.items()
-        for mistake in mistakes
+        for turn in in_turns(mistakes)
     ],
 )
-def test_a_rule_of_ours_names_a_mistake(copy: Path, rule: str, mistake: Mistake) -> None:
-    change(copy, mistake.file, mistake.old, mistake.new)
-    assert_found(check_policy(read_project(copy)), mistake.told_of, mistake.where, rule, mistake.says)
+def test_a_rule_of_ours_names_mistakes(copy: Path, rule: str, mistakes: list[Mistake]) -> None:
+    for mistake in mistakes:
+        change(copy, mistake.file, mistake.old, mistake.new)
+    found = check_policy(read_project(copy))
+    for mistake in mistakes:
+        assert_found(found, mistake.told_of, mistake.where, rule, mistake.says)
 
 
 def test_a_script_that_may_not_be_executed_is_named(copy: Path) -> None:

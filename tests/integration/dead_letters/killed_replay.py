@@ -1,10 +1,9 @@
-"""A replay of every open letter of a topic that dies by SIGKILL at a point named on its command line."""
+"""A replay of every open letter of a topic that dies by SIGKILL at a point named to it."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -34,13 +33,10 @@ def dying(method: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
     return call
 
 
-def main(topic: str, patch: str, point: str) -> None:
+def replay_until_killed(topic: str, patch: str, point: str) -> None:
+    """To be run in a process of its own."""
     kind, name, after = POINTS[point]
     setattr(kind, name, dying(getattr(kind, name), after=after))
     with open_office(LaneStream(topic), command="a command that is killed", say=print) as office:
         for outcome in office.replay(Selection(), repair=patch_repair(patch), apply=True):
             print(outcome)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

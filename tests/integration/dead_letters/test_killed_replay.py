@@ -6,10 +6,7 @@ is each of the five places between journal and Kafka in turn.
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from datetime import UTC, datetime
@@ -23,10 +20,10 @@ from etar.dead_letter_office.repair import patch_repair
 from etar.dead_letter_office.replay import Replayer, ReplayInDoubtError
 from etar.dead_letters.journal import Author, Journal, Replay
 from etar.dead_letters.letters import LetterId, Selection, State
-from stack.layout import REPOSITORY
 from stack.waiting import wait_until
+from tests.forked import forked
 from tests.integration.dead_letters.conftest import Desk
-from tests.integration.dead_letters.killed_replay import POINTS
+from tests.integration.dead_letters.killed_replay import POINTS, replay_until_killed
 from tests.ports import free_ports
 
 LETTERS = 5
@@ -40,11 +37,10 @@ def spoil(desk: Desk) -> None:
 
 
 def killed(desk: Desk, point: str) -> None:
-    command = [sys.executable, "-m", "tests.integration.dead_letters.killed_replay", desk.lane.topic, UNSPOIL, point]
-    ended = subprocess.run(
-        command, cwd=REPOSITORY, env=os.environ, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    log = desk.lane.folder / "replay.log"
+    command = forked(replay_until_killed, desk.lane.topic, UNSPOIL, point, log=log)
+    command.join(60)
+    assert command.exitcode == -signal.SIGKILL, log.read_text()
 
 
 @pytest.mark.parametrize("point", POINTS)

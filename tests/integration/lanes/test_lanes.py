@@ -98,6 +98,17 @@ def test_what_is_shared_runs_once_in_the_lane_that_is_free(run, tmp_path: Path) 
     assert ran == [("left", "busy"), ("right", "own"), ("right", "first"), ("right", "second")]
 
 
+def test_a_lane_waits_for_what_it_comes_after_and_is_as_nice_as_it_is_told(run, tmp_path: Path) -> None:
+    done, niceness = tmp_path / "done", tmp_path / "nice"
+    first = Part("first", command=("touch", str(done)))
+    second = Part("second", command=("sh", "-c", f"[ -e {done} ] && nice > {niceness}"))
+    code, said = run(Lane("left", (second,), after="first", nice=3), Lane("right", (first,)))
+    assert code == 0, said
+    assert int(niceness.read_text()) == os.nice(0) + 3
+    with pytest.raises(ValueError, match="'third', which is no part"):
+        Plan((Lane("left", (first,), after="third"),))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_every_part_in_its_own_way_and_begins_no_other(
     run, part, tmp_path: Path, number: signal.Signals
