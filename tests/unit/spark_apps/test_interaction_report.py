@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import types as T
@@ -47,10 +48,13 @@ class Event:
         return (*ids, self.kind, self.status, self.partition, self.offset)
 
 
+def table(events: Sequence[Event]) -> pa.Table:
+    return pa.Table.from_pylist([dict(zip(SCHEMA.names, event.row, strict=True)) for event in events], ARROW)
+
+
 def frame(spark: SparkSession, events: Sequence[Event]) -> DataFrame:
     # As Arrow: for rows of Python, Spark starts a Python of its own beside its JVM.
-    rows = [dict(zip(SCHEMA.names, event.row, strict=True)) for event in events]
-    return spark.createDataFrame(pa.Table.from_pylist(rows, ARROW), SCHEMA)
+    return spark.createDataFrame(table(events), SCHEMA)
 
 
 def only_row(frame: DataFrame) -> dict[str, Any]:
@@ -202,7 +206,7 @@ def run(source: Path, result: Path) -> int:
 
 def test_the_job_leaves_one_object_and_the_same_one_again(spark: SparkSession, tmp_path: Path) -> None:
     source, result = tmp_path / "extract.parquet", tmp_path / "results" / "minute.json"
-    frame(spark, [Event(1), Event(2, user=2, kind="search", status="error", offset=1)]).write.parquet(str(source))
+    pq.write_table(table([Event(1), Event(2, user=2, kind="search", status="error", offset=1)]), source)
     written = []
     for _ in range(2):
         assert run(source, result) == 0
@@ -229,9 +233,9 @@ def test_several_minutes_are_each_counted_by_itself_and_a_bad_one_stops_no_other
     spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     windows = [WINDOW, WINDOW.next, WINDOW.next.next]
-    frame(spark, [Event(1), Event(2, offset=1)]).write.parquet(str(tmp_path / "0.parquet"))
+    pq.write_table(table([Event(1), Event(2, offset=1)]), tmp_path / "0.parquet")
     (tmp_path / "1.parquet").write_text("not Parquet")
-    frame(spark, [Event(1, kind="search", status="error")]).write.parquet(str(tmp_path / "2.parquet"))
+    pq.write_table(table([Event(1, kind="search", status="error")]), tmp_path / "2.parquet")
     arguments = []
     for number, window in enumerate(windows):
         arguments += ["--minute", str(window), "--source", f"file:{tmp_path / f'{number}.parquet'}"]
