@@ -36,7 +36,7 @@ def window() -> MinuteWindow:
     return MinuteWindow.containing(datetime.now(UTC) - timedelta(hours=12) + 4 * next(_MINUTES) * timedelta(minutes=1))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client(warehouse: WarehouseSettings) -> Iterator[Client]:
     client = warehouse_client(warehouse)
     yield client

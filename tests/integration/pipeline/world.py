@@ -96,6 +96,12 @@ class Record:
 
 
 @cache
+def identities(event: int) -> tuple[UUID, UUID]:
+    """Of the event and of its user."""
+    return uuid5(NAMESPACE, f"event {event}"), uuid5(NAMESPACE, f"user {event}")
+
+
+@cache
 def store_client(settings: ObjectStoreSettings, _process: int) -> Any:
     """One client a process: Airflow's hook takes a second to make one, and a forked process may not share sockets."""
     return object_store_client(settings)
@@ -129,7 +135,7 @@ class Minute:
 
     def arrive(self, records: Iterable[Record]) -> None:
         def row(record: Record) -> list[Any]:
-            event, user = (uuid5(NAMESPACE, f"{kind} {record.event}") for kind in ("event", "user"))
+            event, user = identities(record.event)
             return [
                 event, user, user, "view", "success", self.window.start + TICK, "mobile", "DE",
                 USER_INTERACTIONS.topic, record.partition, record.offset, record.arrived,
