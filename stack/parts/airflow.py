@@ -65,6 +65,10 @@ def environment(stack: Stack) -> dict[str, str]:
         # 0.1 s an idle scheduler takes a quarter of a core from them.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.3",
         "AIRFLOW_HOME": str(home),
+        # Tasks are forked from processes that have imported NumPy and PyArrow (etar.pipeline.preload): without these,
+        # both start a thread when they are imported, and no thread lives on in a fork.
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
+        "OPENBLAS_NUM_THREADS": "1",
     }
     connections = {name: json.dumps(connection) for name, connection in _connections(stack).items()}
     return (
