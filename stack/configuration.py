@@ -72,6 +72,8 @@ _BROKER_PORTS = ("ETAR_PORT_KAFKA", "ETAR_PORT_KAFKA_2", "ETAR_PORT_KAFKA_3")
 
 LINK_OFFSET = "ETAR_STACK_LINK_OFFSET"
 START_SECONDS = "ETAR_STACK_START_SECONDS"
+SCHEDULER_PAUSE = "ETAR_STACK_SCHEDULER_PAUSE_SECONDS"
+_PAUSE_SECONDS = "0.3"
 
 TUNABLE = (
     "ETAR_PIPELINE_",
@@ -84,6 +86,7 @@ TUNABLE = (
     "ETAR_DEMO_",
     "ETAR_API_MAX_",
     START_SECONDS,
+    SCHEDULER_PAUSE,
 )
 """Settings that a person may change: passed on from the environment or the file; the defaults are the parts' own."""
 
@@ -137,6 +140,12 @@ class Settings:
         return self.port(name) + int(self.values[LINK_OFFSET])
 
     @property
+    def scheduler_pause(self) -> float:
+        """Seconds between two looks of Airflow's scheduler at what can run, when there was nothing."""
+        # A stack that an older etar made does not say.
+        return float(self.values.get(SCHEDULER_PAUSE, _PAUSE_SECONDS))
+
+    @property
     def start_seconds(self) -> int:
         """How long a part that starts may do nothing, and how much processor time it may use up."""
         return int(self.values[START_SECONDS])
@@ -176,11 +185,14 @@ def make_settings(
     link = {name: str(int(values[name]) + _number(LINK_OFFSET, values[LINK_OFFSET])) for name in PORTS}
     values["ETAR_DEMO_RATE"] = "50"
     values[START_SECONDS] = "180"
+    values[SCHEDULER_PAUSE] = _PAUSE_SECONDS
     values |= {
         name: value for given in (saved, environment) for name, value in given.items() if name.startswith(TUNABLE)
     }
     if _number(START_SECONDS, values[START_SECONDS]) < 1:
         raise SettingsError(f"{START_SECONDS}={values[START_SECONDS]} is no time to start in; give seconds, like 180")
+    if not 0.1 <= _decimal(SCHEDULER_PAUSE, values[SCHEDULER_PAUSE]) <= 10:
+        raise SettingsError(f"{SCHEDULER_PAUSE}={values[SCHEDULER_PAUSE]} is not between 0.1 and 10 seconds")
     # Secrets are never taken from the caller's environment: it may be that of another stack (`etar exec`).
     values |= {name: saved.get(name) or secrets.token_hex(20) for name in SECRETS}
     values |= {name: _one_of(name, environment.get(name) or saved.get(name), known) for name, known in SHAPE.items()}
@@ -241,6 +253,13 @@ def _one_of(name: str, text: str | None, known: tuple[str, ...]) -> str:
 def _number(name: str, text: str) -> int:
     try:
         return int(text)
+    except ValueError:
+        raise SettingsError(f"{name}={text!r} is not a number") from None
+
+
+def _decimal(name: str, text: str) -> float:
+    try:
+        return float(text)
     except ValueError:
         raise SettingsError(f"{name}={text!r} is not a number") from None
 

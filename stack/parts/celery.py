@@ -39,6 +39,8 @@ def environment(stack: Stack, database_url: str) -> dict[str, str]:
         "AIRFLOW__CELERY__OPERATION_TIMEOUT": str(_PUBLISH_SECONDS),
         "AIRFLOW__CELERY__EXTRA_CELERY_CONFIG": json.dumps(
             {
+                # By each worker, before it forks; as the scheduler does for the LocalExecutor.
+                "imports": ["etar.pipeline.preload"],
                 "task_publish_retry_policy": {
                     "max_retries": _PUBLISH_SECONDS - 3,
                     "interval_start": 0.2,

@@ -109,6 +109,9 @@ def properties(stack: Stack, node: Node) -> str:
         "transaction.state.log.min.isr": in_sync,
         "group.initial.rebalance.delay.ms": "0",
         "log.retention.hours": str(RETENTION_HOURS),
+        # How often a controller without anything to write writes that: at the default of 500 ms, a third of what an
+        # idle node costs.
+        "metadata.max.idle.interval.ms": "5000",
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
 

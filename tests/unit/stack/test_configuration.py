@@ -11,6 +11,7 @@ import pytest
 
 from stack.configuration import (
     PORTS,
+    SCHEDULER_PAUSE,
     SECRETS,
     PortTakenError,
     Settings,
@@ -20,6 +21,9 @@ from stack.configuration import (
     prepare_settings,
     read_settings,
 )
+from stack.layout import Layout
+from stack.parts import Stack
+from stack.parts.airflow import AIRFLOW_SCHEDULER
 
 NOW = datetime(2026, 11, 21, 10, 31, 42, tzinfo=UTC)
 
@@ -118,6 +122,19 @@ def test_a_taken_port_is_named_with_the_variable_that_moves_it() -> None:
         with pytest.raises(PortTakenError, match=rf"port {port}, wanted for airflow.*ETAR_PORT_AIRFLOW=") as raised:
             check_ports_free(settings)
     assert "is taken" in str(raised.value)
+
+
+def test_the_schedulers_pause_is_a_setting_of_the_stack_and_reaches_it(tmp_path: Path) -> None:
+    settings = make_settings({SCHEDULER_PAUSE: "1.5"}, {SCHEDULER_PAUSE: "2"}, NOW)
+    scheduler = AIRFLOW_SCHEDULER.environment(Stack(Layout.at(tmp_path), settings))
+    assert scheduler["AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME"] == "1.5"
+    assert Settings({}).scheduler_pause == make_settings({}, {}, NOW).scheduler_pause, "one that an older etar made"
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "60", "nan", "soon"])
+def test_a_pause_that_would_burn_a_core_or_hold_reports_back_is_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=SCHEDULER_PAUSE):
+        make_settings({SCHEDULER_PAUSE: text}, {}, NOW)
 
 
 def test_a_part_is_given_only_the_variables_it_asks_for() -> None:
