@@ -95,8 +95,9 @@ def audit_again(
     """
     import psycopg
 
-    from etar.audit import LostRecordsError, NotRepairedError, run_audit
+    from etar.audit.auditor import LostRecordsError, NotRepairedError
     from etar.audit.reopening import closed_up_to, held_from, reopen
+    from etar.audit.run import run_audit
     from etar.pipeline.lost_rows import first_held
 
     try:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import httpx
 import typer
 
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, fail, use_settings_of
 from etar.minute import MINUTE, MinuteWindow
 from etar.report import PublishedReport
 from etar.settings import ReportReadSettings, get_settings
+
+if TYPE_CHECKING:
+    import httpx
 
 
 def report(
@@ -23,6 +25,8 @@ def report(
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Print one minute's report."""
+    import httpx
+
     with errors_shown():
         use_settings_of(folder, "ETAR_API_")
         parameters = {"minute": str(MinuteWindow.parse(minute))} if minute else {}
@@ -58,6 +62,8 @@ def one_line(report: PublishedReport) -> str:
 
 def api_client(settings: ReportReadSettings) -> httpx.Client:
     """A client of the report API that may read."""
+    import httpx
+
     headers = {"Authorization": f"Bearer {settings.read_token.get_secret_value()}"}
     return httpx.Client(base_url=settings.url, headers=headers, timeout=10)
 
@@ -68,6 +74,8 @@ def follow(client: httpx.Client, since: MinuteWindow, *, interval: float = 1.0) 
     Yields None after each look, so that a caller can give up. An API that is away is asked again. Minutes older than
     the newest quarter of an hour are looked at once a minute.
     """
+    import httpx
+
     seen: dict[MinuteWindow, int] = {}
     looked_at_all = float("-inf")
     while True:

@@ -10,17 +10,16 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, existing_stack, fail
 from cli.reports import api_client, follow, one_line
 from etar.minute import MinuteWindow
 from etar.report import PublishedReport
 from etar.settings import KafkaSettings, ReportReadSettings, ReportStoreSettings, RetentionSettings
-from etar.stream_state import StreamState, stream_state
 from etar.streams import USER_INTERACTIONS, Stream
 from stack import lifecycle
 from stack.configuration import PortTakenError, SettingsError
@@ -28,6 +27,9 @@ from stack.layout import Layout
 from stack.parts import PARTS, Stack, airflow, part_named
 from stack.processes import STACK_MARK
 from stack.supervision import Supervisor
+
+if TYPE_CHECKING:
+    from etar.stream_state import StreamState
 
 
 def up(
@@ -121,7 +123,7 @@ def status(as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) -> None:
     streams = [_state_of(each, stack) for each in (USER_INTERACTIONS,)] if _may_be_asked(result) else []
     healthy = result.healthy and not any(each.faults for each in streams)
     if as_json:
-        states = TypeAdapter(list[StreamState]).dump_python(streams, mode="json")
+        states = to_jsonable_python(streams)
         typer.echo(json.dumps(result.as_dict() | {"healthy": healthy, "streams": states}, indent=2))
     else:
         for part in result.parts:
@@ -143,6 +145,8 @@ def _may_be_asked(result: lifecycle.StackStatus) -> bool:
 
 
 def _state_of(stream: Stream, stack: Stack) -> StreamState:
+    from etar.stream_state import stream_state  # the clients of Kafka and PostgreSQL: only where those answer
+
     settings = stack.settings
     return stream_state(
         stream,

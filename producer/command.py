@@ -6,12 +6,10 @@ import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from etar.minute import MinuteWindow
 from etar.streams import USER_INTERACTIONS
@@ -19,10 +17,10 @@ from producer.account import Account
 from producer.input_file import InputFileError
 from producer.logs import show_logs
 from producer.options import Mix, ProduceOptions
-from producer.publisher import TopicMissingError
-from producer.run import produce as run
 from producer.traffic import Kind
-from producer.wire import SchemaRefusedError
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[smhd])+")
@@ -161,6 +159,10 @@ def produce(  # noqa: PLR0917  typer passes by name
     in doubt after a --respawn. 1: not; with --input also when it was stopped or nothing of it can be in a report. 2: it
     could not start. 3: some lines of --input were rejected, or will be refused for their time; all others arrived.
     """
+    from producer.publisher import TopicMissingError
+    from producer.run import produce as run
+    from producer.wire import SchemaRefusedError
+
     show_logs("producer")
     # Only what was given: options that do not go together can then be told from defaults.
     given: dict[str, Any] = {
@@ -190,6 +192,8 @@ def produce(  # noqa: PLR0917  typer passes by name
     if as_json or not sys.stdout.isatty():
         typer.echo(result.model_dump_json())
     else:
+        from rich.console import Console
+
         Console().print(account_table(result))
     for line in what_is_missing(result):
         typer.echo(line, err=True)
@@ -209,6 +213,8 @@ def exit_code(account: Account) -> int:
 
 def account_table(account: Account) -> Table:
     """The account for a person: only what there is of it."""
+    from rich.table import Table
+
     table = Table("", "", show_header=False, box=None, padding=(0, 2, 0, 0))
     table.columns[1].justify = "right"
     seconds = (account.ended_at - account.started_at).total_seconds()

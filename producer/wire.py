@@ -7,15 +7,10 @@ import re
 from collections.abc import Callable
 from uuid import UUID
 
-from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
-from confluent_kafka.schema_registry.avro import AvroSerializer
-
-# The client raises the HTTP library's own connection errors, and picks between httpx and httpx2 here.
-from confluent_kafka.schema_registry.common._httpx_compat import httpx
 from confluent_kafka.serialization import MessageField, SerializationContext, SerializationError, Serializer
 
-from etar.records.registry import subject_of
 from etar.settings import RegistrySettings
+from etar.streams import subject_of
 from producer.user_event import SCHEMA_TEXT, UserEvent
 from producer.waiting import AwayError
 
@@ -47,6 +42,13 @@ def open_serializer(settings: RegistrySettings, topic: str) -> Callable[[UserEve
         AwayError: the registry cannot be reached or is not ready; worth trying again.
         SchemaRefusedError: it answered, and refused the schema.
     """
+    # Here: a third of a second of CPU, which a run's own process and `etar produce --help` need not pay.
+    from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
+    from confluent_kafka.schema_registry.avro import AvroSerializer
+
+    # The client raises the HTTP library's own connection errors, and picks between httpx and httpx2 here.
+    from confluent_kafka.schema_registry.common._httpx_compat import httpx
+
     client = SchemaRegistryClient({"url": settings.url, "timeout": _TIMEOUT_SECONDS, "max.retries": 0})
     serializer = AvroSerializer(
         client,

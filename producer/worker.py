@@ -27,7 +27,7 @@ from typing import Self, TextIO
 from confluent_kafka import Producer
 from pydantic import BaseModel, ConfigDict
 
-from etar.records.decode import EventTimeBounds
+from etar.event_times import EventTimeBounds
 from etar.settings import EventTimeSettings, KafkaSettings, RegistrySettings, get_settings
 from producer.account import RejectReason
 from producer.event_log import EventLog

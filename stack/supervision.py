@@ -9,14 +9,10 @@ import xmlrpc.client
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor.xmlrpc import Faults, SupervisorTransport
-
 from stack.layout import REPOSITORY, VENV_BIN
 from stack.parts import Part, Stack
 from stack.parts.base import write_if_changed
 from stack.waiting import wait_until
-
-_NOT_AN_ERROR = {Faults.ALREADY_STARTED, Faults.NOT_RUNNING}
 
 
 @dataclass(frozen=True)
@@ -94,6 +90,8 @@ class Supervisor:
         )
 
     def _call(self, method: str, *arguments: Any) -> Any:
+        from supervisor.xmlrpc import SupervisorTransport
+
         with self._lock:
             transport = SupervisorTransport(None, None, serverurl=f"unix://{self._stack.layout.supervisor_socket}")
             with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
@@ -128,8 +126,10 @@ class Supervisor:
         return {each["name"]: ProcessState(each["statename"], each["pid"], each["start"]) for each in processes}
 
     def _tolerant(self, method: str, *arguments: Any) -> None:
+        from supervisor.xmlrpc import Faults
+
         try:
             self._call(method, *arguments)
         except xmlrpc.client.Fault as fault:
-            if fault.faultCode not in _NOT_AN_ERROR:
+            if fault.faultCode not in (Faults.ALREADY_STARTED, Faults.NOT_RUNNING):
                 raise

@@ -12,7 +12,8 @@ from connect.native_sink.connector import Connector
 from connect.native_sink.patience import StoppedWaitingError, persist
 from connect.native_sink.source import KafkaAwayError, OtherLogError, Source, made_anew
 from etar.clients import WarehouseUnavailableError
-from etar.records.decode import EventTimeBounds, Record
+from etar.event_times import EventTimeBounds
+from etar.records.decode import Record
 from etar.records.intake import Intake
 from etar.records.registry import Registry
 from etar.records.table import UnsupportedTableError

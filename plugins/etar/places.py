@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
-import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from etar import dead_letters, ledger
@@ -53,6 +52,8 @@ def read_reports(
     Raises:
         PlaceUnavailableError: the report API is away, or answers something else.
     """
+    import httpx
+
     headers = {"Authorization": f"Bearer {settings.read_token.get_secret_value()}"}
     found: dict[MinuteWindow, PublishedReport] = {}
     with httpx.Client(base_url=settings.url, headers=headers, timeout=30, verify=trusted_certificates()) as client:

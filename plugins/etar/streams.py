@@ -46,3 +46,8 @@ class Stream:
 
 
 USER_INTERACTIONS = Stream("user_interactions")
+
+
+def subject_of(topic: str) -> str:
+    """The subject under which a registry has the schemas of a topic's values."""
+    return f"{topic}-value"

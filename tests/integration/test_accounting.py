@@ -18,7 +18,8 @@ from confluent_kafka import Consumer, TopicPartition
 from cli.repair import audit_again
 from etar import accounting
 from etar.accounting import ProducerAccount, UnverifiableRangeError
-from etar.audit import LostRecordsError, run_audit
+from etar.audit.auditor import LostRecordsError
+from etar.audit.run import run_audit
 from etar.clients import object_store_client
 from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
 from etar.minute import MINUTE, MinuteWindow

@@ -23,10 +23,10 @@ from etar.kafka_offsets import TopicOffsets
 from etar.minute import MinuteWindow
 from etar.records.decode import Row
 from etar.records.intake import REFUSED_TOGETHER, TOLD_APART, Decoded, Intake
-from etar.records.registry import Registry, subject_of
+from etar.records.registry import Registry
 from etar.records.table import EVENT_TIME
 from etar.settings import PipelineSettings
-from etar.streams import Stream
+from etar.streams import Stream, subject_of
 
 _log = logging.getLogger(__name__)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from etar.dead_letters import DeadLetter
-from etar.records.decode import Row
-from etar.records.intake import Decoded
+if TYPE_CHECKING:
+    from etar.dead_letters import DeadLetter
+    from etar.records.decode import Row
+    from etar.records.intake import Decoded
 
 
 class Repair(StrEnum):

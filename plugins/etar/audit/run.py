@@ -15,8 +15,8 @@ from etar.audit.log import PartitionLogs
 from etar.audit.marks import Marks
 from etar.clients import report_store_connection
 from etar.dead_letters.journal import Journal
+from etar.event_times import EventTimeBounds
 from etar.kafka_offsets import TopicOffsets
-from etar.records.decode import EventTimeBounds
 from etar.records.intake import Intake
 from etar.records.registry import Registry
 from etar.records.warehouse import Warehouse

@@ -34,12 +34,13 @@ from etar.dead_letter_office.unfiled import Unfiled
 from etar.dead_letters import DeadLetter, Reason
 from etar.dead_letters.journal import Author, Change, Journal
 from etar.dead_letters.letters import LetterId, Letters, Selection, State, Summary, UnknownLetterError
+from etar.event_times import EventTimeBounds
 from etar.instants import from_milliseconds, to_milliseconds
 from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
-from etar.records.decode import IN_HEADER, EventTimeBounds, Record, SchemaId, frame_of
+from etar.records.decode import IN_HEADER, Record, SchemaId, frame_of
 from etar.records.intake import Decoded, Intake
-from etar.records.registry import RegisteredSchema, Registry, subject_of
+from etar.records.registry import RegisteredSchema, Registry
 from etar.records.table import EVENT_TIME
 from etar.records.warehouse import Warehouse
 from etar.settings import (
@@ -51,7 +52,7 @@ from etar.settings import (
     WarehouseSettings,
     get_settings,
 )
-from etar.streams import Stream
+from etar.streams import Stream, subject_of
 
 _Value = tuple[bytes | None, datetime]
 """What a record holds, and when it is appended."""

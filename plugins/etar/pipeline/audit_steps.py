@@ -17,7 +17,7 @@ _STREAM = USER_INTERACTIONS
 def audit(params: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Compare Kafka's offsets with the table and the dead letters, put right what is off, and close the arrival minutes
     that are exact. With `accept_lost`, take note of losses first: they fail no audit any more. Returns the counts."""
-    from etar.audit import run_audit
+    from etar.audit.run import run_audit
 
     accept_lost = bool((params or {}).get("accept_lost"))
     with connections.ledger_connection() as connection:

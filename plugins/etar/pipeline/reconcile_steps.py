@@ -216,7 +216,7 @@ def leave_lost(
         lost: see :func:`etar.pipeline.lost_rows.lost_rows`.
         low: first offset that Kafka still holds, by partition.
     """
-    from etar.audit import AuditBusyError
+    from etar.audit.marks import AuditBusyError
 
     whole: list[Affected] = []
     missing: dict[int, list[int]] = {}

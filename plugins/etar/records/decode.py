@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from etar.dead_letters import DeadLetter, Reason
-from etar.instants import MILLISECOND, from_milliseconds
+from etar.event_times import EventTimeBounds
+from etar.instants import from_milliseconds
 from etar.records.avro import LONG, AvroSchema, Node, Shape, UnreadableSchemaError
 from etar.records.table import EVENT_TIME, Convert, OutOfRangeError, TableLayout, WrongValueError
-from etar.settings import EventTimeSettings
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -81,21 +81,6 @@ class Row(NamedTuple):
 
     record: Record
     values: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class EventTimeBounds:
-    """:meth:`EventTimeSettings.believes` in whole milliseconds, for every record of a stream."""
-
-    behind_ms: float
-    ahead_ms: float
-
-    @classmethod
-    def of(cls, settings: EventTimeSettings) -> EventTimeBounds:
-        return cls(behind_ms=settings.horizon / MILLISECOND, ahead_ms=settings.max_ahead / MILLISECOND)
-
-    def believe(self, event_ms: int, appended_ms: int) -> bool:
-        return appended_ms - self.behind_ms < event_ms <= appended_ms + self.ahead_ms
 
 
 @dataclass(frozen=True)

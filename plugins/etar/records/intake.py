@@ -12,18 +12,9 @@ from typing import Protocol, TypeVar
 
 from etar.clients import WarehouseUnavailableError
 from etar.dead_letters import DeadLetter, Reason
-from etar.records.decode import (
-    Decoder,
-    EventTimeBounds,
-    Reader,
-    Record,
-    Row,
-    SchemaId,
-    Unreadable,
-    compile_reader,
-    schema_of,
-)
-from etar.records.registry import RegisteredSchema, Registry, RegistryUnavailableError, subject_of
+from etar.event_times import EventTimeBounds
+from etar.records.decode import Decoder, Reader, Record, Row, SchemaId, Unreadable, compile_reader, schema_of
+from etar.records.registry import RegisteredSchema, Registry, RegistryUnavailableError
 from etar.records.table import METADATA, MetadataColumns, TableLayout, UnsupportedTableError
 from etar.records.warehouse import (
     InsertRefusedError,
@@ -31,6 +22,7 @@ from etar.records.warehouse import (
     TableChangedError,
     Warehouse,
 )
+from etar.streams import subject_of
 
 _log = logging.getLogger(__name__)
 _Item = TypeVar("_Item")

@@ -158,11 +158,6 @@ class Registry:
         self._client.close()
 
 
-def subject_of(topic: str) -> str:
-    """The subject under which the schemas of a topic's values are registered."""
-    return f"{topic}-value"
-
-
 def _error_code(response: httpx.Response) -> int | None:
     """Of a registry's own error; None for anything else's."""
     try:

@@ -15,14 +15,15 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from etar.audit import AuditResult, run_audit
-from etar.audit.auditor import Bounds
+from etar.audit.auditor import AuditResult, Bounds
 from etar.audit.kafka_records import KafkaRecords
+from etar.audit.run import run_audit
 from etar.clients import report_store_connection
 from etar.dead_letters import Reason
+from etar.event_times import EventTimeBounds
 from etar.kafka_offsets import TopicOffsets
 from etar.minute import MinuteWindow
-from etar.records.decode import EventTimeBounds, Record, Row
+from etar.records.decode import Record, Row
 from etar.records.intake import Decoded, Intake
 from etar.records.registry import Registry
 from etar.records.warehouse import Warehouse

@@ -7,9 +7,9 @@ import signal
 from datetime import datetime
 from typing import Any
 
-from etar.audit import run_audit
 from etar.audit.holdings import Holdings
 from etar.audit.marks import Marks
+from etar.audit.run import run_audit
 from etar.records.warehouse import Warehouse
 from etar.streams import Stream
 

@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from confluent_kafka import Producer
 
-from etar.audit import AuditBusyError, LostRecordsError, NotRepairedError, RewoundTopicError, run_audit
-from etar.audit.auditor import Bounds
+from etar.audit.auditor import Bounds, LostRecordsError, NotRepairedError, RewoundTopicError
 from etar.audit.holdings import Holdings
-from etar.audit.marks import Marks
+from etar.audit.marks import AuditBusyError, Marks
 from etar.audit.pieces import Piece
 from etar.audit.placement import Repair
+from etar.audit.run import run_audit
 from etar.clients import report_store_connection
 from etar.dead_letters import Reason
 from etar.dead_letters.journal import Author, Journal

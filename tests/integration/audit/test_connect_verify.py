@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import timedelta
 
-from etar.audit import run_audit
+from etar.audit.run import run_audit
 from tests.integration.accounted import AccountedWorld
 from tests.integration.audit.conftest import milliseconds
 from tests.integration.audit.connect_double import Worker

@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 
 from etar import accounting
 from etar.accounting import UnverifiableRangeError
-from etar.audit import LostRecordsError, RewoundTopicError
+from etar.audit.auditor import LostRecordsError, RewoundTopicError
 from etar.audit.log import Explained, PartitionLogs
 from etar.settings import RetentionSettings, get_settings
 from etar.stream_state import AUDIT_BEHIND, StreamState, stream_state

@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 from cli.repair import audit_again
-from etar.audit import LostRecordsError, run_audit
+from etar.audit.auditor import LostRecordsError
 from etar.audit.reopening import closed_up_to, reopen
+from etar.audit.run import run_audit
 from etar.clients import report_store_connection
 from etar.minute import MINUTE
 from etar.records.intake import Decoded

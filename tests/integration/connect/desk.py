@@ -11,7 +11,8 @@ from uuid import uuid4
 import httpx
 from clickhouse_connect.driver.client import Client
 
-from etar.records.decode import EventTimeBounds, Record, Row, SchemaId
+from etar.event_times import EventTimeBounds
+from etar.records.decode import Record, Row, SchemaId
 from etar.records.intake import Intake
 from etar.records.registry import RegisteredSchema, Registry
 from etar.records.table import TableLayout

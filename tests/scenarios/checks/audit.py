@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 from datetime import datetime
 
-from etar.audit import run_audit
+from etar.audit.run import run_audit
 from etar.minute import MINUTE, MinuteWindow
 from etar.streams import Stream
 from tests.integration.audit.conftest import PARTITIONS, Misbehaviour, World, malformed

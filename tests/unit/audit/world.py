@@ -15,8 +15,9 @@ from etar.audit.pieces import Mark, Piece, Run, runs
 from etar.audit.placement import Repair
 from etar.dead_letters import DeadLetter, Reason
 from etar.dead_letters.letters import LetterId
+from etar.event_times import EventTimeBounds
 from etar.minute import MinuteWindow
-from etar.records.decode import IN_HEADER, EventTimeBounds, Record, Row, schema_id_of
+from etar.records.decode import IN_HEADER, Record, Row, schema_id_of
 from etar.records.intake import REFUSED_TOGETHER, Intake
 from etar.records.registry import RegisteredSchema
 from etar.records.warehouse import InsertRefusedError

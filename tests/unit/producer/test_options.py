@@ -146,7 +146,7 @@ class TestCommand:
             asked.append(options)
             raise OSError("far enough")
 
-        monkeypatch.setattr(command, "run", run)
+        monkeypatch.setattr("producer.run.produce", run)
         return asked
 
     def invoke(self, *arguments: str) -> str:

@@ -14,18 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etar.dead_letters import DeadLetter, Reason
-from etar.records.decode import (
-    Decoder,
-    EventTimeBounds,
-    Headers,
-    Reader,
-    Record,
-    Row,
-    SchemaId,
-    Unreadable,
-    compile_reader,
-    schema_of,
-)
+from etar.event_times import EventTimeBounds
+from etar.records.decode import Decoder, Headers, Reader, Record, Row, SchemaId, Unreadable, compile_reader, schema_of
 from etar.records.warehouse import dead_letters_to_arrow, rows_to_arrow
 from etar.settings import PipelineSettings
 from tests.unit.records.events import (
