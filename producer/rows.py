@@ -254,7 +254,6 @@ _FIELD_TYPES = {field["name"]: field["type"] for field in json.loads(SCHEMA_TEXT
 _READ_IN_ORDER = (*REQUIRED, *(name for name in FIELDS if name not in REQUIRED))
 _DEFAULTS = {"device": "unknown", "country": "unknown"}
 _DERIVED = ("event_id", "session_id", "status")
-_ERROR_CODE = FIELDS.index("error_code") - FIELDS.index("event_time") - 1
 
 _UUID_BYTES = b"H"
 """Avro of 36, the bytes that follow."""
