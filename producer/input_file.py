@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from itertools import repeat
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote
@@ -336,14 +337,15 @@ class _Csv:
     def read(self, more: list[bytes], last: bool) -> Iterator[Piece | Reject]:
         lines = self._open + more
         rows: list[list[str]] = []
-        spans: list[tuple[int, int]] = []
+        starts: list[int] = []
+        ends: list[int] = []
         at = 0
-        plain = not any(b'"' in line or len(line) >= _LONGEST_LINE for line in lines)
-        if plain:
-            for at, row in enumerate(_csv(map(_text_of, lines), self._delimiter)):
+        if (row_a_line := self._row_a_line(lines)) is not None:
+            for at, row in enumerate(row_a_line):
                 if len(row) == len(self._header):
                     rows.append(row)
-                    spans.append((at, at + 1))
+                    starts.append(at)
+                    ends.append(at + 1)
                 elif row:
                     yield self._reject(at, lines[at : at + 1], self._wrong_cells(row))
             at = len(lines)
@@ -358,18 +360,29 @@ class _Csv:
                     break
                 if row:
                     rows.append(row)
-                    spans.append((at, end))
+                    starts.append(at)
+                    ends.append(end)
             at = end
         if rows:
             before = self._before
             yield Piece(
                 self._file,
                 dict(zip(self._header, zip(*rows, strict=True), strict=True)),
-                [before + start + 1 for start, _ in spans],
-                lambda index: _shown(b"\n".join(lines[slice(*spans[index])])),
+                [before + start + 1 for start in starts],
+                lambda index: _shown(b"\n".join(lines[starts[index] : ends[index]])),
             )
         self._open = lines[at:]
         self._before += at
+
+    def _row_a_line(self, lines: list[bytes]) -> list[list[str]] | None:
+        """The rows of lines of which each is one, as nearly always; None: they have to be looked at line by line."""
+        if max(map(len, lines), default=0) >= _LONGEST_LINE:
+            return None
+        try:
+            rows = list(_csv(map(str, lines, repeat("utf-8"), repeat("surrogateescape")), self._delimiter))
+        except csv.Error:
+            return None
+        return rows if len(rows) == len(lines) else None
 
     def _row(self, lines: list[bytes], at: int, last: bool) -> tuple[list[str], int | None]:
         """The row that begins on a line, and where it ends; None: not within these lines."""
@@ -428,8 +441,8 @@ def _read_parquet(name: str, path: Path | None, file: BinaryIO) -> Iterator[Piec
 
 
 def _plain_values(column: pa.Array) -> list[object]:
-    """A column as Python values that its bytes determine: times as milliseconds, text as bytes; whatever cannot be one
-    is :class:`Unreadable`."""
+    """A column as Python values that its bytes determine: times as milliseconds, text that is not all UTF-8 as bytes;
+    whatever cannot be one is :class:`Unreadable`."""
     import pyarrow as pa
 
     if isinstance(column, pa.ExtensionArray):
@@ -447,10 +460,11 @@ def _plain_values(column: pa.Array) -> list[object]:
         return [None if day is None else day * 86_400_000 for day in column.view(pa.int32()).to_pylist()]
     if pa.types.is_date64(kind):
         return list(column.view(pa.int64()).to_pylist())
-    if pa.types.is_string(kind):
-        column = column.view(pa.binary())  # not cast to text that it may not be
-    elif pa.types.is_large_string(kind):
-        column = column.view(pa.large_binary())
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        try:
+            return list(column.to_pylist())
+        except UnicodeDecodeError:
+            column = column.view(pa.binary() if pa.types.is_string(kind) else pa.large_binary())
     try:
         return list(column.to_pylist())
     except Exception:  # one value that Python has no type for: the others are read

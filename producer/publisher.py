@@ -153,7 +153,7 @@ class Publisher:
         return self._send(row, row.key, row.value)
 
     def _send(self, draft: Counted, key: bytes | None, value: bytes | None) -> bool:
-        noticed = float("-inf")
+        noticed: float | None = None
         self._tally.made(draft)
         while True:
             try:
@@ -162,7 +162,7 @@ class Publisher:
                 if self._stop.requested:
                     self._tally.withdrawn(draft)
                     return False
-                if time.monotonic() - noticed > _REPEAT_NOTICE_SECONDS:
+                if noticed is None or time.monotonic() - noticed > _REPEAT_NOTICE_SECONDS:
                     noticed = time.monotonic()
                     _log.info("the queue is full (%d records wait for Kafka); waiting", len(self._producer))
                 self._producer.poll(_SLICE_SECONDS)

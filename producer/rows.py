@@ -11,6 +11,8 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha1
+from itertools import repeat
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -18,7 +20,7 @@ import fastavro
 
 from producer.traffic import Kind
 from producer.user_event import SCHEMA_TEXT, UserEvent
-from producer.values import FIELDS, REQUIRED, RowError, Values
+from producer.values import EVENT_TIMES, FIELDS, REQUIRED, RowError, Values
 
 _EVENT_IDS = uuid5(NAMESPACE_URL, "etar/input/events")
 _SESSION_IDS = uuid5(NAMESPACE_URL, "etar/input/sessions")
@@ -81,38 +83,44 @@ class RowConverter:
         ``unknown``, and ``session_id`` is the user's for that day. An ``event_id`` that is not given follows from the
         other values, so that the same line, sent twice or in another file, is still one event.
         """
-        nothing: Sequence[object] = (None,) * rows
         errors: dict[int, RowError] = {}
         cells: dict[str, list[Any]] = {}
         for name in _READ_IN_ORDER:
             memory = self._memories[name]
-            cells[name] = memory.read(columns.get(name, nothing))
+            cells[name] = memory.read(columns[name]) if name in columns else [memory.cell(None)] * rows
             if memory.refused:
                 for number, cell in enumerate(cells[name]):
                     if isinstance(cell, RowError):
                         errors.setdefault(number, cell)
-        made: list[Row | RowError] = []
-        for number, (event_id, user_id, session_id, event_type, status, event_time, *others) in enumerate(
-            zip(*(cells[name] for name in FIELDS), strict=True)
-        ):
-            if errors and number in errors:
-                made.append(errors[number])
-                continue
-            fields = (
-                user_id,
-                session_id if session_id[0] is not None else self._session(user_id[0], event_time[0]),
-                event_type,
-                status if status[0] is not None else self._status(others[_ERROR_CODE][0]),
-                event_time,
-                *others,
-            )
-            identified = event_id if event_id[0] is not None else _uuid_cell(_id_of(fields))
-            value = self._header + identified[1] + b"".join([cell[1] for cell in fields])
-            made.append(self._checked(Row(event_time[0], bytes.fromhex(user_id[0].replace("-", "")), value)))
-        return made
+        if errors:
+            good = [number for number in range(rows) if number not in errors]
+            cells = {name: [column[number] for number in good] for name, column in cells.items()}
+        made = iter(self._made(cells))
+        return [errors[number] if number in errors else next(made) for number in range(rows)] if errors else list(made)
 
-    def _status(self, error_code: str | None) -> _Cell:
-        return self._success if error_code is None else self._error
+    def _made(self, cells: dict[str, list[_Cell]]) -> Iterable[Row | RowError]:
+        """Records of rows of which each has all cells; those that are not given are put in."""
+        users = [cell[0] for cell in cells["user_id"]]
+        times = [cell[0] for cell in cells["event_time"]]
+        cells["session_id"] = [
+            cell if cell[0] is not None else self._session(user, at)
+            for cell, user, at in zip(cells["session_id"], users, times, strict=True)
+        ]
+        cells["status"] = [
+            cell if cell[0] is not None else self._success if error_code[0] is None else self._error
+            for cell, error_code in zip(cells["status"], cells["error_code"], strict=True)
+        ]
+        if any(cell[0] is None for cell in cells["event_id"]):
+            others = zip(*(cells[name] for name in FIELDS if name != "event_id"), strict=True)
+            cells["event_id"] = [
+                cell if cell[0] is not None else _uuid_cell(_id_of(fields))
+                for cell, fields in zip(cells["event_id"], others, strict=True)
+            ]
+        encoded = (map(itemgetter(1), cells[name]) for name in FIELDS)
+        values = map(b"".join, zip(repeat(self._header, len(times)), *encoded, strict=True))
+        keys = (bytes.fromhex(user.replace("-", "")) for user in users)
+        made = map(Row, times, keys, values)
+        return made if self._longest is None else map(self._checked, made)
 
     def _checked(self, row: Row) -> Row | RowError:
         size = len(row.key) + len(row.value)
@@ -175,19 +183,23 @@ class _Memory(dict[Any, Any]):
 
 
 class _Uuids(_Memory):
-    """Most rows have their own: those in the usual form are made without a look at what was met."""
+    """Those in the usual form, in which they are sent, are made without a look at what else they may be."""
 
-    def read(self, column: Sequence[object]) -> list[Any]:
-        usual, nulls = _CANONICAL_UUID, self._values.has_nulls
-        return [
-            (value, _UUID_BYTES + value.encode(), f'"{value}"')
-            if type(value) is str and usual(value) and not nulls
-            else self.cell(value)
-            for value in column
-        ]
+    def cell(self, value: object) -> Any:
+        if type(value) is str and _CANONICAL_UUID(value) and not self._values.has_nulls:
+            return _uuid_cell(value)
+        return super().cell(value)
 
     def _made(self, read: UUID) -> _Cell:
         return _uuid_cell(str(read))
+
+
+class _EventIds(_Uuids):
+    """Every row has its own: none is remembered."""
+
+    def read(self, column: Sequence[object]) -> list[Any]:
+        self.refused = False
+        return list(map(self.cell, column))
 
 
 class _Times(_Memory):
@@ -198,17 +210,23 @@ class _Times(_Memory):
         self._seconds: dict[str, int] = {}
         self._rests: dict[str, int] = {}
 
-    def __missing__(self, value: object) -> Any:
-        if type(value) is not str or not _TO_THE_SECOND(value):
-            return super().__missing__(value)
+    def read(self, column: Sequence[object]) -> list[Any]:
+        if len(self._seconds) + len(self._rests) > _REMEMBERED_VALUES:
+            self._seconds.clear()
+            self._rests.clear()
+        self.refused = False
+        return list(map(self.cell, column))
+
+    def cell(self, value: object) -> Any:
+        if type(value) is int and value in _USUAL_TIMES:
+            return self._made(value)
+        if type(value) is not str:
+            return super().cell(value)
         seconds, rest = self._seconds.get(value[:19]), self._rests.get(value[19:])
         if seconds is not None and rest is not None and seconds + rest in _USUAL_TIMES:
             return self._made(seconds + rest)
-        cell = super().__missing__(value)
-        if not isinstance(cell, RowError) and isinstance(start := self.cell(value[:19]), tuple):
-            if len(self._seconds) + len(self._rests) > _REMEMBERED_VALUES:
-                self._seconds.clear()
-                self._rests.clear()
+        cell = super().cell(value)
+        if _TO_THE_SECOND(value) and isinstance(cell, tuple) and isinstance(start := super().cell(value[:19]), tuple):
             self._seconds[value[:19]], self._rests[value[19:]] = start[0], cell[0] - start[0]
         return cell
 
@@ -226,7 +244,7 @@ def _memory_of(name: str, type_: Any, values: Values) -> _Memory:
 
     match type_:
         case {"logicalType": "uuid"}:
-            return _Uuids(name, encode, values)
+            return (_EventIds if name == "event_id" else _Uuids)(name, encode, values)
         case {"logicalType": "timestamp-millis"}:
             return _Times(name, encode, values)
     return _Memory(name, encode, values)
@@ -236,14 +254,13 @@ _FIELD_TYPES = {field["name"]: field["type"] for field in json.loads(SCHEMA_TEXT
 _READ_IN_ORDER = (*REQUIRED, *(name for name in FIELDS if name not in REQUIRED))
 _DEFAULTS = {"device": "unknown", "country": "unknown"}
 _DERIVED = ("event_id", "session_id", "status")
-_ERROR_CODE = FIELDS.index("error_code") - FIELDS.index("event_time") - 1
 
 _UUID_BYTES = b"H"
 """Avro of 36, the bytes that follow."""
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 _TO_THE_SECOND = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?![0-9])").match
-_USUAL_TIMES = range(2**35, 2**41)
-"""Milliseconds, from 1971 to 2039, that are six bytes of Avro."""
+_USUAL_TIMES = range(EVENT_TIMES.start, 2**41)
+"""Milliseconds, from 1973 to 2039, that are six bytes of Avro."""
 _PAIRS = [bytes((bits & 0x7F | 0x80, bits >> 7 | 0x80)) for bits in range(2**14)]
 _LAST_PAIRS = [bytes((bits & 0x7F | 0x80, bits >> 7)) for bits in range(2**14)]
 

@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})?")
 _CANONICAL_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ZONE_AFTER_TIME = re.compile(r"(.*:[0-9.,]+)\s*(UTC|GMT|Z|[+-][0-9]{2}(?::?[0-9]{2})?)", re.IGNORECASE | re.DOTALL)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EVENT_TIMES = range(10**11, (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1))
+EVENT_TIMES = range(10**11, (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1))
 """From March 1973, so that a time in seconds is noticed (until the year 5138), to what a calendar holds."""
 
 _PERHAPS_NOTHING = frozenset(
@@ -168,7 +168,7 @@ def _instant(name: str, value: object) -> int:
     milliseconds = _whole(instant)
     if milliseconds is None:
         raise _refusal(name, value, "an ISO 8601 time like 2026-11-21T10:31:05.250Z or milliseconds since the epoch")
-    if milliseconds not in _EVENT_TIMES:
+    if milliseconds not in EVENT_TIMES:
         raise _refusal(name, value, "milliseconds since the epoch, from 1973 to 9999")
     return milliseconds
 
