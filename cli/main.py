@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import bootstrap, connect, dead_letters, reports, stack
+from cli import bootstrap, connect, dead_letters, reports, stack, topic
 from cli.context import in_stack
 from cli.demo import demo
 from cli.minutes import minutes
@@ -35,4 +35,5 @@ app.command()(minutes)
 app.command()(verify)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(connect.app, name="connect")
+app.add_typer(topic.app, name="topic")
 app.add_typer(bootstrap.app)
