@@ -54,6 +54,9 @@ Apply = Annotated[bool, typer.Option("--apply", help="Do it; without this, only 
 Patch = Annotated[str | None, typer.Option(help="JSON patch (RFC 6902) of the record's fields.", metavar="JSON")]
 PatchFile = Annotated[Path | None, typer.Option(help="File with a JSON patch.", metavar="FILE", dir_okay=False)]
 Hook = Annotated[bool, typer.Option("--hook", help="Repair with the function that ETAR_DEAD_LETTERS_HOOK names.")]
+Log = Annotated[
+    int | None, typer.Option("--log", min=1, metavar="N", help="Letters of the topic's Nth log that has ended.")
+]
 SchemaId = Annotated[int | None, typer.Option(help="Schema to write with; the subject's latest if left out.")]
 
 
@@ -73,10 +76,14 @@ def list_(
     limit: Annotated[int, typer.Option(help="Print at most so many; 0 for all.", min=0)] = 100,
     summary: Annotated[bool, typer.Option("--summary", help="Count by reason and state instead.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
+    log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Print dead letters, the oldest first."""
-    with _office(folder) as office:
+    with _office(folder, log) as office:
+        for former, letters in office.former_logs().items():
+            number = former.rpartition("@")[2]
+            typer.echo(f"{former}, a log that has ended, has {letters:,} letters of its own: --log {number}", err=True)
         # A letter that is asked for by its name is printed whatever became of it.
         left_out = frozenset() if summary or ids else {State.UNFILED, State.OPEN}
         selection = _selection(ids, reason, from_, to, _states(state) if state else left_out)
@@ -94,12 +101,13 @@ def list_(
 def show(
     letter: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="The letter, like 3:1042.")],
     as_json: AsJson = False,
+    log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Print everything about one letter: its bytes, its fields as far as they can be read, what was done about it."""
     from etar.dead_letter_office.document import to_json
 
-    with _office(folder) as office:
+    with _office(folder, log) as office:
         dossier = office.show(LetterId.parse(letter))
         typer.echo(to_json(_dossier_as_json(dossier)) if as_json else _describe(dossier))
 
@@ -112,10 +120,11 @@ def export(
     from_: From = None,
     to: To = None,
     state: Annotated[str, typer.Option(help="unfiled, open, replayed, discarded or all.")] = "all",
+    log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Write letters to a file, with their bytes in base64 and their fields."""
-    with _office(folder) as office:
+    with _office(folder, log) as office:
         count = office.export(_selection(None, reason, from_, to, _states(state)), file)
         typer.echo(f"{count:,} dead letters written to {file}")
 
@@ -133,10 +142,11 @@ def fix(
     hook: Hook = False,
     schema_id: SchemaId = None,
     apply: Apply = False,
+    log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Repair records and keep them for `replay`; says of each whether it would now become a row."""
-    with _office(folder) as office:
+    with _office(folder, log) as office:
         repair = _repair(patch, patch_file, hook)
         if repair is None:
             fail("say how to repair: --patch, --patch-file or --hook")
@@ -162,10 +172,11 @@ def replay(
         bool, typer.Option("--force", help="Also records that become dead letters again, or count twice.")
     ] = False,
     apply: Apply = False,
+    log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Send records through Kafka again: repaired now, or as they were fixed before, or as they are."""
-    with _office(folder) as office:
+    with _office(folder, log) as office:
         states = {State.OPEN, State.REPLAYED} if again else {State.OPEN}
         selection = _selection(ids, reason, from_, to, frozenset() if ids else states)
         _require_choice(selection, everything)
@@ -186,10 +197,11 @@ def discard(
     everything: All = False,
     undo: Annotated[bool, typer.Option("--undo", help="Open discarded letters again.")] = False,
     apply: Apply = False,
+    log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Give letters up: they stay listed as discarded, and are never replayed."""
-    with _office(folder) as office:
+    with _office(folder, log) as office:
         states = {State.DISCARDED} if undo else {State.OPEN}
         selection = _selection(ids, reason, from_, to, frozenset() if ids else states)
         _require_choice(selection, everything)
@@ -197,8 +209,9 @@ def discard(
 
 
 @contextmanager
-def _office(folder: Path) -> Iterator[Office]:
-    """The office of the stack in ``folder``; an error that can be expected ends the command with a message."""
+def _office(folder: Path, log: int | None) -> Iterator[Office]:
+    """The office of the stack in ``folder``, for the letters of that former ``log`` if one is given; an expected error
+    ends the command with a message."""
     import psycopg
 
     from etar.clients import WarehouseUnavailableError
@@ -211,7 +224,12 @@ def _office(folder: Path) -> Iterator[Office]:
         use_settings_of(folder, *_SETTINGS)
         command = shlex.join(["etar", *sys.argv[1:]])
         try:
-            with open_office(USER_INTERACTIONS, command=command, say=lambda text: typer.echo(text, err=True)) as office:
+            with open_office(
+                USER_INTERACTIONS,
+                command=command,
+                say=lambda text: typer.echo(text, err=True),
+                log=USER_INTERACTIONS.former_log(log) if log else None,
+            ) as office:
                 yield office
         except psycopg.Error as error:
             fail(f"PostgreSQL does not answer: {error}")

@@ -42,6 +42,7 @@ COMMANDS = {
         "cli.connect:app",
         "Kafka Connect's connectors: compare them with their files, create and update them, see how they are.",
     ),
+    "topic": Command("cli.topic:app", "The topic of the stream: go on with one that was made anew."),
     "bootstrap": Command(
         "cli.bootstrap:app",
         "Make what each place must have before the first event: topics, tables, a bucket. Repeatable.",

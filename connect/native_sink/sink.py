@@ -85,11 +85,13 @@ class Sink:
     def _require_stored_topic(self, found: str) -> None:
         """Before anything is stored: a record would take the place of another one's row or letter."""
         database, topic = self._connector.database, self._connector.topic
-        known = self._persist(
-            "warehouse",
-            lambda: self._warehouse.topic_stored(database, topic, found=found),
-            WarehouseUnavailableError,
-        )
+
+        def known_topic() -> str:
+            if (known := self._warehouse.stored_topic(database, topic)) is None:
+                self._warehouse.note_topic(database, topic, found)
+            return known or found
+
+        known = self._persist("warehouse", known_topic, WarehouseUnavailableError)
         if known != found:
             raise OtherLogError(made_anew(topic, known=known, found=found))
         self._stored_topic = found

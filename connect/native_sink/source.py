@@ -37,7 +37,7 @@ _COMMIT_NOT_OURS = frozenset(
 
 
 _NOTHING_TOUCHED = (
-    'Nothing was read or changed; `etar status` and docs/operations.md, "A topic that was made anew", say what to do'
+    'Nothing was read or changed; `etar topic begin-anew` goes on (docs/operations.md, "A topic that was made anew")'
 )
 
 

@@ -19,7 +19,7 @@ from etar.minute import MINUTE, MinuteWindow
 from etar.reconciliation import Coverage, Span, StoredObject, without
 from etar.report import PublishedReport
 from etar.settings import ObjectStoreSettings, ReportReadSettings, ReportStoreSettings, WarehouseSettings
-from etar.streams import Stream
+from etar.streams import OF_ANY_LOG, Stream
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -204,15 +204,16 @@ class Table:
     def minutes(
         self, windows: Sequence[MinuteWindow], *, fresh_from: datetime, owned: Mapping[int, Span]
     ) -> dict[MinuteWindow, MinuteCounts]:
-        """Counts by event time; minutes without rows are left out. ``owned``: offsets by partition."""
-        is_owned = _any_of(owned)
+        """Counts by event time; minutes without rows are left out. ``owned``: offsets by partition, of the topic as it
+        is now; the others count rows of its former logs as well."""
+        is_owned = f"(_topic = {{topic:String}} AND {_any_of(owned)})"
         found: dict[MinuteWindow, MinuteCounts] = {}
         for at in range(0, len(windows), _MINUTES_PER_QUERY):
             asked = windows[at : at + _MINUTES_PER_QUERY]
             rows = self._query(
                 f"SELECT event_minute, count(), uniqExact(event_id), countIf(is_fresh), countIf({is_owned}), "
                 f"uniqExactIf(event_id, {is_owned}), uniqExactIf(event_id, NOT is_fresh OR {is_owned}) "
-                "FROM (SELECT event_minute, event_id, _partition, _offset, "
+                "FROM (SELECT event_minute, event_id, _topic, _partition, _offset, "
                 "_timestamp >= {fresh_from:DateTime('UTC')} AS is_fresh "
                 f"FROM {self._stream.table} FINAL "
                 "WHERE event_minute >= {first:DateTime('UTC')} AND event_minute <= {last:DateTime('UTC')} "
@@ -235,11 +236,11 @@ class Table:
         return sorted(_window(minute) for (minute,) in found)
 
     def dead_letters(self, first: MinuteWindow, end: MinuteWindow) -> dict[MinuteWindow, int]:
-        """Dead letters by the minute in which the broker took the record."""
+        """Dead letters, also of former logs, by the minute in which the broker took the record."""
         # Bounds of the column's own type: with whole seconds the engine may pass over what came in the last second.
         found = self._query(
-            f"SELECT toStartOfMinute(_timestamp) AS minute, uniqExact(_partition, _offset) FROM {dead_letters.TABLE} "
-            "WHERE _topic = {topic:String} AND _timestamp >= {first:DateTime64(3, 'UTC')} "
+            "SELECT toStartOfMinute(_timestamp) AS minute, uniqExact(_topic, _partition, _offset) "
+            f"FROM {dead_letters.TABLE} WHERE {OF_ANY_LOG} AND _timestamp >= {{first:DateTime64(3, 'UTC')}} "
             "AND _timestamp < {end:DateTime64(3, 'UTC')} GROUP BY minute",
             first=first.start,
             end=end.start,
@@ -440,10 +441,11 @@ class Books:
         return spans
 
     def rows_removed(self) -> dict[int, list[Span]]:
-        """Offsets of rows that the auditor took out of the table, by partition; they may overlap."""
+        """Offsets of rows that the auditor took out of the table, by partition; they may overlap. Those of former logs
+        are among them, as their minutes are reported still."""
         found = self._query(
             'SELECT "partition", first_offset, end_offset FROM audit_repairs '
-            "WHERE stream = %(stream)s AND repair = %(repair)s",
+            "WHERE stream IN (SELECT logs_of(%(stream)s)) AND repair = %(repair)s",
             repair=Repair.ROW_REMOVED.value,
         )
         removed: dict[int, list[Span]] = {}
@@ -499,7 +501,7 @@ class Books:
     def unsettled_replays(self, partition: int, span: Span) -> list[Offset]:
         """Letters whose replay was interrupted, so that its record, if there is one, may be among these."""
         found = self._query(
-            "SELECT of_partition, of_offset FROM dead_letter_replays WHERE topic = %(topic)s "
+            "SELECT of_partition, of_offset FROM dead_letter_replays WHERE sent_to = %(topic)s "
             "AND of_partition = %(partition)s AND search_from < %(end)s AND sent_at IS NULL AND withdrawn_at IS NULL "
             "ORDER BY of_offset",
             partition=partition,

@@ -56,7 +56,7 @@ def standstills(offsets: TopicOffsets, group: str, target: Mapping[int, int]) ->
             at,
             None,
             f"the sink has committed past Kafka's end, {at}: the topic was made anew, or Kafka lost what it had taken, "
-            "as after a restored backup",
+            "as after a restored backup; `etar topic begin-anew` goes on",
             heals=False,
         )
         for p, at in beyond.items()

@@ -21,6 +21,11 @@ class Stream:
     def table(self) -> str:
         return self.name
 
+    def former_log(self, number: int) -> str:
+        """What stands in place of the topic's name with all that is stored of its first, second, … log, when that has
+        ended: ``user_interactions@1``. No topic can have such a name."""
+        return f"{self.topic}@{number}"
+
     @property
     def connector(self) -> str:
         """Name of the sink, and of its configuration ``connect/<connector>.json``."""
@@ -44,6 +49,9 @@ class Stream:
         """Object key of one minute's analysis, e.g. ``results/user_interactions/2025-08-09_10-30.json``."""
         return f"results/{self.name}/{window.slug}.json"
 
+
+OF_ANY_LOG = "(_topic = {topic:String} OR startsWith(_topic, concat({topic:String}, '@')))"
+"""What is of a topic in the warehouse, whichever log of it: a minute has rows and letters of former ones, too."""
 
 USER_INTERACTIONS = Stream("user_interactions")
 

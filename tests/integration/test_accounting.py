@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -20,15 +21,20 @@ from etar import accounting
 from etar.accounting import ProducerAccount, UnverifiableRangeError
 from etar.audit.auditor import LostRecordsError
 from etar.audit.run import run_audit
+from etar.begin_anew import open_new_log
 from etar.clients import object_store_client
 from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
 from etar.minute import MINUTE, MinuteWindow
+from etar.pipeline.reconcile import affected
+from etar.pipeline.reconcile_facts import read_facts
 from etar.places import Books, PlaceUnavailableError, parquet_objects
 from etar.reconciliation import Span, StoredObject, Verification
 from etar.report import PublishedReport
 from etar.settings import (
     KafkaSettings,
     ObjectStoreSettings,
+    PipelineSettings,
+    ReconcileSettings,
     ReportStoreSettings,
     get_settings,
 )
@@ -37,9 +43,10 @@ from tests.integration.accounted import AccountedWorld
 from tests.integration.audit.conftest import PARTITIONS, milliseconds
 from tests.integration.connect.conftest import (
     Lane,
+    client_of,
     new_lane,  # noqa: F401  (a fixture)
 )
-from tests.integration.topics import admin_of
+from tests.integration.topics import admin_of, make_anew
 
 
 @dataclass
@@ -108,6 +115,64 @@ def test_the_account_is_exact_with_a_sink_process_and_the_brokers_clock(
     ]
     totals = exact.totals
     assert (totals.records, totals.events, totals.duplicates, totals.bad) == (522, 500, 20, 2)
+
+
+def test_a_topic_made_anew_is_gone_on_with_and_nothing_of_the_old_one_changes(
+    accounted: AccountedWorld, tmp_path: Path
+) -> None:
+    world, stream = accounted, accounted.stream
+    lane = Lane(stream.topic, world.kafka, world.warehouse, world.schema_id, tmp_path, stream.table)
+    sink = lane.sink()
+
+    def take_in(*values: bytes) -> None:
+        world.send(values, partition=0)
+        sink.start()
+        lane.settle(sink)
+        assert sink.end() == 0
+        run_audit(stream, now=lambda: world.later)
+
+    def to_report_again() -> dict[MinuteWindow, str]:
+        first = world.earlier(3)
+        with closing(client_of(world.warehouse)) as client:
+            facts = read_facts(first, world.minute.next, stream=stream, connection=world.books, warehouse=client)
+        policy = ReconcileSettings(allowance_seconds=0)
+        found = affected(facts, now=world.later, pipeline=get_settings(PipelineSettings), policy=policy)
+        return {each.window: each.cause for each in found}
+
+    take_in(*world.good_of(2, 9), b"junk")
+    world.report(3, 2, 1, 0)
+    assert (world.verify().ok, to_report_again()) == (True, {})
+    with open_new_log(stream, command="a test") as new_log:
+        assert new_log.ended() is None, "there is nothing to do"
+    make_anew(world.kafka, stream.topic, PARTITIONS, **{"message.timestamp.type": "CreateTime"})
+    world.send(world.good_of(1, 20, first=100), partition=0)
+    sink.start()
+    assert sink.process is not None
+    assert sink.process.wait(60) == 1
+    assert sink.said("was made anew")
+
+    with open_new_log(stream, command="a test") as new_log:
+        ended = new_log.ended()
+        assert ended is not None
+        assert (ended.log, ended.rows, ended.letters, ended.minutes) == (f"{stream.topic}@1", 9, 1, 3)
+        new_log.begin(ended, print)
+        assert new_log.ended() is None
+
+    assert to_report_again() == {}, "what is reported already is still what the table holds"
+    take_in()
+    assert lane.rows("_offset") == [(offset,) for offset in range(20)]
+    assert [row[2:7] for row in world.closed() if row[4]] == [(0, 20, 20, 0, 0)]
+    assert to_report_again() == {world.earlier(1): "late"}
+    world.report(1)
+    exact = world.verify()
+    assert (exact.ok, exact.difference) == (True, 0), exact.model_dump_json(indent=1)
+    assert [(m.received, m.report_events, m.revision, m.dead_letters) for m in exact.minutes] == [
+        (0, 0, 1, 0),
+        (9, 9, 1, 0),
+        (20, 20, 2, 0),
+        (0, 0, 1, 1),
+    ]
+    assert exact.totals.records == 20
 
 
 def test_a_producers_account_is_compared_with_what_kafka_took(traffic: Traffic) -> None:
@@ -369,9 +434,9 @@ def test_dead_letters_are_told_apart_by_what_became_of_them(traffic: Traffic) ->
             (topic, partition, offset, state, state, by, by),
         )
     world.books.execute(
-        "INSERT INTO dead_letter_replays (replay_id, topic, of_partition, of_offset, search_from, sent_offset, "
-        "sent_at) VALUES (gen_random_uuid(), %s, %s, %s, 0, %s, now())",
-        (topic, *letters[0], replay),
+        "INSERT INTO dead_letter_replays (replay_id, topic, sent_to, of_partition, of_offset, search_from, "
+        "sent_offset, sent_at) VALUES (gen_random_uuid(), %s, %s, %s, %s, 0, %s, now())",
+        (topic, topic, *letters[0], replay),
     )
     world.report(1, 0)
 
@@ -392,10 +457,10 @@ def test_a_replay_that_was_interrupted_is_not_another_producers(traffic: Traffic
     claimed = {p.partition: p.end_offset - p.first_offset for p in world.verify().partitions}
     (partition, offset), _ = sorted(world.letters())
     begin = (
-        "INSERT INTO dead_letter_replays (replay_id, topic, of_partition, of_offset, search_from) "
-        "VALUES (gen_random_uuid(), %s, %s, %s, %s)"
+        "INSERT INTO dead_letter_replays (replay_id, topic, sent_to, of_partition, of_offset, search_from) "
+        "VALUES (gen_random_uuid(), %s, %s, %s, %s, %s)"
     )
-    world.books.execute(begin, (world.stream.topic, partition, offset, claimed[partition]))
+    world.books.execute(begin, (world.stream.topic, world.stream.topic, partition, offset, claimed[partition]))
     world.send(world.good_of(1, 1, first=700), partition=partition)
     world.sink()
     world.report(1)

@@ -40,12 +40,14 @@ _REMOVAL_SECONDS = 30.0
 """How long a pass waits for rows to be gone; if that is not enough, the next pass finds the minute still open."""
 
 _RUNS_SHOWN = 20
-_OF_ONE_TOPIC = ("audited_offsets", "audited_topics")
 _TO_BE_REPORTED = timedelta(minutes=10)
 """How long before its minute leaves the table a row has to be there, so that a report is sure to count it."""
 
 ACCEPT_LOST = """airflow dags trigger etar_audit --conf '{"accept_lost": true}'"""
 """How a person says that a loss was seen (with `etar exec` before it where `etar up` runs the stack)."""
+
+BEGIN_ANEW = '`etar topic begin-anew` (docs/operations.md, "A topic that was made anew")'
+"""How a person goes on where the log that was audited has ended."""
 
 
 class LostRecordsError(PermanentError):
@@ -208,16 +210,9 @@ class Auditor:
         known = self._marks.topic_id(found)
         if known != found:
             raise RewoundTopicError(
-                f"{not_the_audited_topic(self._stream.topic, audited=known, found=found)}. Nothing was changed. "
-                f"{self._begin_again()}"
+                f"{not_the_audited_topic(self._stream.topic, audited=known, found=found)}. Nothing was changed; "
+                f"{BEGIN_ANEW} goes on with this one"
             )
-
-    def _begin_again(self) -> str:
-        tables = (f"DELETE FROM {table} WHERE stream = '{self._stream.name}';" for table in _OF_ONE_TOPIC)
-        return (
-            "If it was made anew, so must the table, the dead letters and stored_topics be, and the sink's commits "
-            f"deleted; then {' '.join(tables)} lets the audit begin again"
-        )
 
     def _close_minutes(self, now: datetime, tally: _Tally) -> list[int]:
         """Close minute by minute, the oldest first; returns partitions that could not be closed although committed."""
@@ -278,8 +273,8 @@ class Auditor:
             if ends[partition] < mark.offset:
                 raise RewoundTopicError(
                     f"partition {partition} of {self._stream.topic!r} was audited up to offset {mark.offset}, and "
-                    f"Kafka's end is {ends[partition]}: the topic was made anew, or Kafka lost what it had taken. "
-                    f"{self._begin_again()}"
+                    f"Kafka's end is {ends[partition]}: the topic was made anew, or Kafka lost what it had taken; "
+                    f"{BEGIN_ANEW} goes on with what there is"
                 )
         new = [partition for partition in partitions if partition not in marks]
         if not new:
@@ -527,12 +522,13 @@ class Auditor:
         oldest_ticks = int(oldest.start.timestamp()) * per_second
         return lambda row: row.values[at] < oldest_ticks
 
-    def _lost_error(self, lost: Mapping[int, Sequence[Run]]) -> LostRecordsError:
+    def _lost_error(self, lost: Mapping[tuple[str, int], Sequence[Run]]) -> LostRecordsError:
         count = sum(run.end - run.first for those in lost.values() for run in those)
         where = "; ".join(
-            f"partition {partition}: {', '.join(map(str, those[:_RUNS_SHOWN]))}"
+            f"partition {partition}{'' if log == self._stream.name else f' of {log}'}: "
+            f"{', '.join(map(str, those[:_RUNS_SHOWN]))}"
             + (f" and {len(those) - _RUNS_SHOWN} more" if len(those) > _RUNS_SHOWN else "")
-            for partition, those in lost.items()
+            for (log, partition), those in lost.items()
         )
         return LostRecordsError(
             f"{count} records of {self._stream.topic!r} are lost: neither the table nor the dead letters have them, "

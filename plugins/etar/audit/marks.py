@@ -180,27 +180,28 @@ class Marks:
         ).fetchall()
         return [Piece(partition, MinuteWindow(minute), first, end) for minute, first, end in rows]
 
-    def lost(self) -> dict[int, list[Run]]:
-        """Lost records that no person has taken note of, by partition."""
+    def lost(self) -> dict[tuple[str, int], list[Run]]:
+        """Lost records that no person has taken note of, also of former logs, by log and partition."""
         rows = self._connection.execute(
-            'SELECT repair."partition", repair.first_offset, repair.end_offset FROM audit_repairs AS repair '
-            'JOIN audited_offsets AS closed ON closed.stream = repair.stream AND closed."partition" = '
-            'repair."partition" AND repair.first_offset >= closed.first_offset '
+            'SELECT repair.stream, repair."partition", repair.first_offset, repair.end_offset '
+            "FROM audit_repairs AS repair JOIN audited_offsets AS closed ON closed.stream = repair.stream "
+            'AND closed."partition" = repair."partition" AND repair.first_offset >= closed.first_offset '
             "AND repair.first_offset < closed.end_offset "
-            "WHERE closed.stream = %s AND closed.lost > 0 AND closed.lost_accepted_at IS NULL AND repair.repair = %s "
-            'AND repair.reason <> %s ORDER BY repair."partition", repair.first_offset',
+            "WHERE closed.stream IN (SELECT logs_of(%s)) AND closed.lost > 0 AND closed.lost_accepted_at IS NULL "
+            "AND repair.repair = %s AND repair.reason <> %s "
+            'ORDER BY repair.stream, repair."partition", repair.first_offset',
             (self._stream.name, Repair.LOST.value, LOSS_ACCEPTED),
         ).fetchall()
-        found: dict[int, list[Run]] = {}
-        for partition, first, end in rows:
-            found.setdefault(partition, []).append(Run(first, end))
+        found: dict[tuple[str, int], list[Run]] = {}
+        for log, partition, first, end in rows:
+            found.setdefault((log, partition), []).append(Run(first, end))
         return found
 
     def accept_lost(self) -> None:
         """A person has taken note of the losses known so far."""
         self._connection.execute(
             "UPDATE audited_offsets SET lost_accepted_at = now() "
-            "WHERE stream = %s AND lost > 0 AND lost_accepted_at IS NULL",
+            "WHERE stream IN (SELECT logs_of(%s)) AND lost > 0 AND lost_accepted_at IS NULL",
             (self._stream.name,),
         )
 

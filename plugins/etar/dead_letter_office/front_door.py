@@ -41,9 +41,11 @@ class Deliveries:
 class FrontDoor:
     """Sends to one topic and reads from it, as a member of no group."""
 
-    def __init__(self, topic: str, settings: KafkaSettings, *, send_seconds: float) -> None:
-        """``send_seconds``: how long a record is tried before it is given up."""
+    def __init__(self, topic: str, settings: KafkaSettings, *, send_seconds: float, of: str | None = None) -> None:
+        """``send_seconds``: how long a record is tried before it is given up; ``of``: the former log whose letters are
+        replayed, where they are not of the topic as it is."""
         self._topic = topic
+        self._of = of or topic
         self._settings = settings
         self._reader = TopicReader(topic, settings)
         self._send_seconds = send_seconds
@@ -77,7 +79,7 @@ class FrontDoor:
                     value=replay.value,
                     partition=replay.of.partition,
                     headers=[
-                        (REPLAY_OF, f"{self._topic}/{replay.of.partition}/{replay.of.offset}".encode()),
+                        (REPLAY_OF, f"{self._of}/{replay.of.partition}/{replay.of.offset}".encode()),
                         (REPLAY_ID, str(replay.id).encode()),
                     ],
                     on_delivery=note,
@@ -120,11 +122,13 @@ class FrontDoor:
         return found
 
     def headers_of(self, letter: LetterId) -> Headers | None:
-        """The headers of a record; None where Kafka no longer holds it.
+        """The headers of a letter's record; None where Kafka no longer holds it.
 
         Raises:
             KafkaUnavailableError, UnknownTopicError
         """
+        if self._of != self._topic:
+            return None
         with TopicOffsets.connect(self._topic, settings=self._settings) as offsets:
             low, ends = offsets.low(), offsets.end()
         if not low.get(letter.partition, 0) <= letter.offset < ends.get(letter.partition, 0):

@@ -89,7 +89,7 @@ class Dossier:
 
 
 class Office:
-    """The dead letters of one stream. Made by :func:`open_office`.
+    """The dead letters of one stream, or of one former log of it. Made by :func:`open_office`.
 
     Every method raises, as the parts it needs are away:
         WarehouseUnavailableError, RegistryUnavailableError, KafkaUnavailableError, psycopg.OperationalError
@@ -99,8 +99,9 @@ class Office:
         self,
         stream: Stream,
         *,
+        log: str,
         letters: Letters,
-        unfiled: Unfiled,
+        unfiled: Unfiled | None,
         journal: Journal,
         registry: Registry,
         intake: Intake,
@@ -111,6 +112,7 @@ class Office:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._stream = stream
+        self._log = log
         self._letters = letters
         self._unfiled = unfiled
         self._journal = journal
@@ -144,18 +146,22 @@ class Office:
                 if not selection.states or state in selection.states:
                     yield summary, state, None
         shown = not selection.states or State.UNFILED in selection.states
-        if shown or wanted:
+        if self._unfiled and (shown or wanted):
             for letter in self._unfiled.find(selection):
                 wanted.discard(LetterId.of(letter))
                 if shown:
                     yield Summary.of(letter), State.UNFILED, letter
         if wanted:
             names = ", ".join(map(str, sorted(wanted)))
-            raise UnknownLetterError(f"no dead letter of {self._stream.topic}: {names}")
+            raise UnknownLetterError(f"no dead letter of {self._log}: {names}")
 
     def count(self, selection: Selection) -> Counter[tuple[Reason, State]]:
         """How many letters there are of each reason and state."""
         return Counter((summary.reason, state) for summary, state in self.find(selection))
+
+    def former_logs(self) -> dict[str, int]:
+        """How many letters there are of each former log of the stream."""
+        return self._letters.of_former_logs()
 
     def show(self, letter_id: LetterId) -> Dossier:
         """Everything about one letter.
@@ -164,9 +170,11 @@ class Office:
             UnknownLetterError: there is no such letter.
         """
         filed = self._letters.read([letter_id])
-        letter = next(iter(filed), None) or next(self._unfiled.find(Selection(ids=(letter_id,))), None)
+        letter = next(iter(filed), None)
+        if letter is None and self._unfiled:
+            letter = next(self._unfiled.find(Selection(ids=(letter_id,))), None)
         if letter is None:
-            raise UnknownLetterError(f"no dead letter of {self._stream.topic}: {letter_id}")
+            raise UnknownLetterError(f"no dead letter of {self._log}: {letter_id}")
         headers = self._headers(letter_id)
         return Dossier(
             letter=letter,
@@ -296,6 +304,12 @@ class Office:
         if not force:
             refused |= self._still_bad(letters, values) | self._moved(letters, values)
         refused |= {letter: why for letter in values if (why := _not_replayable(states[letter], again=again))}
+        partitions = self._door.ends()
+        refused |= {
+            letter: f"the topic has no partition {letter.partition} any more"
+            for letter in values
+            if letter.partition not in partitions
+        }
         sendings = [
             Sending(LetterId.of(letter), letter.key, values[LetterId.of(letter)])
             for letter in letters
@@ -466,12 +480,15 @@ class Office:
 
 
 @contextmanager
-def open_office(stream: Stream, *, command: str, say: Callable[[str], None]) -> Iterator[Office]:
+def open_office(
+    stream: Stream, *, command: str, say: Callable[[str], None], log: str | None = None
+) -> Iterator[Office]:
     """The office of a stream, with everything from the settings.
 
     Args:
         command: what the audit shall say made a change.
         say: takes what a person should know meanwhile.
+        log: the former log whose letters are meant; those of the topic as it is if left out.
 
     Raises:
         pydantic.ValidationError: a setting is missing.
@@ -484,7 +501,8 @@ def open_office(stream: Stream, *, command: str, say: Callable[[str], None]) -> 
         connection = stack.enter_context(closing(report_store_connection(get_settings(ReportStoreSettings))))
         registry = stack.enter_context(closing(Registry.connect(get_settings(RegistrySettings))))
         warehouse = stack.enter_context(closing(Warehouse(warehouse_settings)))
-        letters = stack.enter_context(closing(Letters(warehouse_settings, stream.topic)))
+        of = log or stream.topic
+        letters = stack.enter_context(closing(Letters(warehouse_settings, of)))
         intake = Intake(
             database=warehouse_settings.database,
             table=stream.table,
@@ -492,22 +510,24 @@ def open_office(stream: Stream, *, command: str, say: Callable[[str], None]) -> 
             registry=registry,
             warehouse=warehouse,
         )
+        unfiled = Unfiled(
+            stream,
+            kafka=kafka,
+            marks=Marks(connection, stream),
+            letters=letters,
+            holdings=stack.enter_context(Holdings(warehouse_settings, stream)),
+            intake=intake,
+            say=say,
+        )
         yield Office(
             stream,
+            log=of,
             letters=letters,
-            unfiled=Unfiled(
-                stream,
-                kafka=kafka,
-                marks=Marks(connection, stream),
-                letters=letters,
-                holdings=stack.enter_context(Holdings(warehouse_settings, stream)),
-                intake=intake,
-                say=say,
-            ),
-            journal=Journal(connection, stream.topic),
+            unfiled=None if log else unfiled,
+            journal=Journal(connection, of, sent_to=stream.topic),
             registry=registry,
             intake=intake,
-            door=FrontDoor(stream.topic, kafka, send_seconds=settings.send_seconds),
+            door=FrontDoor(stream.topic, kafka, send_seconds=settings.send_seconds, of=of),
             author=Author.of_this_process(command),
             # A record that was sent at the last moment may still be on its way into the broker's log.
             patience=timedelta(seconds=settings.send_seconds + 5),

@@ -102,13 +102,15 @@ class Unfiled:
             WarehouseUnavailableError, RegistryUnavailableError, psycopg.OperationalError
         """
         try:
-            marks, spans = self._to_read()
+            marks, held, spans = self._to_read()
             seen = _Offsets()
             for batch in self._batches(spans):
                 chosen = [
                     each
                     for each in batch
-                    if self._may_be_meant(each, marks, selection) and seen.add(each.id.partition, each.id.offset)
+                    if each.record.offset < held.get(each.record.partition, 0)  # else it is of a log that has ended
+                    and self._may_be_meant(each, marks, selection)
+                    and seen.add(each.id.partition, each.id.offset)
                 ]
                 for letter in self._as_letters(self._in_no_place(chosen)):
                     if not selection.reasons or letter.reason in selection.reasons:
@@ -118,18 +120,19 @@ class Unfiled:
         except KafkaUnavailableError as error:
             self._say(f"what Kafka Connect gave up and is not filed yet is left out: {error}")
 
-    def _to_read(self) -> tuple[Mapping[int, Mark], dict[int, tuple[int, int]]]:
-        """The audit's marks, and the offsets of the dead-letter topic above which none of them can be."""
+    def _to_read(self) -> tuple[Mapping[int, Mark], Mapping[int, int], dict[int, tuple[int, int]]]:
+        """The audit's marks, the ends of the stream's topic, and the offsets of the dead-letter topic above which none
+        of the marks can be."""
         with TopicOffsets.connect(self._stream.dead_letter_topic, settings=self._kafka) as given_up:
             ends = given_up.end()
             with TopicOffsets.connect(self._stream.topic, settings=self._kafka) as offsets:
-                partitions = offsets.partitions()
-            marks = self._marks.latest(partitions)
-            if marks.keys() >= set(partitions):
+                held = offsets.end()
+            marks = self._marks.latest(list(held))
+            if marks.keys() >= held.keys():
                 first = given_up.held_at(min(mark.next.start for mark in marks.values()) - _SLACK)
             else:
                 first = given_up.low()
-        return marks, {partition: (first[partition], end) for partition, end in ends.items()}
+        return marks, held, {partition: (first[partition], end) for partition, end in ends.items()}
 
     def _batches(self, spans: Mapping[int, tuple[int, int]]) -> Iterator[list[GivenUp]]:
         batch: list[GivenUp] = []

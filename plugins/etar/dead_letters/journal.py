@@ -60,11 +60,13 @@ class Replay:
 class Journal:
     """States, fixes and replays of one topic's dead letters. Every change is committed before its method returns."""
 
-    def __init__(self, connection: psycopg.Connection[Any], topic: str) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], topic: str, *, sent_to: str | None = None) -> None:
+        """``topic``: or the former log whose letters they are, with the topic that replays are ``sent_to``."""
         # Reads leave no transaction open behind them, and each write opens its own.
         connection.autocommit = True
         self._connection = connection
         self._topic = topic
+        self._sent_to = sent_to or topic
 
     @contextmanager
     def held(self, on_wait: Callable[[], None]) -> Iterator[None]:
@@ -141,9 +143,9 @@ class Journal:
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO dead_letter_replays "
-                "(replay_id, topic, of_partition, of_offset, key, value, search_from, begun_at) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-                [(r.id, self._topic, *r.of, r.key, r.value, r.search_from, r.begun_at) for r in replays],
+                "(replay_id, topic, sent_to, of_partition, of_offset, key, value, search_from, begun_at) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                [(r.id, self._topic, self._sent_to, *r.of, r.key, r.value, r.search_from, r.begun_at) for r in replays],
             )
             changes = [(replay.of, {"replay_id": str(replay.id)}, None) for replay in replays]
             self._change(changes, author, "replayed", State.REPLAYED)

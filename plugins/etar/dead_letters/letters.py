@@ -94,7 +94,7 @@ class Summary(NamedTuple):
 
 
 class Letters:
-    """Reads the dead letters of one topic. A context manager; connects on first use.
+    """Reads the dead letters of one topic, or of one former log of it. A context manager; connects on first use.
 
     Every method raises:
         WarehouseUnavailableError: no answer.
@@ -132,6 +132,15 @@ class Letters:
                 f" AND _timestamp >= {instant} AND (_timestamp, _partition, _offset) > "
                 f"({instant}, {{partition:Int32}}, {{offset:Int64}})"
             )
+
+    def of_former_logs(self) -> dict[str, int]:
+        """How many letters there are of each former log of the topic."""
+        found = self._query(
+            f"SELECT _topic, count() FROM {dead_letters.TABLE} FINAL "
+            "WHERE startsWith(_topic, concat({topic:String}, '@')) GROUP BY _topic ORDER BY _topic",
+            {"topic": self._topic},
+        )
+        return {str(log): int(letters) for log, letters in found}
 
     def read(self, ids: Sequence[LetterId]) -> list[DeadLetter]:
         """These letters with their bytes, in this order. One that is no longer there is left out."""

@@ -14,7 +14,7 @@ from etar import dead_letters
 from etar.errors import PermanentError, TransientError
 from etar.ledger import OffsetSpan
 from etar.minute import MinuteWindow
-from etar.streams import Stream
+from etar.streams import OF_ANY_LOG, Stream
 
 # FINAL reads a record that the sink delivered twice once; with all of a record's copies in one partition, it need not
 # merge across them. UUIDs travel as their 16 bytes: the Parquet type UUID is one that Spark does not read. The order
@@ -40,8 +40,8 @@ WHERE {predicate}
 ORDER BY _topic, _partition, _offset"""
 
 _DEAD_LETTERS = f"""\
-SELECT uniqExact(_partition, _offset) FROM {dead_letters.TABLE}
-WHERE _topic = {{topic:String}}
+SELECT uniqExact(_topic, _partition, _offset) FROM {dead_letters.TABLE}
+WHERE {OF_ANY_LOG}
   AND _timestamp >= {{start:DateTime64(3, 'UTC')}} AND _timestamp < {{end:DateTime64(3, 'UTC')}}"""
 
 _SETTINGS: Mapping[str, str | int] = {

@@ -16,13 +16,16 @@ from etar.errors import TransientError
 from etar.ledger import OffsetSpan, revisions
 from etar.minute import MinuteWindow
 from etar.settings import KafkaSettings, get_settings
-from etar.streams import Stream
+from etar.streams import OF_ANY_LOG, Stream
 
 if TYPE_CHECKING:
     import psycopg
     import pyarrow as pa
 
 _PLACE = ["_partition", "_offset"]
+_RECORD = [*_PLACE, "_timestamp"]
+"""With when the broker took it: two logs of a topic give out the same offsets."""
+
 _EVER = datetime.fromtimestamp(0, UTC)
 
 
@@ -61,12 +64,16 @@ def lost_rows(
         store: makes the client; called only when the table has too few rows.
     """
     known = [each.offsets for each in revisions(connection, stream, window) if each.offsets]
-    if not known or not _fewer(known[-1], _rows(window, known[-1], stream, warehouse)):
+    if not known:
+        return {}
+    rows, logs = _rows(window, known[-1], stream, warehouse)
+    # Rows of one log may stand in for those of another in what is counted.
+    if len(logs) < 2 and not _fewer(known[-1], rows):
         return {}
     extracted = _extracted(store(), bucket, stream.extract_key(window))
     if extracted is None:
         return {}
-    lost = extracted.join(_held(window, extracted, stream, warehouse), keys=_PLACE, join_type="left anti")
+    lost = extracted.join(_held(window, extracted, stream, warehouse), keys=_RECORD, join_type="left anti")
     found: dict[int, list[int]] = {}
     for record in lost.sort_by([(name, "ascending") for name in _PLACE]).to_pylist():
         found.setdefault(record["_partition"], []).append(record["_offset"])
@@ -123,16 +130,17 @@ def _fewer(spans: Mapping[int, OffsetSpan], rows: Mapping[int, int]) -> bool:
 
 def _rows(
     window: MinuteWindow, spans: Mapping[int, OffsetSpan], stream: Stream, warehouse: Warehouse
-) -> dict[int, int]:
-    """How many rows the minute has among these offsets, by partition: late ones have higher offsets, as a rule, and do
-    not stand in for lost ones."""
+) -> tuple[dict[int, int], frozenset[str]]:
+    """How many rows the minute has among these offsets, by partition, and of which logs: late ones have higher offsets,
+    as a rule, and do not stand in for lost ones."""
     within = _within((partition, span.first, span.last) for partition, span in spans.items())
     counted = warehouse.query(
-        f"SELECT _partition, count() FROM {stream.table} FINAL WHERE {window.predicate} AND ({within}) "
-        "GROUP BY _partition",
+        f"SELECT _partition, count(), groupUniqArray(_topic) FROM {stream.table} FINAL "
+        f"WHERE {window.predicate} AND ({within}) GROUP BY _partition",
         parameters=window.parameters,
     )
-    return dict(counted.result_rows)
+    counts = {partition: rows for partition, rows, _ in counted.result_rows}
+    return counts, frozenset(log for _, _, logs in counted.result_rows for log in logs)
 
 
 def _extracted(store: ObjectStore, bucket: str, key: str) -> pa.Table | None:
@@ -149,11 +157,12 @@ def _extracted(store: ObjectStore, bucket: str, key: str) -> pa.Table | None:
 
 def _held(window: MinuteWindow, extracted: pa.Table, stream: Stream, warehouse: Warehouse) -> pa.Table:
     """Places in Kafka of the minute's rows, and of dead letters from among the extract's offsets."""
+    place = ", ".join(_RECORD)
     bounds = extracted.group_by("_partition").aggregate([("_offset", "min"), ("_offset", "max")]).to_pylist()
     within = _within((each["_partition"], each["_offset_min"], each["_offset_max"]) for each in bounds)
     answer = warehouse.raw_stream(
-        f"SELECT _partition, _offset FROM {stream.table} WHERE {window.predicate} UNION ALL "
-        f"SELECT _partition, _offset FROM {dead_letters.TABLE} WHERE _topic = {{topic:String}} AND ({within})",
+        f"SELECT {place} FROM {stream.table} WHERE {window.predicate} UNION ALL "
+        f"SELECT {place} FROM {dead_letters.TABLE} WHERE {OF_ANY_LOG} AND ({within})",
         parameters={**window.parameters, "topic": stream.topic},
         fmt="Parquet",
     )
@@ -165,7 +174,7 @@ def _places(parquet: bytes) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(pa.BufferReader(parquet), columns=_PLACE)
+    return pq.read_table(pa.BufferReader(parquet), columns=_RECORD)
 
 
 def _within(spans: Iterable[tuple[int, int, int]]) -> str:

@@ -10,7 +10,7 @@ from etar import dead_letters
 from etar.ledger import State, between
 from etar.minute import MinuteWindow
 from etar.pipeline.reconcile import MinuteFacts, ReportCounts
-from etar.streams import Stream
+from etar.streams import OF_ANY_LOG, Stream
 
 if TYPE_CHECKING:
     import psycopg
@@ -43,7 +43,7 @@ _ROWS = """
 # Bounds of the column's own type: with whole seconds the engine may pass over what came in the last second.
 _LETTERS = """
     SELECT toStartOfMinute(_timestamp) AS minute, {count} FROM {table}
-    WHERE _topic = {{topic:String}}
+    WHERE {of_any_log}
       AND _timestamp >= {{first:DateTime64(3, 'UTC')}} AND _timestamp < {{end:DateTime64(3, 'UTC')}}
       {which}
     GROUP BY minute
@@ -53,10 +53,11 @@ _LETTERS = """
 # Kafka's time of arrival stands in for the events': of rows that are gone, the auditor's counts are all there is.
 _UNREPORTED_ARRIVALS = """
     SELECT arrived.minute, sum(arrived."rows")::bigint
-    FROM audited_offsets AS arrived LEFT JOIN minutes USING (stream, minute)
-    WHERE stream = %(stream)s AND arrived.minute >= %(first)s AND arrived.minute < %(end)s
+    FROM audited_offsets AS arrived
+    LEFT JOIN minutes ON minutes.stream = %(stream)s AND minutes.minute = arrived.minute
+    WHERE arrived.stream IN (SELECT logs_of(%(stream)s)) AND arrived.minute >= %(first)s AND arrived.minute < %(end)s
       AND minutes.state IS DISTINCT FROM 'reported' AND minutes.state IS DISTINCT FROM 'failed'
-      AND NOT EXISTS (SELECT FROM reports WHERE reports.stream = arrived.stream AND reports.minute = arrived.minute)
+      AND NOT EXISTS (SELECT FROM reports WHERE reports.stream = %(stream)s AND reports.minute = arrived.minute)
     GROUP BY arrived.minute HAVING sum(arrived."rows") > 0 ORDER BY arrived.minute
 """
 
@@ -138,10 +139,14 @@ def _letters(
     """Dead letters by the minute they arrived in: with unmerged copies of all, or each once of some minutes."""
     bound: dict[str, Any] = {"topic": stream.topic, "first": first.start, "end": end.start}
     if exactly is None:
-        return _counts(warehouse, _LETTERS.format(table=dead_letters.TABLE, count="count()", which=""), **bound)
+        return _counts(warehouse, _letters_query(count="count()", which=""), **bound)
     which = "AND minute IN {minutes:Array(DateTime('UTC'))}"
-    query = _LETTERS.format(table=dead_letters.TABLE, count="uniqExact(_partition, _offset)", which=which)
+    query = _letters_query(count="uniqExact(_topic, _partition, _offset)", which=which)
     return _counts(warehouse, query, minutes=[window.start for window in exactly], **bound)
+
+
+def _letters_query(*, count: str, which: str) -> str:
+    return _LETTERS.format(table=dead_letters.TABLE, of_any_log=OF_ANY_LOG, count=count, which=which)
 
 
 def _unlike(

@@ -103,24 +103,33 @@ class Warehouse:
             raise WarehouseUnavailableError.at(self._settings, error) from error
         return [(row[0], row[1], row[2]) for row in rows]
 
-    def topic_stored(self, database: str, topic: str, *, found: str) -> str:
-        """Kafka's id of the topic whose records are stored under this name; where there is none, ``found`` from now on.
+    def stored_topic(self, database: str, topic: str) -> str | None:
+        """Kafka's id of the topic whose records are stored under this name; None before the first.
 
         Raises:
             WarehouseUnavailableError: no answer.
         """
-        ids = f"SELECT topic_id FROM `{database}`.stored_topics WHERE _topic = {{topic:String}}"
+        query = (
+            f"SELECT topic_id FROM `{database}`.stored_topics WHERE _topic = {{topic:String}} "
+            "ORDER BY known_since DESC LIMIT 1"
+        )
         try:
-            rows = (
-                self._connected().query(f"{ids} ORDER BY known_since LIMIT 1", parameters={"topic": topic}).result_rows
-            )
-            if not rows:
-                self._connected().insert(
-                    "stored_topics", [[topic, found]], column_names=["_topic", "topic_id"], database=database
-                )
+            rows = self._connected().query(query, parameters={"topic": topic}).result_rows
         except (ClickHouseError, OSError) as error:
             raise WarehouseUnavailableError.at(self._settings, error) from error
-        return str(rows[0][0]) if rows else found
+        return str(rows[0][0]) if rows else None
+
+    def note_topic(self, database: str, topic: str, topic_id: str) -> None:
+        """From now on the records stored under this name are of the topic that Kafka knows by ``topic_id``.
+
+        Raises:
+            WarehouseUnavailableError: no answer.
+        """
+        columns = ["_topic", "topic_id"]
+        try:
+            self._connected().insert("stored_topics", [[topic, topic_id]], column_names=columns, database=database)
+        except (ClickHouseError, OSError) as error:
+            raise WarehouseUnavailableError.at(self._settings, error) from error
 
     def insert_rows(self, layout: TableLayout, rows: Sequence[Row]) -> None:
         """Store ``rows``; on return they are readable.

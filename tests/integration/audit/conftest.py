@@ -170,12 +170,13 @@ class World:
             cursor = connection.execute(query.encode(), parameters)
             return cursor.fetchall() if cursor.description else []
 
-    def closed(self) -> list[tuple[Any, ...]]:
-        """``(partition, minute, first, end, rows, dead letters, without a record, lost)``, in order."""
+    def closed(self, log: str | None = None) -> list[tuple[Any, ...]]:
+        """``(partition, minute, first, end, rows, dead letters, without a record, lost)``, in order; of the topic as it
+        is, or of a former log."""
         rows = self.sql(
             'SELECT "partition", minute, first_offset, end_offset, "rows", dead_letters, no_record, lost '
             'FROM audited_offsets WHERE stream = %s ORDER BY "partition", minute',
-            self.stream.name,
+            log or self.stream.name,
         )
         return [(row[0], str(MinuteWindow(row[1])), *row[2:]) for row in rows]
 

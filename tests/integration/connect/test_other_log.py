@@ -7,18 +7,8 @@ import signal
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from etar.kafka_offsets import TopicOffsets
-from stack.waiting import wait_until
 from tests.integration.connect.conftest import PARTITIONS, Lane, SinkProcess
-from tests.integration.topics import admin_of, delete_topics, make_topic
-
-
-def make_anew(lane: Lane) -> None:
-    with TopicOffsets.connect(lane.topic, settings=lane.kafka) as offsets:
-        before = offsets.topic_id()
-        delete_topics(lane.kafka, [lane.topic])
-        make_topic(lane.kafka, lane.topic, PARTITIONS)
-        wait_until(lambda: offsets.topic_id() != before, timeout=30, what="the topic made anew")
+from tests.integration.topics import admin_of, make_anew
 
 
 def ended(sink: SinkProcess) -> int:
@@ -35,7 +25,7 @@ def test_a_topic_made_anew_is_named_and_the_rows_of_the_old_one_stay(lane: Lane,
     stored = set(lane.rows("_partition, _offset, event_id"))
     if not while_it_runs:
         assert sink.end() == 0
-    make_anew(lane)
+    make_anew(lane.kafka, lane.topic, PARTITIONS)
     # As many offsets as the sink has committed, and more: it would go on in the middle, and nobody would know.
     lane.produce(lane.good(12, first=100))
     if not while_it_runs:

@@ -261,10 +261,13 @@ class Books:
             if number == partition and minute.start >= since and any(each.first <= at < each.end for at in offsets)
         ]
 
-    def lost(self) -> dict[int, list[Run]]:
+    def lost(self) -> dict[tuple[str, int], list[Run]]:
         if self.accepted:
             return {}
-        return {partition: runs(at) for (partition, repair), at in self.noted.items() if repair is Repair.LOST}
+        noted = self.noted.items()
+        return {
+            (USER_INTERACTIONS.name, partition): runs(at) for (partition, repair), at in noted if repair is Repair.LOST
+        }
 
     def states(self, ids: Sequence[LetterId]) -> dict[LetterId, str]:
         return {each: "discarded" for each in ids if each in self.decided}

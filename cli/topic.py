@@ -1,0 +1,93 @@
+"""``etar topic``: what a person does about a stream's topic."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.context import DEFAULT_FOLDER, Folder, errors_shown, existing_stack, fail, use_settings_of
+from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
+from etar.streams import USER_INTERACTIONS
+from stack.configuration import SettingsError
+from stack.parts import connect, sink
+from stack.supervision import Supervisor
+
+app = typer.Typer(help="The topic of the stream: go on with one that was made anew.", no_args_is_help=True)
+
+_SETTINGS = ("ETAR_KAFKA_", "ETAR_WAREHOUSE_", "ETAR_REPORT_STORE_")
+
+
+@app.callback()
+def _topic() -> None:
+    """The topic of the stream: go on with one that was made anew."""
+
+
+@app.command("begin-anew")
+def begin_anew(
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    folder: Folder = DEFAULT_FOLDER,
+) -> None:
+    """Go on with a topic that was made anew, or a Kafka that was restored. Nothing of the old log is deleted: what is
+    stored of it gets a name of its own, and sink and audit begin with what Kafka holds now."""
+    import psycopg
+
+    from etar.audit.marks import AuditBusyError
+    from etar.begin_anew import SinkAtWorkError, open_new_log
+    from etar.clients import WarehouseUnavailableError
+
+    with errors_shown():
+        use_settings_of(folder, *_SETTINGS)
+        own_sink = _OwnSink(folder)
+        try:
+            with open_new_log(USER_INTERACTIONS, command=shlex.join(["etar", *sys.argv[1:]])) as new_log:
+                ended = new_log.ended()
+                if ended is None:
+                    typer.echo(f"nothing to do: what is stored is of the topic {USER_INTERACTIONS.topic} that there is")
+                    own_sink.start()  # stopped still, where this was killed between its last step and that one
+                    return
+                typer.echo(ended.told())
+                if not yes:
+                    typer.confirm("Begin anew?", abort=True)
+                own_sink.stop()
+                new_log.begin(ended, typer.echo)
+                own_sink.start()
+        except psycopg.Error as error:
+            fail(f"PostgreSQL does not answer: {error}")
+        except (
+            AuditBusyError,
+            KafkaUnavailableError,
+            SinkAtWorkError,
+            UnknownTopicError,
+            WarehouseUnavailableError,
+        ) as error:
+            fail(str(error))
+
+
+class _OwnSink:
+    """The sink that `etar up` runs in a folder, if it runs one; any other is for a person to stop."""
+
+    def __init__(self, folder: Path) -> None:
+        self._parts: list[str] = []
+        try:
+            self._supervisor = Supervisor(existing_stack(folder))
+        except SettingsError:
+            return
+        known = self._supervisor.states()
+        self._parts = [part.name for part in (sink.SINK, *connect.WORKERS) if part.name in known]
+
+    def stop(self) -> None:
+        for part in self._parts:
+            self._supervisor.stop(part)
+            typer.echo(f"stopped {part}")
+
+    def start(self) -> None:
+        for part in self._parts:
+            if self._supervisor.states()[part].pid:
+                continue
+            self._supervisor.start(part)
+            typer.echo(f"started {part}")
