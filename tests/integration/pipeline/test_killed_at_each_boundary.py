@@ -1,5 +1,6 @@
 """kill -9 before, in and after every outside write of every step, on the real parts: what a reader sees then, and what
-is there once the minute has been run to its end.
+is there once the minute has been run to its end. After one write is before the next: a killed process leaves nothing
+but what it has written outside, so that both are one boundary.
 
 The step runs in a forked process that sends itself SIGKILL at the boundary. No scenario (``tests/scenarios``) can take
 its place: that kills from outside, at no chosen line, and hardly ever between two writes.
@@ -136,28 +137,21 @@ def statement(text: str, when: str) -> Callable[[], None]:
 BOUNDARIES: dict[str, tuple[str, Callable[[], None]]] = {
     "before the minute is opened": ("settle", before(Ledger, "began")),
     "after the minute is opened": ("settle", after(Ledger, "began")),
-    "before settled": ("settle", before(Ledger, "settled")),
     "after settled": ("settle", after(Ledger, "settled")),
     "before the extract begins": ("extract", before(Ledger, "began")),
     "after the extract begins": ("extract", after(Ledger, "began")),
-    "before the object": ("extract", store("put_object", "before")),
     "in the object": ("extract", store("put_object", "in")),
     "after the object": ("extract", store("put_object", "after")),
-    "before extracted": ("extract", before(Ledger, "extracted")),
     "after extracted": ("extract", after(Ledger, "extracted")),
     "before the analysis begins": ("analyse", before(Ledger, "began")),
     "after the analysis begins": ("analyse", after(Ledger, "began")),
-    "before the result": ("analyse", store("put_object", "before")),
     "in the result": ("analyse", store("put_object", "in")),
     "after the result": ("analyse", store("put_object", "after")),
-    "before analysed": ("analyse", before(Ledger, "analysed")),
     "after analysed": ("analyse", after(Ledger, "analysed")),
     "before the report begins": ("report", before(Ledger, "began")),
     "after the report begins": ("report", after(Ledger, "began")),
-    "before the post": ("report", before(HttpHook, "run")),
     "in the post, whose answer nobody waits for": ("report", after(requests.adapters.HTTPAdapter, "send")),
     "after the post": ("report", after(HttpHook, "run")),
-    "before reported": ("report", before(Ledger, "reported")),
     "in reported, before the row": ("report", statement(ledger._REPORT, "before")),
     "in reported, after the row": ("report", statement(ledger._REPORT, "after")),
     "in reported, after the revision": ("report", statement(ledger._KEEP_REVISION, "after")),
