@@ -46,11 +46,12 @@ def test_a_broker_that_is_away_when_a_batch_is_stored_is_waited_for_and_all_is_c
                 lane.produce(lane.good(600, first=60))
                 wait_until(lambda: sink.said("waiting for the warehouse"), timeout=60, what="the sink to hold a batch")
                 os.kill(pid, signal.SIGKILL)
-        # On a slow machine the batch may be stored after the session, when there is nothing to commit any more.
-        missed = ("waiting for the Kafka broker", "the group has given the partitions to others")
-        wait_until(lambda: any(map(sink.said, missed)), timeout=60, what="the sink to miss the broker")
-        assert lane.rows("count()") > [(60,)]
+        wait_until(lambda: lane.rows("count()") > [(60,)], timeout=60, what="the batch to be stored")
         if beyond_the_session:
+            # Kafka's client says that a commit failed when its own tries are over: mostly after the 10 s, on a busy
+            # machine not within a minute. Stored after the session, there is nothing to commit any more.
+            missed = ("waiting for the Kafka broker", "the group has given the partitions to others")
+            wait_until(lambda: any(map(sink.said, missed)), timeout=180, what="the sink to miss the broker")
             sink.send(signal.SIGSTOP)
         with running_part("kafka", own_stack):
             if beyond_the_session:
