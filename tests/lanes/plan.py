@@ -64,8 +64,8 @@ def _integration(*names: str) -> tuple[str, ...]:
 
 EACH_CHANGE = Plan(
     # A lane by itself leaves half of two cores idle: it waits for parts to start, minutes to end, sessions to run out.
-    # A whole stack takes half a core as long as it is up, whatever it is asked: it goes first, and two lanes of single
-    # parts take what it leaves. They are two from when the unit tests, which have two processes, are done.
+    # A whole stack takes half a core as long as it is up, whatever it is asked: it goes first, and one lane of single
+    # parts takes what it leaves. Then it needs three.
     lanes=(
         Lane(
             "parts",
@@ -77,7 +77,7 @@ EACH_CHANGE = Plan(
             nice=5,
         ),
         Lane("stacks", (Part("e2e", ("tests/e2e", "tests/chaos")),)),
-        Lane("more parts", (), after="unit", nice=5),
+        Lane("more parts", (), after="e2e"),
     ),
     # Each starts single parts of its own. What is in neither of the two lists, a new folder for one, is in the first.
     shared=(

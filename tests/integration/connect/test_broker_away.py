@@ -48,10 +48,8 @@ def test_a_broker_that_is_away_when_a_batch_is_stored_is_waited_for_and_all_is_c
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: lane.rows("count()") > [(60,)], timeout=60, what="the batch to be stored")
         if beyond_the_session:
-            # Kafka's client says that a commit failed when its own tries are over: mostly after the 10 s, on a busy
-            # machine not within a minute. Stored after the session, there is nothing to commit any more.
-            missed = ("waiting for the Kafka broker", "the group has given the partitions to others")
-            wait_until(lambda: any(map(sink.said, missed)), timeout=180, what="the sink to miss the broker")
+            # In the middle of its commit, or after it was told that it failed: Kafka's client (librdkafka 2.16) says so
+            # after 10 s if it had noticed that the broker is gone before it was asked, else not within three minutes.
             sink.send(signal.SIGSTOP)
         with running_part("kafka", own_stack):
             if beyond_the_session:
