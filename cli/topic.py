@@ -21,11 +21,6 @@ app = typer.Typer(help="The topic of the stream: go on with one that was made an
 _SETTINGS = ("ETAR_KAFKA_", "ETAR_WAREHOUSE_", "ETAR_REPORT_STORE_")
 
 
-@app.callback()
-def _topic() -> None:
-    """The topic of the stream: go on with one that was made anew."""
-
-
 @app.command("begin-anew")
 def begin_anew(
     *,

@@ -50,7 +50,10 @@ class Stream:
         return f"results/{self.name}/{window.slug}.json"
 
 
-OF_ANY_LOG = "(_topic = {topic:String} OR startsWith(_topic, concat({topic:String}, '@')))"
+OF_FORMER_LOGS = "startsWith(_topic, concat({topic:String}, '@'))"
+"""What is in the warehouse of a topic's logs that have ended: see :meth:`Stream.former_log`."""
+
+OF_ANY_LOG = f"(_topic = {{topic:String}} OR {OF_FORMER_LOGS})"
 """What is of a topic in the warehouse, whichever log of it: a minute has rows and letters of former ones, too."""
 
 USER_INTERACTIONS = Stream("user_interactions")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -50,13 +50,14 @@ class Running:
         self._results = results
         self._say = say
         self._interrupted = threading.Event()
-        self._ended: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+        self._ended: dict[str, threading.Event] = {}
         """By the part's name."""
 
     def run(self, plan: Plan) -> list[Ended]:
         """Every part of the plan, also behind one that failed; lane by lane, in the order that each ran them in."""
         self._results.mkdir(parents=True, exist_ok=True)
         shared = deque(plan.shared)
+        self._ended = {part.name: threading.Event() for part in plan.parts}
         with ThreadPoolExecutor(len(plan.lanes)) as pool, self._interruptible():
             ended = list(pool.map(lambda lane: list(self._run_lane(lane, shared)), plan.lanes))
         return [part for lane in ended for part in lane]

@@ -510,20 +510,22 @@ def open_office(
             registry=registry,
             warehouse=warehouse,
         )
-        unfiled = Unfiled(
-            stream,
-            kafka=kafka,
-            marks=Marks(connection, stream),
-            letters=letters,
-            holdings=stack.enter_context(Holdings(warehouse_settings, stream)),
-            intake=intake,
-            say=say,
-        )
+        unfiled = None
+        if not log:  # what nobody has filed yet is of the topic as it is
+            unfiled = Unfiled(
+                stream,
+                kafka=kafka,
+                marks=Marks(connection, stream),
+                letters=letters,
+                holdings=stack.enter_context(Holdings(warehouse_settings, stream)),
+                intake=intake,
+                say=say,
+            )
         yield Office(
             stream,
             log=of,
             letters=letters,
-            unfiled=None if log else unfiled,
+            unfiled=unfiled,
             journal=Journal(connection, of, sent_to=stream.topic),
             registry=registry,
             intake=intake,

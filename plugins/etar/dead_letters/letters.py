@@ -14,6 +14,7 @@ from etar.clients import WarehouseUnavailableError, warehouse_client
 from etar.dead_letters import DeadLetter, Reason
 from etar.instants import from_milliseconds, to_milliseconds
 from etar.settings import WarehouseSettings
+from etar.streams import OF_FORMER_LOGS
 
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
@@ -136,8 +137,8 @@ class Letters:
     def of_former_logs(self) -> dict[str, int]:
         """How many letters there are of each former log of the topic."""
         found = self._query(
-            f"SELECT _topic, count() FROM {dead_letters.TABLE} FINAL "
-            "WHERE startsWith(_topic, concat({topic:String}, '@')) GROUP BY _topic ORDER BY _topic",
+            f"SELECT _topic, count() FROM {dead_letters.TABLE} FINAL WHERE {OF_FORMER_LOGS} "
+            "GROUP BY _topic ORDER BY _topic",
             {"topic": self._topic},
         )
         return {str(log): int(letters) for log, letters in found}
