@@ -64,8 +64,8 @@ def _integration(*names: str) -> tuple[str, ...]:
 
 EACH_CHANGE = Plan(
     # A lane by itself leaves half of two cores idle: it waits for parts to start, minutes to end, sessions to run out.
-    # A whole stack takes half a core as long as it is up, whatever it is asked: it goes first, and one lane of single
-    # parts takes what it leaves. Then it needs three.
+    # Two whole stacks would need more than there is: they have one lane. What it leaves, two lanes of single parts
+    # take; they are nice to it, since it is the one that has to keep up with the clock.
     lanes=(
         Lane(
             "parts",
@@ -77,16 +77,17 @@ EACH_CHANGE = Plan(
             nice=5,
         ),
         Lane("stacks", (Part("e2e", ("tests/e2e", "tests/chaos")),)),
-        Lane("more parts", (), after="e2e"),
+        Lane("more parts", (), after="unit", nice=5),
     ),
-    # Each starts single parts of its own. What is in neither of the two lists, a new folder for one, is in the first.
+    # Each starts single parts of its own, the longest first. What is in neither of the two lists, a new folder for one,
+    # is in `integration`.
     shared=(
+        Part("account", _integration(*_ACCOUNT)),
         Part(
             "integration",
             ("tests/integration",),
             options=tuple(f"--ignore={path}" for path in _integration(*_EDGES, *_ACCOUNT)),
         ),
-        Part("account", _integration(*_ACCOUNT)),
         Part("edges", (*_integration(*_EDGES), "tests/browser")),
         Part("scenarios", ("tests/scenarios",)),
     ),
