@@ -15,26 +15,30 @@ import re
 import select
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
-from itertools import repeat
+from operator import attrgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote
 
 import msgspec
 
-from producer.values import FIELDS, REQUIRED, RowError, Unreadable
+from producer.values import FIELDS, REQUIRED, RowError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from producer.columns import Column
+
 STDIN = Path("-")
 REJECTS_SUFFIX = ".rejects.jsonl"
 
-_BLOCK_BYTES = 128 * 1024
+_READ_BYTES = 128 * 1024
+_READS_A_BLOCK = 4
+_PART_BYTES = 16 * 1024
 _LONGEST_LINE = 1024 * 1024
 _ROWS_A_PIECE = 4096
 _LONGEST_CELL_LINES = 200
@@ -88,14 +92,14 @@ class Piece:
     """Some rows of a file, column by column, each with its line's number and its text."""
 
     file: str
-    columns: Mapping[str, Sequence[object]]
+    columns: Mapping[str, Column]
     lines: Sequence[int]
     raw: Callable[[int], str]
     """The text of the row at an index."""
 
     def with_given(self, given: Mapping[str, object]) -> Piece:
         """The same with fields that are one value for all rows, where they are no columns."""
-        columns: dict[str, Sequence[object]] = {name: (value,) * len(self.lines) for name, value in given.items()}
+        columns: dict[str, Column] = {name: (value,) * len(self.lines) for name, value in given.items()}
         return replace(self, columns=columns | dict(self.columns))
 
     def reject(self, index: int, error: RowError) -> Reject:
@@ -171,7 +175,7 @@ def _format_by_name(path: Path) -> str | None:
 
 
 def _read(path: Path, raw: io.RawIOBase) -> Iterator[Piece | Reject]:
-    file: io.BufferedReader = io.BufferedReader(raw, _BLOCK_BYTES)
+    file: io.BufferedReader = io.BufferedReader(raw, _READ_BYTES)
     name = "stdin" if str(path).startswith("/dev/") else str(path)
     text = _decompressed(file)
     start = text.peek(4)[:4]
@@ -195,7 +199,7 @@ def _decompressed(file: io.BufferedReader) -> io.BufferedReader:
     for magic, compression in _COMPRESSIONS.items():
         if start.startswith(magic):
             stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), compression)
-            return io.BufferedReader(stream, _BLOCK_BYTES)
+            return io.BufferedReader(stream, _READ_BYTES)
     return file
 
 
@@ -216,22 +220,61 @@ class _StoppablePipe(io.RawIOBase):
         return self._pipe.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
 
 
-def _blocks(file: io.BufferedReader) -> Iterator[tuple[list[bytes], bool]]:
-    """Lines without their breaks, some thousand at a time, and whether they are the last.
+def _blocks(file: io.BufferedReader) -> Iterator[tuple[bytes, bool]]:
+    """Whole lines, some thousand at a time, and whether they are the last, which may be without its break.
 
     Of a line longer than a mebibyte, no more than that is kept.
     """
     rest = b""
-    first = True
-    while block := file.read1(_BLOCK_BYTES):  # what is there: a pipe's lines are not held back
-        if first:
-            block = block.removeprefix(b"\xef\xbb\xbf")
-            first = False
-        lines = (rest + block).split(b"\n")
-        rest = lines.pop()[:_LONGEST_LINE]
-        if lines:
-            yield lines, False
-    yield [rest] if rest else [], True
+    for number, block in enumerate(_gathered(file)):
+        content = block if number else block.removeprefix(b"\xef\xbb\xbf")
+        if end := content.rfind(b"\n") + 1:
+            yield rest + content[:end], False
+            rest = content[end:]
+        else:
+            rest = (rest + content)[:_LONGEST_LINE]
+    yield rest, True
+
+
+def _gathered(file: io.BufferedReader) -> Iterator[bytes]:
+    """A file's bytes, several reads at a time: a block costs what some hundred rows do, however many it has.
+
+    What a pipe holds is not held back, nor what stood before a break in the file.
+    """
+    reads: list[bytes] = []
+    try:
+        while read := file.read1(_READ_BYTES):
+            reads.append(read)
+            if len(read) < _READ_BYTES or len(reads) == _READS_A_BLOCK:
+                yield b"".join(reads)
+                reads.clear()
+    except Exception:
+        yield b"".join(reads)
+        raise
+    yield b"".join(reads)
+
+
+def _smaller_blocks(block: bytes) -> Iterator[bytes]:
+    """The same in parts, at least one: lines that have to be looked at one by one are not many."""
+    start = 0
+    while True:
+        end = block.find(b"\n", start + _PART_BYTES) + 1 or len(block)
+        yield block[start:end]
+        if end == len(block):
+            return
+        start = end
+
+
+def _lines_of(block: bytes) -> list[bytes]:
+    """Without their breaks."""
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _count_lines(block: bytes) -> int:
+    return block.count(b"\n") + (not block.endswith(b"\n"))
 
 
 def _shown(line: bytes) -> str:
@@ -242,30 +285,75 @@ def _too_long(line: bytes) -> RowError | None:
     return RowError(f"the line is longer than {_LONGEST_LINE} bytes") if len(line) >= _LONGEST_LINE else None
 
 
-def _read_json(file: str, blocks: Iterable[tuple[list[bytes], bool]]) -> Iterator[Piece | Reject]:
-    decode = msgspec.json.Decoder().decode
+def _read_json(file: str, blocks: Iterable[tuple[bytes, bool]]) -> Iterator[Piece | Reject]:
     before = 0
-    for lines, _ in blocks:
-        rows: list[dict[str, object]] = []
-        numbers: list[int] = []
-        for number, line in enumerate(lines, before + 1):
+    for block, _ in blocks:
+        whole = _columns_of_json(block)
+        for part in (block,) if whole else _smaller_blocks(block):
+            columns = whole or _columns_of_json(part)
+            if columns is None:
+                before += yield from _read_json_lines(file, part, before)
+                continue
+            rows = _count_lines(part)
+            yield Piece(file, columns, range(before + 1, before + rows + 1), _Raw(part, before))
+            before += rows
+
+
+_JsonRow = msgspec.defstruct("_JsonRow", [(name, Any, None) for name in FIELDS], forbid_unknown_fields=True, gc=False)
+_decode_rows = msgspec.json.Decoder(_JsonRow).decode_lines
+_columns_of = attrgetter(*FIELDS)
+
+
+def _columns_of_json(block: bytes) -> dict[str, Column] | None:
+    """The columns of lines of which each is a row, as nearly always; None: they have to be looked at one by one."""
+    if len(block) >= _LONGEST_LINE or not _is_plain_jsonl(block):
+        return None
+    try:
+        rows = _decode_rows(block)
+    except (ValueError, RecursionError):
+        return None
+    if len(rows) != _count_lines(block):
+        return None
+    columns = zip(FIELDS, zip(*map(_columns_of, rows), strict=True), strict=True)
+    return {name: column for name, column in columns if column.count(None) < len(rows)}
+
+
+def _is_plain_jsonl(block: bytes) -> bool:
+    """Whether each line begins and ends as an object does.
+
+    msgspec takes several values of one line, and one of several lines. But none that ends a line with its brace goes on
+    in one that begins with a brace: so, when there are as many values as lines, each line is one.
+    """
+    lines = _count_lines(block)
+    begin = block.count(b"\n{") + block.startswith(b"{")
+    end = block.count(b"}\n") + block.count(b"}\r\n") + block.endswith(b"}")
+    return begin == end == lines
+
+
+def _read_json_lines(file: str, block: bytes, before: int) -> Generator[Piece | Reject, None, int]:
+    """The rows of a block line by line; returns how many lines it has."""
+    decode = msgspec.json.Decoder().decode
+    lines = _lines_of(block)
+    rows: list[dict[str, object]] = []
+    numbers: list[int] = []
+    for number, line in enumerate(lines, before + 1):
+        try:
+            row = decode(line)
+        except (ValueError, RecursionError):
+            row = None
+        if type(row) is dict and row.keys() <= _FIELD_SET and len(line) < _LONGEST_LINE:
+            rows.append(row)
+            numbers.append(number)
+        elif line.strip():
             try:
-                row = decode(line)
-            except (ValueError, RecursionError):
-                row = None
-            if type(row) is dict and row.keys() <= _FIELD_SET and len(line) < _LONGEST_LINE:
-                rows.append(row)
+                rows.append(_json_row(line))
                 numbers.append(number)
-            elif line.strip():
-                try:
-                    rows.append(_json_row(line))
-                    numbers.append(number)
-                except RowError as error:
-                    yield Reject.of(file, number, error, _shown(line))
-        if rows:
-            columns = {name: [row.get(name) for row in rows] for name in set().union(*rows)}
-            yield Piece(file, columns, numbers, _Raw(lines, numbers, before))
-        before += len(lines)
+            except RowError as error:
+                yield Reject.of(file, number, error, _shown(line))
+    if rows:
+        columns = {name: [row.get(name) for row in rows] for name in set().union(*rows)}
+        yield Piece(file, columns, numbers, _Raw(block, before, numbers))
+    return len(lines)
 
 
 def _json_row(line: bytes) -> dict[str, object]:
@@ -284,17 +372,25 @@ def _json_row(line: bytes) -> dict[str, object]:
 
 
 class _Raw:
-    """The text of a piece's rows, of which each is one line."""
+    """The text of a piece's rows, of which each is one line of a block.
 
-    def __init__(self, lines: Sequence[bytes], numbers: Sequence[int], before: int) -> None:
-        self._lines, self._numbers, self._before = lines, numbers, before
+    Args:
+        before: how many lines stand before the block.
+        numbers: of the rows' lines; None: every line is a row.
+    """
+
+    def __init__(self, block: bytes, before: int, numbers: Sequence[int] | None = None) -> None:
+        self._block, self._before, self._numbers = block, before, numbers
+        self._lines: list[bytes] | None = None
 
     def __call__(self, index: int) -> str:
-        return _shown(self._lines[self._numbers[index] - self._before - 1])
+        self._lines = self._lines or _lines_of(self._block)
+        return _shown(self._lines[index if self._numbers is None else self._numbers[index] - self._before - 1])
 
 
-def _read_csv(file: str, blocks: Iterator[tuple[list[bytes], bool]]) -> Iterator[Piece | Reject]:
-    lines, last = next(blocks)
+def _read_csv(file: str, blocks: Iterator[tuple[bytes, bool]]) -> Iterator[Piece | Reject]:
+    block, last = next(blocks)
+    lines = _lines_of(block)
     skipped = 0
     delimiter = ","
     if lines and (excel := re.fullmatch(rb"sep=(.)\r?", lines[0], re.IGNORECASE)):
@@ -307,9 +403,9 @@ def _read_csv(file: str, blocks: Iterator[tuple[list[bytes], bool]]) -> Iterator
         raise InputFileError(f"{file}: its first line has to name the columns ({error})") from error
     _check_columns(file, header)
     table = _Csv(file, header, delimiter, before=skipped + 1)
-    yield from table.read(lines[1:], last)
-    for lines, last in blocks:
-        yield from table.read(lines, last)
+    yield from table.read(b"".join(block.split(b"\n", skipped + 1)[skipped + 1 :]), last)
+    for block, last in blocks:
+        yield from table.read(block, last)
 
 
 def _csv(lines: Iterable[str], delimiter: str) -> Iterator[list[str]]:
@@ -334,21 +430,32 @@ class _Csv:
         self._before = before
         self._open: list[bytes] = []
 
-    def read(self, more: list[bytes], last: bool) -> Iterator[Piece | Reject]:
-        lines = self._open + more
+    def read(self, block: bytes, last: bool) -> Iterator[Piece | Reject]:
+        if (piece := self._piece(block)) is not None:
+            yield piece
+            return
+        parts = list(_smaller_blocks(block))
+        for number, part in enumerate(parts, 1):
+            if (piece := self._piece(part)) is not None:
+                yield piece
+            else:
+                yield from self._read_lines(self._open + _lines_of(part), last and number == len(parts))
+
+    def _piece(self, block: bytes) -> Piece | None:
+        """A block of which each line is a row."""
+        table = None if self._open else _row_a_line(block, self._header, self._delimiter)
+        if table is None:
+            return None
+        before = self._before
+        self._before += len(table)
+        columns = dict(zip(self._header, table.columns, strict=True))
+        return Piece(self._file, columns, range(before + 1, before + len(table) + 1), _Raw(block, before))
+
+    def _read_lines(self, lines: list[bytes], last: bool) -> Iterator[Piece | Reject]:
         rows: list[list[str]] = []
         starts: list[int] = []
         ends: list[int] = []
         at = 0
-        if (row_a_line := self._row_a_line(lines)) is not None:
-            for at, row in enumerate(row_a_line):
-                if len(row) == len(self._header):
-                    rows.append(row)
-                    starts.append(at)
-                    ends.append(at + 1)
-                elif row:
-                    yield self._reject(at, lines[at : at + 1], self._wrong_cells(row))
-            at = len(lines)
         while at < len(lines):
             try:
                 row, end = self._row(lines, at, last)
@@ -373,16 +480,6 @@ class _Csv:
             )
         self._open = lines[at:]
         self._before += at
-
-    def _row_a_line(self, lines: list[bytes]) -> list[list[str]] | None:
-        """The rows of lines of which each is one, as nearly always; None: they have to be looked at line by line."""
-        if max(map(len, lines), default=0) >= _LONGEST_LINE:
-            return None
-        try:
-            rows = list(_csv(map(str, lines, repeat("utf-8"), repeat("surrogateescape")), self._delimiter))
-        except csv.Error:
-            return None
-        return rows if len(rows) == len(lines) else None
 
     def _row(self, lines: list[bytes], at: int, last: bool) -> tuple[list[str], int | None]:
         """The row that begins on a line, and where it ends; None: not within these lines."""
@@ -422,6 +519,50 @@ class _Csv:
         return Reject.of(self._file, self._before + at + 1, error, _shown(b"\n".join(lines)))
 
 
+def _row_a_line(block: bytes, header: list[str], delimiter: str) -> pa.RecordBatch | None:
+    """The rows of lines of which each is one, as nearly always; None: they have to be looked at one by one.
+
+    pyarrow reads what its own leniency cannot change: every quote begins or ends a whole cell.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    if not _is_plain_csv(block, ord(delimiter)):
+        return None
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(block),
+            arrow_csv.ReadOptions(column_names=header, use_threads=False, block_size=len(block) + 1),
+            arrow_csv.ParseOptions(delimiter=delimiter),
+            arrow_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string())),
+        )
+    except pa.ArrowInvalid:  # a line with more or fewer cells, or bytes that are no UTF-8
+        return None
+    if len(table) != _count_lines(block):
+        return None
+    [batch] = table.combine_chunks().to_batches()
+    return batch
+
+
+def _is_plain_csv(block: bytes, delimiter: int) -> bool:
+    """Whether each line is a row by itself, and what is in quotes is one cell without a quote in it."""
+    import numpy as np
+
+    if not block or block.count(b"\r") != block.count(b"\r\n"):
+        return False
+    content = np.frombuffer(b"\n" + block + b"\n", np.uint8)
+    breaks = np.flatnonzero(content == ord("\n"))
+    if np.diff(breaks).max() > csv.field_size_limit():
+        return False
+    quotes = np.flatnonzero(content == ord('"'))
+    if len(quotes) % 2 or (np.searchsorted(quotes, breaks) % 2).any():
+        return False
+    before, behind = content[quotes[::2] - 1], content[quotes[1::2] + 1]
+    begin = (before == delimiter) | (before == ord("\n"))
+    end = (behind == delimiter) | (behind == ord("\n")) | (behind == ord("\r"))
+    return bool(begin.all() and end.all())
+
+
 def _read_parquet(name: str, path: Path | None, file: BinaryIO) -> Iterator[Piece]:
     import pyarrow.parquet as pq
 
@@ -432,54 +573,19 @@ def _read_parquet(name: str, path: Path | None, file: BinaryIO) -> Iterator[Piec
             _check_columns(name, table.schema_arrow.names)
             before = 0
             for batch in table.iter_batches(_ROWS_A_PIECE):
-                columns = {
-                    column: _plain_values(values)
-                    for column, values in zip(batch.schema.names, batch.columns, strict=True)
-                }
+                columns = dict(zip(batch.schema.names, batch.columns, strict=True))
                 yield Piece(name, columns, range(before + 1, before + batch.num_rows + 1), _row_as_json(columns))
                 before += batch.num_rows
 
 
-def _plain_values(column: pa.Array) -> list[object]:
-    """A column as Python values that its bytes determine: times as milliseconds, text that is not all UTF-8 as bytes;
-    whatever cannot be one is :class:`Unreadable`."""
-    import pyarrow as pa
+def _row_as_json(columns: Mapping[str, pa.Array]) -> Callable[[int], str]:
+    from producer.columns import plain_values
 
-    if isinstance(column, pa.ExtensionArray):
-        column = column.storage
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    kind = column.type
-    if pa.types.is_timestamp(kind):  # not datetime: it ends in the year 9999, and needs the zone's rules
-        a_millisecond = {"s": 1, "ms": 1, "us": 1000, "ns": 1_000_000}[kind.unit]
-        times_a_unit = 1000 if kind.unit == "s" else 1
-        return [
-            None if at is None else at * times_a_unit // a_millisecond for at in column.view(pa.int64()).to_pylist()
-        ]
-    if pa.types.is_date32(kind):
-        return [None if day is None else day * 86_400_000 for day in column.view(pa.int32()).to_pylist()]
-    if pa.types.is_date64(kind):
-        return list(column.view(pa.int64()).to_pylist())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        try:
-            return list(column.to_pylist())
-        except UnicodeDecodeError:
-            column = column.view(pa.binary() if pa.types.is_string(kind) else pa.large_binary())
-    try:
-        return list(column.to_pylist())
-    except Exception:  # one value that Python has no type for: the others are read
-        return [_plain_value(column[index]) for index in range(len(column))]
+    def shown(index: int) -> str:
+        row = {name: plain_values(column.slice(index, 1))[0] for name, column in columns.items()}
+        return json.dumps(row, default=_shown_value)
 
-
-def _plain_value(value: pa.Scalar) -> object:
-    try:
-        return value.as_py()
-    except Exception as error:  # whatever it is, it is this value's reason
-        return Unreadable(str(error))
-
-
-def _row_as_json(columns: Mapping[str, Sequence[object]]) -> Callable[[int], str]:
-    return lambda index: json.dumps({name: values[index] for name, values in columns.items()}, default=_shown_value)
+    return shown
 
 
 def _shown_value(value: object) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource
@@ -16,17 +17,19 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 from etar.settings import KafkaSettings
 from producer.account import NO_PARTITION
 from producer.event_log import EventLog
-from producer.rows import Row
 from producer.tally import Tally
-from producer.traffic import Counted, Draft, encode
+from producer.traffic import Draft, Kind, encode
 from producer.user_event import UserEvent
 from producer.waiting import AwayError
-from producer.wire import UuidSerializer
+from producer.wire import UuidSerializer, event_of
+
+if TYPE_CHECKING:
+    from producer.rows import Records
 
 _log = logging.getLogger(__name__)
 
 _SLICE_SECONDS = 0.1
-_RECORDS_BETWEEN_POLLS = 200
+RECORDS_BETWEEN_POLLS = 200
 _METADATA_TIMEOUT_SECONDS = 5.0
 _REPEAT_NOTICE_SECONDS = 10.0
 
@@ -146,35 +149,56 @@ class Publisher:
 
     def send(self, draft: Draft) -> bool:
         """Hand over one record, waiting while the queue is full. False: stopped first, and not handed over."""
-        return self._send(draft, self._key(draft.event.user_id), encode(draft, self._serialize))
+        self._tally.made(draft.kind)
+        key, value = self._key(draft.event.user_id), encode(draft, self._serialize)
+        try:
+            if not self._hand_over(key, value, partial(self._delivered, draft)):
+                self._tally.withdrawn(draft.kind)
+                return False
+        except KafkaException as error:
+            self._tally.failed(draft.kind, NO_PARTITION, error.args[0])
+            return True
+        self._since_poll += 1
+        if self._since_poll >= RECORDS_BETWEEN_POLLS:
+            self.wait(0)
+        return True
 
-    def send_row(self, row: Row) -> bool:
-        """As :meth:`send`, with what is encoded already."""
-        return self._send(row, row.key, row.value)
+    def send_records(self, records: Records) -> bool:
+        """As :meth:`send`, for some hundred of a file. False: stopped first; those before that were handed over."""
+        sent = _Sent(records, self._tally, self._event_log)
+        self._tally.made(Kind.EVENT, len(records.values))
+        for number, (key, value) in enumerate(zip(records.keys, records.values, strict=True)):
+            try:
+                if not self._hand_over(key, value, sent):
+                    self._tally.withdrawn(Kind.EVENT, len(records.values) - number)
+                    sent.end_before(number)
+                    return False
+            except KafkaException as error:
+                sent.failed(value, NO_PARTITION, error.args[0])
+        self.wait(0)
+        return True
 
-    def _send(self, draft: Counted, key: bytes | None, value: bytes | None) -> bool:
+    def _hand_over(
+        self, key: bytes | None, value: bytes | None, on_delivery: Callable[[KafkaError | None, Any], None]
+    ) -> bool:
+        """Wait while the queue is full. False: stopped first.
+
+        Raises:
+            KafkaException: Kafka would never take it.
+        """
         noticed: float | None = None
-        self._tally.made(draft)
         while True:
             try:
-                self._producer.produce(self._topic, value, key, on_delivery=partial(self._delivered, draft))
+                self._producer.produce(self._topic, value, key, on_delivery=on_delivery)
             except BufferError:
                 if self._stop.requested:
-                    self._tally.withdrawn(draft)
                     return False
                 if noticed is None or time.monotonic() - noticed > _REPEAT_NOTICE_SECONDS:
                     noticed = time.monotonic()
                     _log.info("the queue is full (%d records wait for Kafka); waiting", len(self._producer))
                 self._producer.poll(_SLICE_SECONDS)
-            except KafkaException as error:
-                self._tally.failed(draft, NO_PARTITION, error.args[0])
-                return True
             else:
-                break
-        self._since_poll += 1
-        if self._since_poll >= _RECORDS_BETWEEN_POLLS:
-            self.wait(0)
-        return True
+                return True
 
     def wait(self, seconds: float) -> None:
         """Take delivery reports for up to ``seconds``; returns early once there were some."""
@@ -199,11 +223,58 @@ class Publisher:
         if self._event_log:
             self._event_log.flush()
 
-    def _delivered(self, draft: Counted, error: KafkaError | None, message: Any) -> None:
+    def _delivered(self, draft: Draft, error: KafkaError | None, message: Any) -> None:
         partition = message.partition()
         if error is not None:
-            self._tally.failed(draft, NO_PARTITION if partition is None else partition, error)
+            self._tally.failed(draft.kind, NO_PARTITION if partition is None else partition, error)
             return
-        self._tally.acknowledged(draft, partition)
+        if not draft.kind.malformed:
+            self._tally.seen(draft.event_time, draft.event_time)
+        self._tally.acknowledged(draft.kind, partition)
         if self._event_log:
             self._event_log.add(draft, partition, message.offset())
+
+
+class _Sent:
+    """Takes the delivery reports of records that were sent together, of which one costs a third of one with a draft.
+
+    Each is counted as it comes. Their times are told when the last has come: what a worker that is killed had under way
+    is not in the span of its account.
+    """
+
+    def __init__(self, records: Records, tally: Tally, event_log: EventLog | None) -> None:
+        self._times = records.times
+        self._under_way = len(records.values)
+        self._failed: list[int] = []
+        self._tally = tally
+        self._event_log = event_log
+
+    def __call__(self, error: KafkaError | None, message: Any) -> None:
+        partition = message.partition()
+        if error is not None:
+            self.failed(message.value(), NO_PARTITION if partition is None else partition, error)
+            return
+        self._tally.acknowledged(Kind.EVENT, partition)
+        if self._event_log:
+            self._event_log.add(Draft(Kind.EVENT, event_of(message.value())), partition, message.offset())
+        self._decided()
+
+    def failed(self, value: bytes, partition: int, error: KafkaError) -> None:
+        self._tally.failed(Kind.EVENT, partition, error)
+        self._failed.append(event_of(value).event_time)
+        self._decided()
+
+    def end_before(self, number: int) -> None:
+        """Those from ``number`` on were not handed over."""
+        left = len(self._times) - number
+        self._times = self._times[:number]
+        self._decided(left)
+
+    def _decided(self, records: int = 1) -> None:
+        self._under_way -= records
+        if self._under_way:
+            return
+        arrived = Counter(self._times.tolist())
+        arrived.subtract(self._failed)
+        if times := +arrived:
+            self._tally.seen(min(times), max(times))

@@ -8,7 +8,7 @@ import os
 from confluent_kafka import KafkaError
 
 from producer.account import Counts, Outcome
-from producer.traffic import Counted, Kind
+from producer.traffic import Kind
 
 _KINDS = tuple(Kind)
 _PLACES = {kind: place for place, kind in enumerate(_KINDS)}
@@ -45,24 +45,32 @@ class Tally:
         self._words = memoryview(mmap.mmap(descriptor, _BYTES)).cast("q")
         self._rows: dict[tuple[Kind, int, int], int] = {}
 
-    def made(self, draft: Counted) -> None:
-        """Count a record that is about to be handed to Kafka's client.
+    def made(self, kind: Kind, records: int = 1) -> None:
+        """Count records that are about to be handed to Kafka's client.
 
         Before and not after: the client sends on its own, and a record that Kafka holds must not be unknown here.
         """
-        self._words[_PLACES[draft.kind]] += 1
+        self._words[_PLACES[kind]] += records
 
-    def withdrawn(self, draft: Counted) -> None:
+    def withdrawn(self, kind: Kind, records: int = 1) -> None:
         """Take back what :meth:`made` counted: the client did not take it."""
-        self._words[_PLACES[draft.kind]] -= 1
+        self._words[_PLACES[kind]] -= records
 
-    def acknowledged(self, draft: Counted, partition: int) -> None:
-        if not draft.kind.malformed:
-            self._seen(draft.event_time)
-        self._count(draft.kind, partition, _NO_ERROR)
+    def acknowledged(self, kind: Kind, partition: int) -> None:
+        self._count(kind, partition, _NO_ERROR)
 
-    def failed(self, draft: Counted, partition: int, error: KafkaError) -> None:
-        self._count(draft.kind, partition, error.code())
+    def failed(self, kind: Kind, partition: int, error: KafkaError) -> None:
+        self._count(kind, partition, error.code())
+
+    def seen(self, first: int, last: int) -> None:
+        """Take note of the earliest and the latest of some acknowledged events, in milliseconds since the epoch."""
+        words = self._words
+        if not words[_TIMED]:
+            words[_FIRST], words[_LAST] = first, last
+            words[_TIMED] = 1
+            return
+        words[_FIRST] = min(words[_FIRST], first)
+        words[_LAST] = max(words[_LAST], last)
 
     def rejected(self) -> None:
         """Count a line of the input file that is no event."""
@@ -114,13 +122,3 @@ class Tally:
         words[start], words[start + 1], words[start + 2] = _PLACES[key[0]], key[1], key[2]
         words[_ROWS] += 1
         return start + 3
-
-    def _seen(self, event_time: int) -> None:
-        words = self._words
-        if not words[_TIMED]:
-            words[_FIRST] = words[_LAST] = event_time
-            words[_TIMED] = 1
-        elif event_time < words[_FIRST]:
-            words[_FIRST] = event_time
-        elif event_time > words[_LAST]:
-            words[_LAST] = event_time

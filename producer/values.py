@@ -49,7 +49,7 @@ class Values:
     """
 
     def __init__(self, nulls: Iterable[str] = (), texts: Iterable[str] = ()) -> None:
-        self._nulls = {word.casefold() for word in nulls}
+        self._nulls = frozenset(word.casefold() for word in nulls)
         self._ask = _PERHAPS_NOTHING - self._nulls - {word.casefold() for word in texts}
 
     def read(self, name: str, value: object) -> Any:
@@ -64,9 +64,9 @@ class Values:
         return None if value is None else _READERS[name](name, value)
 
     @property
-    def has_nulls(self) -> bool:
-        """Whether words were said to mean that there is no value."""
-        return bool(self._nulls)
+    def nulls(self) -> frozenset[str]:
+        """The words that were said to mean that there is no value, case-folded."""
+        return self._nulls
 
     def _given(self, name: str, value: object) -> object:
         if type(value) is int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 from uuid import UUID
 
 from confluent_kafka.serialization import MessageField, SerializationContext, SerializationError, Serializer
@@ -89,6 +92,21 @@ def open_serializer(settings: RegistrySettings, topic: str) -> Callable[[UserEve
 def header_of(serialize: Callable[[UserEvent], bytes]) -> bytes:
     """What stands before the Avro of every record: the magic byte 0 and the schema's id."""
     return serialize(_ANY_EVENT)[:5]
+
+
+def event_of(value: bytes) -> UserEvent:
+    """The event of a record's value that was encoded with this schema."""
+    import fastavro
+
+    fields: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), _parsed_schema(), None)
+    return UserEvent(**fields | {"event_time": int(fields["event_time"].timestamp() * 1000)})
+
+
+@cache
+def _parsed_schema() -> Any:
+    import fastavro
+
+    return fastavro.parse_schema(json.loads(SCHEMA_TEXT))
 
 
 def differences(message: str, schema: str) -> str:

@@ -22,7 +22,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from confluent_kafka import Producer
 from pydantic import BaseModel, ConfigDict
@@ -35,6 +35,7 @@ from producer.input_file import InputFileError, Piece, Reject, StoppedError, fin
 from producer.logs import show_logs
 from producer.options import ProduceOptions
 from producer.publisher import (
+    RECORDS_BETWEEN_POLLS,
     Publisher,
     Stop,
     TopicMissingError,
@@ -42,15 +43,20 @@ from producer.publisher import (
     producer_configuration,
     require_topic,
 )
-from producer.rows import Row, RowConverter
 from producer.schedule import Schedule, SystemClock, due
 from producer.shop import EventFactory
 from producer.tally import Tally
 from producer.traffic import Traffic
 from producer.user_event import UserEvent
-from producer.values import RowError, Values
+from producer.values import Values
 from producer.waiting import until_there
 from producer.wire import SchemaRefusedError, header_of, open_serializer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from producer.rows import RowConverter
 
 _log = logging.getLogger(__name__)
 
@@ -146,6 +152,9 @@ class Worker:
             )
             try:
                 if options.input:
+                    # Here: pyarrow and NumPy, which made-up traffic need not load.
+                    from producer.rows import RowConverter
+
                     # Many small values live at a time, none in a cycle; looking for one took a seventh of the time.
                     gc.set_threshold(100_000, 50, 100)
                     converter = RowConverter(Values(options.nulls, options.texts), header_of(serialize), longest)
@@ -194,18 +203,17 @@ class Worker:
         instants: Iterator[int],
     ) -> None:
         now = SystemClock().now()
-        rows = converter.convert(piece.columns, len(piece.lines))
-        times = [row.event_time for row in rows if isinstance(row, Row)]
-        all_believed = not times or self._believed.all_between(min(times), max(times), now)
-        for index, row in enumerate(rows):
-            if isinstance(row, RowError):
-                self.rejects.add(piece.reject(index, row))
-                continue
-            if not all_believed:
-                self._believed.look_at(row.event_time, now)
-            if next(instants, None) is None or not publisher.send_row(row):
-                raise StoppedError
+        records, errors = converter.convert(piece.columns, len(piece.lines))
+        for index, error in errors.items():
+            self.rejects.add(piece.reject(index, error))
         self.rejects.flush()
+        at_once = RECORDS_BETWEEN_POLLS if self._options.rate is None else 1
+        for part in records.parts(at_once):
+            if next(instants, None) is None:
+                raise StoppedError
+            self._believed.look_at(part.times, now)
+            if not publisher.send_records(part):
+                raise StoppedError
 
     def _due(self, publisher: Publisher, start: int, rate: float | None) -> Iterator[int]:
         if rate is None:
@@ -225,14 +233,15 @@ class _Believed:
         self._bounds = EventTimeBounds.of(get_settings(EventTimeSettings))
         self._said = False
 
-    def all_between(self, first: int, last: int, now: int) -> bool:
-        """Whether it believes every time from the first to the last: most files, without a look at each."""
-        return self._bounds.believe(first, now) and self._bounds.believe(last, now)
-
-    def look_at(self, event_time: int, now: int) -> None:
-        """Both in milliseconds since the epoch."""
-        if self._bounds.believe(event_time, now):
+    def look_at(self, times: npt.NDArray[np.int64], now: int) -> None:
+        """All in milliseconds since the epoch."""
+        if self._bounds.believe(int(times.min()), now) and self._bounds.believe(int(times.max()), now):
             return
+        for event_time in times.tolist():
+            if not self._bounds.believe(event_time, now):
+                self._disbelieve(event_time)
+
+    def _disbelieve(self, event_time: int) -> None:
         self._tally.disbelieved()
         if not self._said:
             self._said = True

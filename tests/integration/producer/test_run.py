@@ -122,6 +122,8 @@ def test_every_kind_of_bad_record_reaches_kafka_as_what_it_is(topic: Topic, tmp_
     assert kinds.keys() == set(Kind)
     assert account.counts.kinds == {kind: Outcome(acknowledged=n) for kind, n in kinds.items()}
     assert account.duplicates == kinds[Kind.DUPLICATE]
+    # With the late ones, and without those that are malformed by their time.
+    assert (account.first_minute, account.last_minute) == ("2026-01-05T10:30Z", "2026-01-05T10:31Z")
     assert account.malformed == sum(kinds[kind] for kind in MALFORMED)
 
     seen: Counter[tuple[str, str]] = Counter()
@@ -341,6 +343,7 @@ def test_a_file_is_sent_but_for_its_bad_lines_and_twice_is_once(topic: Topic, tm
     first, second = produce(options), produce(options)
 
     assert (first.ok, first.acknowledged, first.counts.rejected) == (True, 50, 1) == (True, 50, second.counts.rejected)
+    assert first.first_minute == first.last_minute == "2026-11-21T10:31Z"
     assert first.reject_file == tmp_path / "mine.jsonl.rejects.jsonl"
     [reject] = [json.loads(line) for line in first.reject_file.read_text().splitlines()]
     assert (reject["line"], reject["raw"]) == (21, "nonsense")

@@ -28,6 +28,8 @@ def draft(kind: Kind = Kind.EVENT, at: int = MINUTE) -> Draft:
 def tally(*acknowledged: Draft) -> Tally:
     made = Tally()
     for each in acknowledged:
-        made.made(each)
-        made.acknowledged(each, 0)
+        made.made(each.kind)
+        if not each.kind.malformed:
+            made.seen(each.event_time, each.event_time)
+        made.acknowledged(each.kind, 0)
     return made

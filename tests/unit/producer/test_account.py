@@ -53,16 +53,16 @@ def test_workers_add_up() -> None:
 @pytest.mark.parametrize(("in_doubt", "ok"), [(0, False), (1, False), (2, True)])
 def test_it_is_ok_once_every_record_is_acknowledged_or_in_doubt_for_a_reason(in_doubt: int, ok: bool) -> None:
     made = tally(draft())
-    made.made(draft())
-    made.made(draft(Kind.LATE))
+    made.made(Kind.EVENT)
+    made.made(Kind.LATE)
     assert made.counts().under_way == 2
     assert account(made.counts(), in_doubt=in_doubt).ok is ok
 
 
 def test_it_is_not_ok_with_a_failed_record() -> None:
     made = tally(draft())
-    made.made(draft())
-    made.failed(draft(), 0, KafkaError(KafkaError._MSG_TIMED_OUT))
+    made.made(Kind.EVENT)
+    made.failed(Kind.EVENT, 0, KafkaError(KafkaError._MSG_TIMED_OUT))
     assert made.counts().under_way == 0
     assert not account(made.counts()).ok
 
@@ -71,8 +71,8 @@ def test_a_failed_record_may_have_been_sent_if_it_failed_for_want_of_an_answer()
     made = tally(draft())
     codes = (KafkaError._PURGE_INFLIGHT, KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_QUEUE, KafkaError.INVALID_MSG)
     for code in codes:
-        made.made(draft())
-        made.failed(draft(), 0, KafkaError(code))
+        made.made(Kind.EVENT)
+        made.failed(Kind.EVENT, 0, KafkaError(code))
     assert account(made.counts(), in_doubt=1).perhaps_sent == 3
     assert account(made.counts(), in_doubt=1).in_doubt == 1
 
@@ -83,8 +83,8 @@ def test_it_is_not_ok_with_an_error() -> None:
 
 def test_it_sums_up() -> None:
     made = tally(draft(), draft(Kind.DUPLICATE), draft(Kind.TRUNCATED))
-    made.made(draft())
-    made.failed(draft(), 0, KafkaError(KafkaError._MSG_TIMED_OUT))
+    made.made(Kind.EVENT)
+    made.failed(Kind.EVENT, 0, KafkaError(KafkaError._MSG_TIMED_OUT))
     whole = account(made.counts())
     assert (whole.generated, whole.acknowledged, whole.failed) == (4, 3, 1)
     assert (whole.duplicates, whole.malformed) == (1, 1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -14,12 +16,16 @@ from confluent_kafka import Producer
 
 from etar.settings import KafkaSettings
 from producer.account import NO_PARTITION, Outcome
+from producer.event_log import EventLog
 from producer.publisher import Publisher, Stop, producer_configuration, require_topic
+from producer.rows import Records, RowConverter
 from producer.tally import Tally
 from producer.traffic import Draft, Kind
 from producer.user_event import UserEvent
+from producer.values import Values
 from producer.waiting import AwayError, until_there
 from producer.wire import UuidSerializer
+from tests.unit.producer.drafts import MINUTE
 
 USER = UUID("0123456789abcdef0123456789abcdef")
 DRAFT = Draft(Kind.EVENT, UserEvent(USER, USER, USER, "view", "success", 1, None, None, None, "mobile", "DE"))
@@ -93,6 +99,59 @@ def test_a_record_that_kafka_would_never_take_is_counted_and_the_next_is_sent(no
     large = Publisher(Producer(configuration), "t", lambda _event: b"x" * 2_000_000, tally=tally, stop=Stop())
     assert large.send(DRAFT)
     assert tally.counts().failures == {"MSG_SIZE_TOO_LARGE": 1}
+
+
+def records(*times: int, product: str = "P1") -> Records:
+    columns = {
+        "user_id": [str(USER)] * len(times),
+        "event_type": ["view"] * len(times),
+        "event_time": list(times),
+        "product_id": [None] * (len(times) - 1) + [product],
+    }
+    made, errors = RowConverter(Values(), b"\0\0\0\0\1").convert(columns, len(times))
+    assert not errors
+    return made
+
+
+def test_records_of_a_file_are_counted_one_by_one_and_their_span_is_that_of_those_that_arrived(tmp_path: Path) -> None:
+    """At the broker that Kafka's client has in it."""
+    tally, log = Tally(), EventLog(tmp_path / "log")
+    configuration = producer_configuration(KafkaSettings(), queue_records=10, delivery_timeout=timedelta(hours=1))
+    producer = Producer(configuration | {"test.mock.num.brokers": 1})
+    publishing = Publisher(producer, "t", lambda _event: b"", tally=tally, stop=Stop(), event_log=log)
+    # The last is larger than the client takes, and the latest; the times are not in order.
+    assert publishing.send_records(records(MINUTE + 2, MINUTE, MINUTE + 1, MINUTE + 9, product="x" * 1_000_000))
+    publishing.close(timedelta(seconds=30))
+    counts = tally.counts()
+    assert counts.generated == {Kind.EVENT: 4}
+    assert counts.kinds == {Kind.EVENT: Outcome(acknowledged=3, failed=1)}
+    assert counts.failures == {"MSG_SIZE_TOO_LARGE": 1}
+    assert (counts.first_event_time, counts.last_event_time) == (MINUTE, MINUTE + 2)
+    logged = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [(line["user_id"], line["event_time"], line["offset"]) for line in logged] == [
+        (str(USER), MINUTE + 2, 0),
+        (str(USER), MINUTE, 1),
+        (str(USER), MINUTE + 1, 2),
+    ]
+
+
+def test_records_of_a_file_that_are_given_up_are_failed_and_have_no_span(nowhere: KafkaSettings) -> None:
+    tally = Tally()
+    publishing = publisher(nowhere, tally, Stop(requested=True))
+    assert publishing.send_records(records(MINUTE, MINUTE + 1))
+    publishing.close(timedelta(0))
+    counts = tally.counts()
+    assert (counts.kinds, counts.failures) == ({Kind.EVENT: Outcome(failed=2)}, {"_PURGE_QUEUE": 2})
+    assert (counts.first_event_time, counts.under_way) == (None, 0)
+
+
+def test_of_a_file_what_does_not_fit_into_a_full_queue_at_a_stop_was_never_made(nowhere: KafkaSettings) -> None:
+    tally = Tally()
+    publishing = publisher(nowhere, tally, Stop(requested=True), queue=2)
+    assert not publishing.send_records(records(MINUTE, MINUTE, MINUTE))
+    assert tally.counts().generated == {Kind.EVENT: 2}
+    publishing.close(timedelta(0))
+    assert tally.counts().kinds == {Kind.EVENT: Outcome(failed=2)}
 
 
 def test_the_topic_of_a_kafka_that_is_away_can_be_asked_for_again(

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError
 from producer.account import NO_PARTITION, Counts, Outcome
 from producer.tally import Tally, shared_memory
 from producer.traffic import Kind
-from tests.unit.producer.drafts import MINUTE, draft
+from tests.unit.producer.drafts import MINUTE
 
 TIMED_OUT = KafkaError(KafkaError._MSG_TIMED_OUT)
 
@@ -25,12 +25,12 @@ def test_a_new_one_has_counted_nothing() -> None:
 def test_every_outcome_is_counted_by_kind_and_by_partition() -> None:
     tally = Tally()
     for kind in (Kind.EVENT, Kind.DUPLICATE, Kind.TRUNCATED, Kind.TRUNCATED, Kind.TRUNCATED, Kind.LATE):
-        tally.made(draft(kind))
-    tally.acknowledged(draft(), 0)
-    tally.acknowledged(draft(Kind.DUPLICATE), 0)
-    tally.acknowledged(draft(Kind.TRUNCATED), 4)
-    tally.failed(draft(Kind.TRUNCATED), 4, TIMED_OUT)
-    tally.failed(draft(Kind.TRUNCATED), NO_PARTITION, KafkaError(KafkaError._PURGE_QUEUE))
+        tally.made(kind)
+    tally.acknowledged(Kind.EVENT, 0)
+    tally.acknowledged(Kind.DUPLICATE, 0)
+    tally.acknowledged(Kind.TRUNCATED, 4)
+    tally.failed(Kind.TRUNCATED, 4, TIMED_OUT)
+    tally.failed(Kind.TRUNCATED, NO_PARTITION, KafkaError(KafkaError._PURGE_QUEUE))
     tally.rejected()
 
     counts = tally.counts()
@@ -52,19 +52,21 @@ def test_every_outcome_is_counted_by_kind_and_by_partition() -> None:
 
 def test_what_kafkas_client_did_not_take_was_never_made() -> None:
     tally = Tally()
-    tally.made(draft())
-    tally.withdrawn(draft())
+    tally.made(Kind.EVENT)
+    tally.withdrawn(Kind.EVENT)
     assert tally.counts() == Counts()
 
 
-@pytest.mark.parametrize("times", [[0], [MINUTE], [5, -7, 0], [MINUTE, MINUTE - 1, MINUTE + 1]])
-def test_it_knows_the_earliest_and_the_latest_acknowledged_event(times: list[int]) -> None:
+@pytest.mark.parametrize(
+    "spans", [[(0, 0)], [(5, 5), (-7, -7), (0, 0)], [(MINUTE, MINUTE + 2), (MINUTE - 1, MINUTE), (MINUTE, MINUTE + 3)]]
+)
+def test_it_knows_the_earliest_and_the_latest_acknowledged_event(spans: list[tuple[int, int]]) -> None:
     tally = Tally()
-    tally.acknowledged(draft(Kind.TIME_FAR_AHEAD, at=2**62), 0)
-    for at in times:
-        tally.acknowledged(draft(at=at), 0)
+    for first, last in spans:
+        tally.seen(first, last)
     counts = tally.counts()
-    assert (counts.first_event_time, counts.last_event_time) == (min(times), max(times))
+    assert counts.first_event_time == min(first for first, _ in spans)
+    assert counts.last_event_time == max(last for _, last in spans)
 
 
 def test_a_parent_sees_what_a_child_counted_before_it_was_killed() -> None:
@@ -76,12 +78,12 @@ def test_a_parent_sees_what_a_child_counted_before_it_was_killed() -> None:
             "-c",
             "import os, signal\n"
             "from producer.tally import Tally\n"
-            "from tests.unit.producer.drafts import draft\n"
+            "from producer.traffic import Kind\n"
             f"tally = Tally({memory})\n"
             "for number in range(1000):\n"
-            "    tally.made(draft())\n"
+            "    tally.made(Kind.EVENT)\n"
             "    if number % 3:\n"
-            "        tally.acknowledged(draft(), number % 6)\n"
+            "        tally.acknowledged(Kind.EVENT, number % 6)\n"
             "os.kill(os.getpid(), signal.SIGKILL)\n",
         ],
         pass_fds=(memory,),
