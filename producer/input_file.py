@@ -545,17 +545,19 @@ def _row_a_line(block: bytes, header: list[str], delimiter: str) -> pa.RecordBat
 
 
 def _is_plain_csv(block: bytes, delimiter: int) -> bool:
-    """Whether each line is a row by itself, and what is in quotes is one cell without a quote in it."""
+    """Whether what is in quotes is a cell without a quote in it, and nothing but a line feed ends a row.
+
+    Such a row has a line at least: when there are as many rows as lines, each line is one.
+    """
     import numpy as np
 
     if not block or block.count(b"\r") != block.count(b"\r\n"):
         return False
     content = np.frombuffer(b"\n" + block + b"\n", np.uint8)
-    breaks = np.flatnonzero(content == ord("\n"))
-    if np.diff(breaks).max() > csv.field_size_limit():
+    if np.diff(np.flatnonzero(content == ord("\n"))).max() > csv.field_size_limit():
         return False
     quotes = np.flatnonzero(content == ord('"'))
-    if len(quotes) % 2 or (np.searchsorted(quotes, breaks) % 2).any():
+    if len(quotes) % 2:
         return False
     before, behind = content[quotes[::2] - 1], content[quotes[1::2] + 1]
     begin = (before == delimiter) | (before == ord("\n"))

@@ -251,7 +251,7 @@ class _Instants:
             return None
         if rest not in self._rests:
             cell = self._memory.cell(_SOME_SECOND + rest)
-            known = not rest[:1].isdigit() and not isinstance(cell, RowError)
+            known = not isinstance(cell, RowError)
             self._rests[rest] = cell[0] - self._memory.cell(_SOME_SECOND)[0] if known else None
         return self._rests[rest]
 

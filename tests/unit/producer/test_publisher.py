@@ -101,6 +101,12 @@ def test_a_record_that_kafka_would_never_take_is_counted_and_the_next_is_sent(no
     assert tally.counts().failures == {"MSG_SIZE_TOO_LARGE": 1}
 
 
+def client_with_a_broker(*, queue: int) -> Producer:
+    """Kafka's client, and the broker that it has in it for tests."""
+    configuration = producer_configuration(KafkaSettings(), queue_records=queue, delivery_timeout=timedelta(hours=1))
+    return Producer(configuration | {"test.mock.num.brokers": 1})
+
+
 def records(*times: int, product: str = "P1") -> Records:
     columns = {
         "user_id": [str(USER)] * len(times),
@@ -114,10 +120,8 @@ def records(*times: int, product: str = "P1") -> Records:
 
 
 def test_records_of_a_file_are_counted_one_by_one_and_their_span_is_that_of_those_that_arrived(tmp_path: Path) -> None:
-    """At the broker that Kafka's client has in it."""
     tally, log = Tally(), EventLog(tmp_path / "log")
-    configuration = producer_configuration(KafkaSettings(), queue_records=10, delivery_timeout=timedelta(hours=1))
-    producer = Producer(configuration | {"test.mock.num.brokers": 1})
+    producer = client_with_a_broker(queue=10)
     publishing = Publisher(producer, "t", lambda _event: b"", tally=tally, stop=Stop(), event_log=log)
     # The last is larger than the client takes, and the latest; the times are not in order.
     assert publishing.send_records(records(MINUTE + 2, MINUTE, MINUTE + 1, MINUTE + 9, product="x" * 1_000_000))
@@ -135,6 +139,19 @@ def test_records_of_a_file_are_counted_one_by_one_and_their_span_is_that_of_thos
     ]
 
 
+@pytest.mark.parametrize(("kind", "span"), [(Kind.LATE, (1, 1)), (Kind.TIME_FAR_AHEAD, (None, None))])
+def test_the_time_of_an_acknowledged_record_counts_unless_it_is_malformed(
+    kind: Kind, span: tuple[int | None, int | None]
+) -> None:
+    tally, producer = Tally(), client_with_a_broker(queue=10)
+    publishing = Publisher(producer, "t", lambda _event: b"value", tally=tally, stop=Stop())
+    assert publishing.send(Draft(kind, DRAFT.event))
+    publishing.close(timedelta(seconds=30))
+    counts = tally.counts()
+    assert counts.kinds == {kind: Outcome(acknowledged=1)}
+    assert (counts.first_event_time, counts.last_event_time) == span
+
+
 def test_records_of_a_file_that_are_given_up_are_failed_and_have_no_span(nowhere: KafkaSettings) -> None:
     tally = Tally()
     publishing = publisher(nowhere, tally, Stop(requested=True))
@@ -145,13 +162,17 @@ def test_records_of_a_file_that_are_given_up_are_failed_and_have_no_span(nowhere
     assert (counts.first_event_time, counts.under_way) == (None, 0)
 
 
-def test_of_a_file_what_does_not_fit_into_a_full_queue_at_a_stop_was_never_made(nowhere: KafkaSettings) -> None:
+def test_of_a_file_what_does_not_fit_into_a_full_queue_at_a_stop_was_never_made() -> None:
     tally = Tally()
-    publishing = publisher(nowhere, tally, Stop(requested=True), queue=2)
-    assert not publishing.send_records(records(MINUTE, MINUTE, MINUTE))
+    publishing = Publisher(
+        client_with_a_broker(queue=2), "t", lambda _event: b"", tally=tally, stop=Stop(requested=True)
+    )
+    assert not publishing.send_records(records(MINUTE, MINUTE + 1, MINUTE + 2))
     assert tally.counts().generated == {Kind.EVENT: 2}
-    publishing.close(timedelta(0))
-    assert tally.counts().kinds == {Kind.EVENT: Outcome(failed=2)}
+    publishing.close(timedelta(seconds=30))
+    counts = tally.counts()
+    assert counts.kinds == {Kind.EVENT: Outcome(acknowledged=2)}
+    assert (counts.first_event_time, counts.last_event_time) == (MINUTE, MINUTE + 1)
 
 
 def test_the_topic_of_a_kafka_that_is_away_can_be_asked_for_again(
