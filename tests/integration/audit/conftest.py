@@ -36,6 +36,7 @@ from etar.settings import (
     get_settings,
 )
 from etar.streams import Stream
+from stack.waiting import wait_until
 from tests.integration.audit.connect_double import Worker
 from tests.integration.audit.hiding_registry import HidingRegistry, hiding_registry
 from tests.integration.connect.conftest import client_of
@@ -86,6 +87,14 @@ class World:
     def offsets(self) -> dict[int, int]:
         with TopicOffsets.connect(self.stream.topic, settings=self.kafka) as offsets:
             return offsets.end()
+
+    def wait_for_markers(self, partition: int, end: int) -> None:
+        """Until the transactions that were ended are over in the partition, too, which ends at ``end`` by then.
+
+        Kafka answers who ends a transaction before it has written the markers.
+        """
+        with TopicOffsets.connect(self.stream.topic, settings=self.kafka) as offsets:
+            wait_until(lambda: offsets.stable_end()[partition] == end, timeout=30, what="the last marker")
 
     def forget(self, below: dict[int, int]) -> None:
         """Let Kafka's retention take what is below these offsets."""

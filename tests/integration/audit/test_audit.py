@@ -198,6 +198,7 @@ def test_offsets_without_a_record_are_told_from_missing_ones(world: World) -> No
             producer.produce(world.stream.topic, value=value, partition=0, timestamp=when)
         producer.flush(30)
         finish(30)
+    world.wait_for_markers(partition=0, end=16)
     world.sink(lambda decoded: Decoded(decoded.rows[::2]))
 
     # Markers carry the broker's own time: these offsets arrive over several minutes, up to now.

@@ -71,6 +71,7 @@ def test_the_log_tells_markers_and_what_was_taken_back_from_holes(world: World) 
             producer.produce(world.stream.topic, value=value, partition=1, timestamp=milliseconds(world.minute.start))
         producer.flush(30)
         finish(30)
+    world.wait_for_markers(partition=1, end=6)
     world.send(world.good(1), partition=1)
     # 0 and 1 committed, 2 its marker, 3 and 4 aborted, 5 its marker, 6 outside of any transaction.
     with PartitionLogs(world.stream.topic, world.kafka) as logs:
