@@ -38,7 +38,7 @@ _EXTRACT = """
 import json, resource, sys
 from datetime import UTC, datetime
 from etar.minute import MinuteWindow
-from etar.pipeline import connections
+from etar.pipeline.tasks import connections
 from etar.pipeline.extract import extract_minute
 from etar.settings import ObjectStoreSettings, PipelineSettings, get_settings
 from etar.streams import USER_INTERACTIONS

@@ -23,9 +23,10 @@ from pathlib import Path
 import psutil
 
 from etar.clients import object_store_client, warehouse_client
-from etar.kafka_offsets import TopicOffsets, settled
+from etar.extracts import Extract
+from etar.kafka.offsets import TopicOffsets, settled
 from etar.minute import MinuteWindow
-from etar.pipeline.extract import Extract, extract_minute
+from etar.pipeline.extract import extract_minute
 from etar.settings import KafkaSettings, ObjectStoreSettings, WarehouseSettings
 from etar.streams import USER_INTERACTIONS
 from stack.configuration import prepare_settings

@@ -14,7 +14,7 @@ import typer
 from pydantic import ValidationError
 
 from cli.context import errors_shown, fail
-from etar import bootstrap
+from etar.bootstrap import places
 from etar.settings import (
     KafkaSettings,
     ObjectStoreSettings,
@@ -41,7 +41,7 @@ def topics(
 ) -> None:
     """Make the topic of each stream in Kafka."""
     with _refusals_shown("Kafka"):
-        made = bootstrap.create_topic(USER_INTERACTIONS, get_settings(KafkaSettings), copies=copies, in_sync=in_sync)
+        made = places.create_topic(USER_INTERACTIONS, get_settings(KafkaSettings), copies=copies, in_sync=in_sync)
         _say(f"topic {USER_INTERACTIONS.topic}", made=made)
 
 
@@ -49,19 +49,19 @@ def topics(
 def compatibility() -> None:
     """Have the schema registry refuse schemas that cannot read old events."""
     with _refusals_shown("the schema registry"):
-        bootstrap.require_compatibility(get_settings(RegistrySettings))
-        typer.echo(f"compatibility of schemas: {bootstrap.COMPATIBILITY}")
+        places.require_compatibility(get_settings(RegistrySettings))
+        typer.echo(f"compatibility of schemas: {places.COMPATIBILITY}")
 
 
 @app.command()
 def tables() -> None:
     """Apply the DDL files of sql/clickhouse that were not applied yet, and check how long rows are kept."""
-    from etar.migrations import apply_clickhouse
+    from etar.bootstrap.migrations import apply_clickhouse
 
     with _refusals_shown("the warehouse"):
         settings = get_settings(WarehouseSettings)
         _say_applied(apply_clickhouse(settings, REPOSITORY / "sql" / "clickhouse"))
-        bootstrap.require_retention(USER_INTERACTIONS, settings, get_settings(RetentionSettings))
+        places.require_retention(USER_INTERACTIONS, settings, get_settings(RetentionSettings))
 
 
 @app.command()
@@ -69,13 +69,13 @@ def buckets() -> None:
     """Make the bucket of extracts and results. Users and what they may do are the object store's own business."""
     with _refusals_shown("the object store"):
         settings = get_settings(ObjectStoreSettings)
-        _say(f"bucket {settings.bucket}", made=bootstrap.create_bucket(settings))
+        _say(f"bucket {settings.bucket}", made=places.create_bucket(settings))
 
 
 @app.command()
 def report_store() -> None:
     """Apply the DDL files of sql/postgres that were not applied yet. The database and its owner must be there."""
-    from etar.migrations import apply_postgres
+    from etar.bootstrap.migrations import apply_postgres
 
     with _refusals_shown("the report store"):
         _say_applied(apply_postgres(get_settings(ReportStoreSettings), REPOSITORY / "sql" / "postgres"))

@@ -19,7 +19,7 @@ from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, fail, use_
 from etar.dead_letter_office.repair import HookError, InvalidPatchError, Repair, hook_repair, patch_repair
 from etar.dead_letters import Reason
 from etar.dead_letters.letters import LetterId, Selection, State, Summary, UnknownLetterError
-from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
+from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.settings import DeadLetterSettings, get_settings
 from etar.streams import USER_INTERACTIONS
 from etar.text import printable

@@ -13,9 +13,9 @@ import httpx
 from etar.clients import report_store_connection
 from etar.errors import PermanentError, TransientError
 from etar.minute import MinuteWindow
-from etar.reconciliation import RECONCILING_DAG
 from etar.settings import ReconcileSettings, ReportStoreSettings, get_settings
 from etar.streams import USER_INTERACTIONS, Stream
+from etar.verify.compare import RECONCILING_DAG
 from stack.parts import Stack, airflow
 from stack.waiting import wait_until
 
@@ -98,7 +98,7 @@ def audit_again(
     from etar.audit.auditor import LostRecordsError, NotRepairedError
     from etar.audit.reopening import closed_up_to, held_from, reopen
     from etar.audit.run import run_audit
-    from etar.pipeline.lost_rows import first_held
+    from etar.kafka.offsets import first_held
 
     try:
         with closing(report_store_connection(get_settings(ReportStoreSettings))) as connection:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.context import DEFAULT_FOLDER, Folder, errors_shown, existing_stack, fail, use_settings_of
-from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
+from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.streams import USER_INTERACTIONS
 from stack.configuration import SettingsError
 from stack.parts import connect, sink

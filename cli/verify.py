@@ -14,13 +14,13 @@ from rich.table import Table
 
 from cli.context import DEFAULT_FOLDER, PLACES, AsJson, Folder, errors_shown, existing_stack, fail, use_settings_of
 from cli.repair import AirflowUnavailableError, AuditFailedError, audit_again, report_minutes_again
-from etar import accounting
-from etar.accounting import ProducerAccount, UnverifiableRangeError
-from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
+from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
-from etar.places import PlaceUnavailableError
-from etar.reconciliation import HOW_TO_RUN_AIRFLOW, Totals, Verification, backfill, report_again
 from etar.settings import ReconcileSettings, get_settings
+from etar.verify.account import ProducerAccount, UnverifiableRangeError
+from etar.verify.account import verify as verified
+from etar.verify.compare import HOW_TO_RUN_AIRFLOW, Totals, Verification, backfill, report_again
+from etar.verify.facts import PlaceUnavailableError
 from stack.configuration import SettingsError
 
 _Cell = int | str | None
@@ -78,7 +78,7 @@ def show(first: MinuteWindow | None, end: MinuteWindow | None, *, account: Path 
 def _verified(first: MinuteWindow | None, end: MinuteWindow | None, account: Path | None) -> Verification:
     try:
         claimed = ProducerAccount.read(account) if account else None
-        return accounting.verify(first, end, producer_account=claimed)
+        return verified(first, end, producer_account=claimed)
     except (UnverifiableRangeError, PlaceUnavailableError, KafkaUnavailableError, UnknownTopicError) as error:
         fail(str(error))
 

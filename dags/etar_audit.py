@@ -17,7 +17,7 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
 
-from etar.pipeline import audit_steps
+from etar.pipeline.tasks import audit
 from etar.settings import PipelineSettings, get_settings
 
 HOPELESS = RetryRule("etar.errors.PermanentError", RetryAction.FAIL)
@@ -47,7 +47,7 @@ HOPELESS = RetryRule("etar.errors.PermanentError", RetryAction.FAIL)
     tags=["etar"],
 )
 def etar_audit() -> None:
-    task(multiple_outputs=False)(audit_steps.audit)()
+    task(multiple_outputs=False)(audit.audit)()
 
 
 etar_audit()

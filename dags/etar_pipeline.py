@@ -16,8 +16,8 @@ from pathlib import Path
 
 from airflow.sdk import CronDataIntervalTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, dag, task
 
-from etar.pipeline import steps
-from etar.pipeline.analysis import AnalysisOperator
+from etar.pipeline.tasks import minute
+from etar.pipeline.tasks.analysis import AnalysisOperator
 from etar.settings import PipelineSettings, get_settings
 
 REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "interaction_report.py"
@@ -41,14 +41,14 @@ HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.errors.PermanentErr
         "retry_exponential_backoff": 2.0,
         "max_retry_delay": timedelta(seconds=10),
         "retry_policy": ExceptionRetryPolicy([HOPELESS]),
-        "on_failure_callback": steps.note_failure,
+        "on_failure_callback": minute.note_failure,
     },
     doc_md=__doc__,
     tags=["etar"],
 )
 def etar_pipeline() -> None:
-    settled = task(multiple_outputs=False)(steps.settle)()
-    extracted = task(multiple_outputs=False)(steps.extract)()
+    settled = task(multiple_outputs=False)(minute.settle)()
+    extracted = task(multiple_outputs=False)(minute.extract)()
     analysed = AnalysisOperator(
         task_id="analyse",
         doc_md="Count the extract's events with Spark, and leave the report as one JSON object.",
@@ -63,11 +63,11 @@ def etar_pipeline() -> None:
             *("--source", "{{ ti.xcom_pull('extract')['source'] }}"),
             *("--result", "{{ ti.xcom_pull('extract')['result'] }}"),
         ],
-        pre_execute=steps.before_analysis,
-        post_execute=steps.after_analysis,
+        pre_execute=minute.before_analysis,
+        post_execute=minute.after_analysis,
     )
     # Runs after a skipped analysis too, but not after anything failed.
-    reported = task(multiple_outputs=False, trigger_rule=TriggerRule.NONE_FAILED)(steps.report)(extracted)
+    reported = task(multiple_outputs=False, trigger_rule=TriggerRule.NONE_FAILED)(minute.report)(extracted)
 
     settled >> extracted >> analysed >> reported
 

@@ -27,8 +27,8 @@ from airflow.sdk import (
     task,
 )
 
-from etar.pipeline import reconcile_steps
-from etar.pipeline.analysis import AnalysisOperator
+from etar.pipeline.tasks import again
+from etar.pipeline.tasks.analysis import AnalysisOperator
 from etar.settings import PipelineSettings, ReconcileSettings, get_settings
 
 REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "interaction_report.py"
@@ -58,8 +58,8 @@ NAMED = f"At most {MOST} minutes to report again, like 2026-11-21T10:31Z; none: 
     tags=["etar"],
 )
 def etar_reconcile() -> None:
-    found = task.short_circuit(multiple_outputs=False)(reconcile_steps.find)()
-    extracted = task(multiple_outputs=True)(reconcile_steps.extract)(found)
+    found = task.short_circuit(multiple_outputs=False)(again.find)()
+    extracted = task(multiple_outputs=True)(again.extract)(found)
     analysed = AnalysisOperator(
         task_id="analyse",
         doc_md="Count the events of the batch's extracts with one Spark, each minute by itself.",
@@ -68,10 +68,10 @@ def etar_reconcile() -> None:
         application=str(REPORT_APP),
         name="etar {{ ti.xcom_pull('find') | length }} minutes again",
         application_args=extracted["arguments"],
-        pre_execute=reconcile_steps.before_analysis,
+        pre_execute=again.before_analysis,
     )
     # Also after a failed analysis: the minutes that it did analyse are reported.
-    reported = task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)(reconcile_steps.report)(extracted)
+    reported = task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)(again.report)(extracted)
 
     found >> extracted >> analysed >> reported
 

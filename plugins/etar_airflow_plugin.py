@@ -13,7 +13,7 @@ class PreloadBeforeForks:
     def on_starting(self, component: object) -> None:
         # Airflow calls it again in each task, which imports no more than it needs.
         if type(component).__name__ == "Job":
-            import etar.pipeline.preload  # noqa: F401
+            import etar.pipeline.tasks.preload  # noqa: F401
 
 
 class EtarPlugin(AirflowPlugin):

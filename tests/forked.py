@@ -17,8 +17,8 @@ from etar.settings import get_settings
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["etar.accounting", "etar.audit.run", "etar.dead_letter_office.office", "etar.records.intake", "tests.forked"]
-    + [f"etar.pipeline.{step}" for step in ("extract", "lost_rows", "publish", "reconcile_facts", "settle", "steps")]
+    ["etar.verify.account", "etar.audit.run", "etar.dead_letter_office.office", "etar.records.intake", "tests.forked"]
+    + [f"etar.pipeline.{step}" for step in ("extract", "lost_rows", "publish", "facts", "settle", "tasks.minute")]
 )
 
 

@@ -18,7 +18,7 @@ from connect.native_sink.source import OtherLogError, Source
 from connect.template import ConnectorConfigError
 from connect.variables import variables
 from etar.event_times import EventTimeBounds
-from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
+from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.records.registry import Registry
 from etar.records.warehouse import Warehouse
 from etar.settings import (

@@ -1,4 +1,4 @@
-"""What every part of etar shares: the minute, the settings, the report, the streams and the accounting.
+"""What every part of etar shares. The folders and files by subject, and who knows whom: docs/architecture.md.
 
 This package imports none of the other top-level packages; they import it (a test holds that arrow).
 """

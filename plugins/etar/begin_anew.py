@@ -18,7 +18,7 @@ from etar import dead_letters
 from etar.audit.marks import Marks
 from etar.clients import WarehouseUnavailableError, report_store_connection, warehouse_client
 from etar.dead_letters.journal import Author, Journal
-from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets
+from etar.kafka.offsets import KafkaUnavailableError, TopicOffsets
 from etar.records.warehouse import Warehouse
 from etar.settings import KafkaSettings, ReportStoreSettings, WarehouseSettings, get_settings
 from etar.streams import Stream

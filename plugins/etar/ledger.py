@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from etar.errors import PermanentError
+from etar.extracts import Extract, OffsetSpan
 from etar.minute import MinuteWindow
 from etar.report import PublishedReport
 from etar.streams import Stream
 
 if TYPE_CHECKING:
     import psycopg
-
-    from etar.pipeline.extract import Extract
 
 
 class State(StrEnum):
@@ -55,22 +54,6 @@ _ERROR_CHARACTERS = 2000
 
 class SupersededError(PermanentError):
     """Another run has taken the minute over, or has reported it since; the ledger is about its extract now."""
-
-
-class OffsetSpan(BaseModel):
-    """Which records of one partition an extract has: ``rows`` of them, from offset ``first`` to ``last`` inclusive."""
-
-    model_config = ConfigDict(frozen=True)
-
-    first: int
-    last: int
-    rows: int
-
-    def joined(self, other: OffsetSpan) -> OffsetSpan:
-        """Both together; they have no record in common."""
-        return OffsetSpan(
-            first=min(self.first, other.first), last=max(self.last, other.last), rows=self.rows + other.rows
-        )
 
 
 class StageTimes(BaseModel):

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from etar.audit.marks import not_the_audited_topic
-from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError, behind
-from etar.places import Books, PlaceUnavailableError
+from etar.kafka.offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError, behind
+from etar.kafka.standstill import LONG_WAIT, standstills
+from etar.kafka.topic_settings import topic_faults
 from etar.settings import KafkaSettings, ReportStoreSettings, RetentionSettings
-from etar.standstill import LONG_WAIT, standstills
 from etar.streams import Stream
-from etar.topic_settings import topic_faults
+from etar.verify.books import Books
+from etar.verify.facts import PlaceUnavailableError
 
 _KAFKA_SECONDS = 5.0
 

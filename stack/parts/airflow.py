@@ -65,8 +65,8 @@ def environment(stack: Stack) -> dict[str, str]:
         # task waits for its turn, at 0.3, 0.5 and 1 s: 11.1 and 0.4 s, 9.3 and 0.6 s, 6.9 and 0.9 s.
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": str(settings.scheduler_pause),
         "AIRFLOW_HOME": str(home),
-        # Tasks are forked from processes that have imported NumPy and PyArrow (etar.pipeline.preload): without these,
-        # both start a thread when they are imported, and no thread lives on in a fork.
+        # Tasks are forked from processes that have imported NumPy and PyArrow (etar.pipeline.tasks.preload): without
+        # these, both start a thread when they are imported, and no thread lives on in a fork.
         "JE_ARROW_MALLOC_CONF": "background_thread:false",
         "OPENBLAS_NUM_THREADS": "1",
     }

@@ -40,7 +40,7 @@ def environment(stack: Stack, database_url: str) -> dict[str, str]:
         "AIRFLOW__CELERY__EXTRA_CELERY_CONFIG": json.dumps(
             {
                 # By each worker, before it forks; as the scheduler does for the LocalExecutor.
-                "imports": ["etar.pipeline.preload"],
+                "imports": ["etar.pipeline.tasks.preload"],
                 "task_publish_retry_policy": {
                     "max_retries": _PUBLISH_SECONDS - 3,
                     "interval_start": 0.2,

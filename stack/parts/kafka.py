@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from etar.bootstrap import create_topic
+from etar.bootstrap.places import create_topic
 from etar.settings import KafkaSettings, RetentionSettings
 from etar.streams import USER_INTERACTIONS
 from stack import jvm

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from etar.bootstrap import create_bucket
+from etar.bootstrap.places import create_bucket
 from etar.clients import object_store_client
 from etar.settings import ObjectStoreSettings
 from stack.layout import BUILD

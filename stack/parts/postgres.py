@@ -93,7 +93,7 @@ def create_database(stack: Stack, name: str, password: str) -> None:
 
 
 def _create_report_store(stack: Stack) -> None:
-    from etar.migrations import apply_postgres
+    from etar.bootstrap.migrations import apply_postgres
 
     settings = stack.settings.of(ReportStoreSettings)
     create_database(stack, settings.database, settings.password.get_secret_value())

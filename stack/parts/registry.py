@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etar.bootstrap import require_compatibility
+from etar.bootstrap.places import require_compatibility
 from etar.settings import RegistrySettings
 from stack import jvm
 from stack.layout import BUILD

@@ -133,7 +133,8 @@ def environment(access_key_id: str, secret_access_key: str) -> dict[str, str]:
 
 
 def airflow_connection(stack: Stack) -> dict[str, object]:
-    """What the task `analyse` is told: the Spark that stays, or how to submit a driver (``etar.pipeline.analysis``)."""
+    """What the task `analyse` is told: the Spark that stays, or how to submit a driver
+    (``etar.pipeline.tasks.analysis``)."""
     if is_resident(stack):
         return {
             "conn_type": "http",

@@ -17,8 +17,8 @@ def _command(stack: Stack) -> list[str]:
 
 
 def _create_tables(stack: Stack) -> None:
-    from etar.bootstrap import require_retention
-    from etar.migrations import apply_clickhouse
+    from etar.bootstrap.migrations import apply_clickhouse
+    from etar.bootstrap.places import require_retention
 
     settings = stack.settings.of(WarehouseSettings)
     apply_clickhouse(settings, REPOSITORY / "sql" / "clickhouse")

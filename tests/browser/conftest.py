@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from pydantic import SecretStr
 
-from etar.migrations import apply_postgres
+from etar.bootstrap.migrations import apply_postgres
 from etar.settings import ReportStoreSettings
 from stack.layout import REPOSITORY
 from stack.parts import Stack

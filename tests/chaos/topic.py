@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from etar.bootstrap import create_topic
-from etar.kafka_offsets import TopicOffsets, UnknownTopicError
+from etar.bootstrap.places import create_topic
+from etar.kafka.offsets import TopicOffsets, UnknownTopicError
 from etar.settings import KafkaSettings, RetentionSettings
 from etar.streams import USER_INTERACTIONS
 from stack.parts import Stack

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, PartitionMetadata
 
-from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
+from etar.kafka.offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
 from etar.minute import MinuteWindow
 from etar.settings import KafkaSettings
 from etar.streams import USER_INTERACTIONS

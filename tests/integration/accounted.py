@@ -12,14 +12,14 @@ import httpx
 import psycopg
 import pyarrow.parquet as pq
 
-from etar import accounting
 from etar.clients import object_store_client
 from etar.ledger import Ledger, Stage
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.extract import extract_minute
-from etar.reconciliation import Verification
 from etar.report import Outcomes, PublishedReport, Report
 from etar.settings import ObjectStoreSettings
+from etar.verify import account
+from etar.verify.compare import Verification
 from tests.integration.audit.conftest import World, milliseconds
 from tests.integration.connect.conftest import client_of
 
@@ -100,4 +100,4 @@ class AccountedWorld(World):
     def verify(self, **arguments: Any) -> Verification:
         """Over the last three minutes and this one, as someone would who comes three minutes later."""
         given = {"now": lambda: self.later, **arguments}
-        return accounting.verify(self.earlier(3), self.minute.next, stream=self.stream, **given)
+        return account.verify(self.earlier(3), self.minute.next, stream=self.stream, **given)

@@ -16,10 +16,10 @@ from clickhouse_connect.driver.client import Client
 
 from etar.clients import report_store_connection, warehouse_client
 from etar.minute import MinuteWindow
-from etar.pipeline.reconcile_facts import read_facts
-from etar.places import Table
+from etar.pipeline.facts import read_facts
 from etar.settings import ReportStoreSettings, WarehouseSettings
 from etar.streams import Stream
+from etar.verify.table import Table
 
 DATABASE = f"minute_bounds_{uuid4().hex[:8]}"
 WINDOW = MinuteWindow.containing(datetime.now(UTC) - timedelta(hours=2))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from etar.kafka_offsets import TopicOffsets
+from etar.kafka.offsets import TopicOffsets
 from etar.settings import KafkaSettings
 from stack.waiting import wait_until
 

@@ -54,8 +54,8 @@ class Plan:
         return (*(part for lane in self.lanes for part in lane.parts), *self.shared)
 
 
-_EDGES = ("chdb_http", "containers", "dashboard", "kafka_connect", "s3", "stack")
-_ACCOUNT = ("audit", "dead_letters", "reconcile", "test_accounting.py", "test_minute_bounds.py")
+_EDGES = ("bootstrap", "chdb_http", "containers", "dashboard", "kafka_connect", "s3", "stack")
+_ACCOUNT = ("audit", "dead_letters", "kafka", "reconcile", "verify", "test_minute_bounds.py")
 
 
 def _integration(*names: str) -> tuple[str, ...]:

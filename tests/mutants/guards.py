@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 GUARDS = {
-    "etar.accounting": "tests/unit/etar",
     "etar.audit.auditor": "tests/unit/audit",
     "etar.audit.marks": "tests/unit/audit",
     "etar.audit.pieces": "tests/unit/audit",
     "etar.audit.placement": "tests/unit/audit",
     "etar.audit.reopening": "tests/unit/audit",
     "etar.dead_letter_office.replay": "tests/unit/dead_letters",
+    "etar.offsets": "tests/unit/etar",
     "etar.pipeline.lost_rows": "tests/unit/pipeline",
     "etar.pipeline.settle": "tests/unit/pipeline",
-    "etar.reconciliation": "tests/unit/etar",
     "etar.records.decode": "tests/unit/records",
+    "etar.verify.account": "tests/unit/verify",
+    "etar.verify.compare": "tests/unit/verify",
+    "etar.verify.facts": "tests/unit/verify",
     "connect.native_sink.source": "tests/unit/connect",
     "producer.account": "tests/unit/producer",
     "producer.publisher": "tests/unit/producer",

@@ -27,9 +27,9 @@ PLACES = KAFKA | REGISTRY_CLIENT | ARROW | AVRO | WAREHOUSE | OBJECT_STORE | POS
 
 WITHOUT = {
     # A task's process parses its DAG file: what the steps of other tasks need is not loaded.
-    "etar.pipeline.steps": PLACES | HTTP | COMMAND,
-    "etar.pipeline.reconcile_steps": PLACES | HTTP | COMMAND,
-    "etar.pipeline.audit_steps": PLACES | HTTP | COMMAND,
+    "etar.pipeline.tasks.minute": PLACES | HTTP | COMMAND,
+    "etar.pipeline.tasks.again": PLACES | HTTP | COMMAND,
+    "etar.pipeline.tasks.audit": PLACES | HTTP | COMMAND,
     # `etar up`, `down`, `status`, `logs`, `exec`, `clean`
     "cli.stack": PLACES | HTTP | SUPERVISOR,
     "cli.reports": PLACES | HTTP | SUPERVISOR,

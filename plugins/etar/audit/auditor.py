@@ -9,18 +9,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from etar.audit.holdings import Counts, Holdings, Letter
-from etar.audit.kafka_records import KafkaRecords
-from etar.audit.log import PartitionLogs
 from etar.audit.marks import Closed, Marks, not_the_audited_topic
-from etar.audit.pieces import Mark, Piece, Run, cut, together
+from etar.audit.pieces import Mark, Piece, cut, together
 from etar.audit.placement import Inventory, Placement, Repair, place
 from etar.dead_letters import Reason
 from etar.dead_letters.journal import Journal
 from etar.dead_letters.letters import LetterId
 from etar.errors import PermanentError, TransientError
 from etar.instants import from_milliseconds
-from etar.kafka_offsets import TopicOffsets
+from etar.kafka.log import PartitionLogs
+from etar.kafka.offsets import TopicOffsets
+from etar.kafka.records import KafkaRecords
 from etar.minute import MinuteWindow
+from etar.offsets import Span
 from etar.records.decode import Row
 from etar.records.intake import REFUSED_TOGETHER, TOLD_APART, Decoded, Intake
 from etar.records.registry import Registry
@@ -522,7 +523,7 @@ class Auditor:
         oldest_ticks = int(oldest.start.timestamp()) * per_second
         return lambda row: row.values[at] < oldest_ticks
 
-    def _lost_error(self, lost: Mapping[tuple[str, int], Sequence[Run]]) -> LostRecordsError:
+    def _lost_error(self, lost: Mapping[tuple[str, int], Sequence[Span]]) -> LostRecordsError:
         count = sum(run.end - run.first for those in lost.values() for run in those)
         where = "; ".join(
             f"partition {partition}{'' if log == self._stream.name else f' of {log}'}: "

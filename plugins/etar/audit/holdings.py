@@ -9,9 +9,10 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from etar import dead_letters
-from etar.audit.pieces import Piece, Run
+from etar.audit.pieces import Piece
 from etar.clients import WarehouseUnavailableError, warehouse_client
 from etar.dead_letters import Reason
+from etar.offsets import Span
 from etar.records.decode import IN_HEADER
 from etar.records.intake import REFUSED_TOGETHER
 from etar.settings import WarehouseSettings
@@ -239,13 +240,13 @@ def _piece_of(pieces: Sequence[Piece]) -> str:
 
 def _in(pieces: Sequence[Piece]) -> str:
     """Predicate of all the pieces' offsets; neighbouring pieces are one range of it."""
-    spans: dict[int, list[Run]] = {}
+    spans: dict[int, list[Span]] = {}
     for piece in sorted(pieces, key=lambda each: (each.partition, each.first)):
         found = spans.setdefault(piece.partition, [])
         if found and found[-1].end == piece.first:
-            found[-1] = Run(found[-1].first, piece.end)
+            found[-1] = Span(found[-1].first, piece.end)
         else:
-            found.append(Run(piece.first, piece.end))
+            found.append(Span(piece.first, piece.end))
     ranges = " OR ".join(
         f"(_partition = {partition} AND _offset >= {span.first} AND _offset < {span.end})"
         for partition, found in spans.items()

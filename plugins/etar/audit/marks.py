@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from etar.audit.pieces import Mark, Piece, Run, runs
+from etar.audit.pieces import Mark, Piece
 from etar.audit.placement import Repair
 from etar.errors import TransientError
 from etar.minute import MinuteWindow
+from etar.offsets import Span, runs
 from etar.streams import Stream
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class Marks:
         ).fetchall()
         return [Piece(partition, MinuteWindow(minute), first, end) for minute, first, end in rows]
 
-    def lost(self) -> dict[tuple[str, int], list[Run]]:
+    def lost(self) -> dict[tuple[str, int], list[Span]]:
         """Lost records that no person has taken note of, also of former logs, by log and partition."""
         rows = self._connection.execute(
             'SELECT repair.stream, repair."partition", repair.first_offset, repair.end_offset '
@@ -192,9 +193,9 @@ class Marks:
             'ORDER BY repair.stream, repair."partition", repair.first_offset',
             (self._stream.name, Repair.LOST.value, LOSS_ACCEPTED),
         ).fetchall()
-        found: dict[tuple[str, int], list[Run]] = {}
+        found: dict[tuple[str, int], list[Span]] = {}
         for log, partition, first, end in rows:
-            found.setdefault((log, partition), []).append(Run(first, end))
+            found.setdefault((log, partition), []).append(Span(first, end))
         return found
 
     def accept_lost(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from etar.minute import MinuteWindow
 
@@ -31,17 +30,6 @@ class Piece:
         return self.end - self.first
 
 
-class Run(NamedTuple):
-    """Neighbouring offsets ``[first, end)``."""
-
-    first: int
-    end: int
-
-    def __str__(self) -> str:
-        """``17``, or ``17-23`` with the last one included."""
-        return str(self.first) if self.end == self.first + 1 else f"{self.first}-{self.end - 1}"
-
-
 def cut(partition: int, arrived: MinuteWindow, first: int, end: int, *, size: int) -> Iterator[Piece]:
     """``[first, end)`` in pieces of at most ``size`` offsets; none where the minute took in nothing."""
     for start in range(first, end, size):
@@ -60,14 +48,3 @@ def together(pieces: Iterable[Piece], *, most: int) -> Iterator[list[Piece]]:
         offsets += piece.size
     if group:
         yield group
-
-
-def runs(offsets: Iterable[int], *, apart: int = 1) -> list[Run]:
-    """The offsets, in any order, as runs. Those less than or just ``apart`` from their neighbour are in its run."""
-    found: list[Run] = []
-    for offset in sorted(offsets):
-        if found and offset - (found[-1].end - 1) <= apart:
-            found[-1] = Run(found[-1].first, offset + 1)
-        else:
-            found.append(Run(offset, offset + 1))
-    return found

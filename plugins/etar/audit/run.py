@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from etar.audit.auditor import Auditor, AuditResult, Bounds
 from etar.audit.holdings import Holdings
-from etar.audit.kafka_records import KafkaRecords
-from etar.audit.log import PartitionLogs
 from etar.audit.marks import Marks
 from etar.clients import report_store_connection
 from etar.dead_letters.journal import Journal
 from etar.event_times import EventTimeBounds
-from etar.kafka_offsets import TopicOffsets
+from etar.kafka.log import PartitionLogs
+from etar.kafka.offsets import TopicOffsets
+from etar.kafka.records import KafkaRecords
+from etar.kafka.standstill import LONG_WAIT, standstills
+from etar.kafka.topic_settings import topic_faults
 from etar.records.intake import Intake
 from etar.records.registry import Registry
 from etar.records.warehouse import Warehouse
@@ -28,9 +30,7 @@ from etar.settings import (
     WarehouseSettings,
     get_settings,
 )
-from etar.standstill import LONG_WAIT, standstills
 from etar.streams import USER_INTERACTIONS, Stream
-from etar.topic_settings import topic_faults
 
 if TYPE_CHECKING:
     import psycopg

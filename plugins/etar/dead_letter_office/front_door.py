@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from etar.dead_letter_office.topic import TopicReader, append_time
 from etar.dead_letters.journal import Replay
 from etar.dead_letters.letters import LetterId
-from etar.kafka_offsets import TopicOffsets
+from etar.kafka.offsets import TopicOffsets
 from etar.settings import KafkaSettings
 
 REPLAY_OF = "etar-replay-of"

@@ -36,7 +36,7 @@ from etar.dead_letters.journal import Author, Change, Journal
 from etar.dead_letters.letters import LetterId, Letters, Selection, State, Summary, UnknownLetterError
 from etar.event_times import EventTimeBounds
 from etar.instants import from_milliseconds, to_milliseconds
-from etar.kafka_offsets import KafkaUnavailableError, UnknownTopicError
+from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
 from etar.records.decode import IN_HEADER, Record, SchemaId, frame_of
 from etar.records.intake import Decoded, Intake

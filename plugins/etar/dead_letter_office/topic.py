@@ -9,7 +9,7 @@ from datetime import datetime
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from etar.instants import from_milliseconds
-from etar.kafka_offsets import KafkaUnavailableError
+from etar.kafka.offsets import KafkaUnavailableError
 from etar.settings import KafkaSettings
 
 _ANSWER_SECONDS = 10.0

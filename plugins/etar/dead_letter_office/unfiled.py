@@ -18,7 +18,7 @@ from etar.audit.pieces import Mark
 from etar.dead_letter_office.topic import TopicReader, append_time
 from etar.dead_letters import DeadLetter, Reason
 from etar.dead_letters.letters import LetterId, Letters, Selection
-from etar.kafka_offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
+from etar.kafka.offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
 from etar.records.decode import Record
 from etar.records.intake import Decoded, Intake
 from etar.settings import KafkaSettings

@@ -1,4 +1,5 @@
-"""The steps of ``etar_pipeline`` as plain functions: settle, extract, publish. They know Airflow's hooks by shape only.
+"""The steps of ``etar_pipeline`` as plain functions: settle, extract, publish; and what is reported again.
 
-Analyse is ``spark_apps/interaction_report.py``, a program of its own.
+They know Airflow's hooks by shape only; Airflow is met in ``tasks``. Analyse is ``spark_apps/interaction_report.py``, a
+program of its own.
 """

@@ -8,11 +8,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import IO, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from etar import dead_letters
 from etar.errors import PermanentError, TransientError
-from etar.ledger import OffsetSpan
+from etar.extracts import Extract, OffsetSpan
 from etar.minute import MinuteWindow
 from etar.streams import OF_ANY_LOG, Stream
 
@@ -74,32 +72,6 @@ class ObjectStore(Protocol):
     def put_object(self, *, Bucket: str, Key: str, Body: IO[bytes], ContentType: str) -> Mapping[str, Any]: ...
 
     def delete_object(self, *, Bucket: str, Key: str) -> object: ...
-
-
-class Extract(BaseModel):
-    """What one extraction left, and where its analysis goes: small enough to travel between tasks.
-
-    ``source`` is the s3a URI of the Parquet object; it, ``object_key``, ``object_size`` (bytes) and ``object_etag``
-    (without quotes) are None for a minute without rows. ``rows``, ``late_events`` (rows that the broker took at the
-    minute's end plus the grace, or later) and ``offsets`` (by partition) are read from that object; ``dead_letters``
-    counts the bad records that the broker took in the minute.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    minute: str
-    rows: int
-    late_events: int
-    dead_letters: int
-    offsets: dict[int, OffsetSpan]
-    source: str | None
-    result: str
-    object_key: str | None
-    object_size: int | None
-    object_etag: str | None
-
-    def as_xcom(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
 
 
 def extract_minute(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from etar import dead_letters
 from etar.errors import TransientError
-from etar.ledger import OffsetSpan, revisions
+from etar.extracts import OffsetSpan
+from etar.ledger import revisions
 from etar.minute import MinuteWindow
-from etar.settings import KafkaSettings, get_settings
 from etar.streams import OF_ANY_LOG, Stream
 
 if TYPE_CHECKING:
@@ -78,18 +78,6 @@ def lost_rows(
     for record in lost.sort_by([(name, "ascending") for name in _PLACE]).to_pylist():
         found.setdefault(record["_partition"], []).append(record["_offset"])
     return found
-
-
-def first_held(stream: Stream) -> dict[int, int]:
-    """First offset that Kafka still holds, by partition.
-
-    Raises:
-        KafkaUnavailableError: no answer.
-    """
-    from etar.kafka_offsets import TopicOffsets
-
-    with TopicOffsets.connect(stream.topic, settings=get_settings(KafkaSettings)) as offsets:
-        return offsets.low()
 
 
 def have_put_back(

@@ -1,4 +1,7 @@
-"""Which of the tasks that wait for a free slot Airflow takes first."""
+"""Which of the tasks that wait for a free slot Airflow takes first.
+
+Its class is written by its full name into Airflow's database, with each DAG: moved, it is not found there.
+"""
 
 from __future__ import annotations
 

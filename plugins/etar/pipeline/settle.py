@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from etar.errors import PermanentError, TransientError
-from etar.kafka_offsets import behind, settled
+from etar.kafka.offsets import behind, settled
+from etar.kafka.standstill import Standstill
 from etar.minute import MinuteWindow
-from etar.standstill import Standstill
 
 POLL_SECONDS = 0.3
 """Between two looks at the sink's commits: small beside the sink's own batch time (0.5 s), cheap for the broker."""
@@ -24,7 +24,7 @@ class MinuteNotOverError(PermanentError):
 
 
 class Offsets(Protocol):
-    """The part of :class:`etar.kafka_offsets.TopicOffsets` that settling stands on."""
+    """The part of :class:`etar.kafka.offsets.TopicOffsets` that settling stands on."""
 
     def held_at(self, instant: datetime) -> dict[int, int]: ...
 

@@ -16,12 +16,12 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from etar.audit.auditor import AuditResult, Bounds
-from etar.audit.kafka_records import KafkaRecords
 from etar.audit.run import run_audit
 from etar.clients import report_store_connection
 from etar.dead_letters import Reason
 from etar.event_times import EventTimeBounds
-from etar.kafka_offsets import TopicOffsets
+from etar.kafka.offsets import TopicOffsets
+from etar.kafka.records import KafkaRecords
 from etar.minute import MinuteWindow
 from etar.records.decode import Record, Row
 from etar.records.intake import Decoded, Intake

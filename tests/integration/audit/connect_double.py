@@ -22,9 +22,9 @@ import fastavro
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from etar.audit.kafka_records import KafkaRecords
-from etar.kafka_offsets import TopicOffsets
-from etar.migrations import read_migrations
+from etar.bootstrap.migrations import read_migrations
+from etar.kafka.offsets import TopicOffsets
+from etar.kafka.records import KafkaRecords
 from etar.records.avro import AvroSchema
 from etar.records.decode import Record, schema_id_of
 from etar.records.registry import Registry

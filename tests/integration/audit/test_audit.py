@@ -23,10 +23,11 @@ from etar.dead_letters import Reason
 from etar.dead_letters.journal import Author, Journal
 from etar.dead_letters.letters import LetterId
 from etar.minute import MINUTE, MinuteWindow
-from etar.places import ClosedOffsets, Table
-from etar.reconciliation import Span
+from etar.offsets import Span
 from etar.records.decode import IN_HEADER
 from etar.records.intake import Decoded
+from etar.verify.facts import ClosedOffsets
+from etar.verify.table import Table
 from tests.integration.audit.conftest import PARTITIONS, Misbehaviour, World, malformed, milliseconds
 from tests.integration.audit.hiding_registry import HidingRegistry
 from tests.integration.schemas import register

@@ -10,18 +10,18 @@ from datetime import datetime, timedelta
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from etar import accounting
-from etar.accounting import UnverifiableRangeError
 from etar.audit.auditor import LostRecordsError, RewoundTopicError
-from etar.audit.log import Explained, PartitionLogs
 from etar.begin_anew import Ended, NewLog, SinkAtWorkError, open_new_log
 from etar.dead_letter_office.office import Outcome, open_office
 from etar.dead_letter_office.repair import patch_repair
 from etar.dead_letters.letters import LetterId, Selection, State
-from etar.kafka_offsets import TopicOffsets
+from etar.kafka.log import Explained, PartitionLogs
+from etar.kafka.offsets import TopicOffsets
 from etar.records.warehouse import Warehouse
 from etar.settings import RetentionSettings, get_settings
 from etar.stream_state import AUDIT_BEHIND, StreamState, stream_state
+from etar.verify import account
+from etar.verify.account import UnverifiableRangeError
 from stack.waiting import wait_until
 from tests.integration.audit.conftest import PARTITIONS, World, milliseconds
 from tests.integration.topics import make_anew
@@ -97,7 +97,7 @@ def test_a_topic_made_anew_is_named_and_the_letters_of_the_old_one_stay(world: W
         world.audit(minutes=3)
     assert world.letters() == letters
     with pytest.raises(UnverifiableRangeError, match="is not the one that was audited"):
-        accounting.verify(world.minute, world.minute.next, stream=world.stream)
+        account.verify(world.minute, world.minute.next, stream=world.stream)
     assert any("is not the one that was audited" in fault for fault in state_of(world).faults)
 
 

@@ -19,7 +19,7 @@ from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
 
 from etar.clients import warehouse_client
-from etar.kafka_offsets import TopicOffsets, settled
+from etar.kafka.offsets import TopicOffsets, settled
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings
 from stack.waiting import wait_until
 from tests.integration.schemas import register

@@ -26,7 +26,7 @@ from cli import connect as command
 from connect.template import Template
 from connect.variables import variables
 from connect.worker import Worker
-from etar.kafka_offsets import TopicOffsets, settled
+from etar.kafka.offsets import TopicOffsets, settled
 from etar.settings import ConnectSettings, KafkaSettings, RegistrySettings, get_settings
 from stack.layout import BUILD, REPOSITORY
 from stack.parts import Stack, connect

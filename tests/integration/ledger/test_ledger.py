@@ -13,9 +13,9 @@ from psycopg.types.json import Jsonb
 
 from etar.clients import report_store_connection
 from etar.errors import PermanentError
-from etar.ledger import Ledger, LedgerEntry, OffsetSpan, Stage, State, SupersededError, between
+from etar.extracts import Extract, OffsetSpan
+from etar.ledger import Ledger, LedgerEntry, Stage, State, SupersededError, between
 from etar.minute import MinuteWindow
-from etar.pipeline.extract import Extract
 from etar.report import Outcomes, PublishedReport, Report
 from etar.settings import ReportStoreSettings
 from etar.streams import Stream

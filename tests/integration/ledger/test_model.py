@@ -28,11 +28,12 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from etar.clients import report_store_connection
 from etar.errors import PermanentError
+from etar.extracts import Extract
 from etar.ledger import Ledger, LedgerEntry, Stage, State, between, revisions
 from etar.minute import MinuteWindow
-from etar.pipeline.extract import Extract, extract_minute
+from etar.pipeline.affected import MinuteFacts, ReportCounts, affected
+from etar.pipeline.extract import extract_minute
 from etar.pipeline.publish import publish, report_of
-from etar.pipeline.reconcile import MinuteFacts, ReportCounts, affected
 from etar.report import Outcomes, PublishedReport, Report
 from etar.settings import PipelineSettings, ReconcileSettings, ReportStoreSettings
 from etar.streams import Stream

@@ -15,7 +15,7 @@ from clickhouse_connect.driver.client import Client
 
 from etar.clients import object_store_client, warehouse_client
 from etar.minute import MinuteWindow
-from etar.pipeline import connections
+from etar.pipeline.tasks import connections
 from etar.settings import (
     ObjectStoreSettings,
     PipelineSettings,

@@ -15,7 +15,7 @@ import pytest
 
 from etar.clients import object_store_client
 from etar.minute import MinuteWindow
-from etar.pipeline.analysis import AnalysisFailedError, AnalysisOperator, AnalysisRefusedError
+from etar.pipeline.tasks.analysis import AnalysisFailedError, AnalysisOperator, AnalysisRefusedError
 from etar.report import Report
 from etar.settings import ObjectStoreSettings
 from etar.streams import USER_INTERACTIONS

@@ -16,10 +16,10 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from etar.clients import warehouse_client
-from etar.ledger import OffsetSpan
+from etar.extracts import Extract, OffsetSpan
 from etar.minute import MINUTE, MinuteWindow
-from etar.pipeline import steps
-from etar.pipeline.extract import Extract, TruncatedExtractError, Warehouse, extract_minute
+from etar.pipeline.extract import TruncatedExtractError, Warehouse, extract_minute
+from etar.pipeline.tasks import minute as steps
 from etar.settings import ObjectStoreSettings, WarehouseSettings
 from etar.streams import USER_INTERACTIONS
 from stack.parts import Stack

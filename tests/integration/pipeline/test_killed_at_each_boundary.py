@@ -24,7 +24,7 @@ from airflow.providers.http.hooks.http import HttpHook
 
 from etar import ledger
 from etar.ledger import Ledger, State
-from etar.pipeline import connections
+from etar.pipeline.tasks import connections
 from tests.integration.pipeline.world import ROWS, Minute, Record, Run
 
 

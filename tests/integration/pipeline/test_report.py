@@ -10,11 +10,11 @@ import pytest
 import requests
 
 from etar.clients import report_store_connection
+from etar.extracts import Extract
 from etar.ledger import Ledger, Stage, SupersededError
 from etar.minute import MinuteWindow
-from etar.pipeline import steps
-from etar.pipeline.extract import Extract
 from etar.pipeline.publish import ReportRefusedError
+from etar.pipeline.tasks import minute as steps
 from etar.report import Outcomes, Report
 from etar.settings import ObjectStoreSettings, ReportStoreSettings
 from etar.streams import USER_INTERACTIONS

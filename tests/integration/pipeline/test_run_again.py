@@ -11,11 +11,11 @@ import pytest
 from etar.errors import PermanentError
 from etar.ledger import LedgerEntry, State, SupersededError
 from etar.minute import MINUTE, MinuteWindow
-from etar.pipeline import steps
+from etar.pipeline.affected import EXPIRY_MARGIN
 from etar.pipeline.extract import ExpiredMinuteError
 from etar.pipeline.lost_rows import LostRowsError
-from etar.pipeline.reconcile import EXPIRY_MARGIN
 from etar.pipeline.settle import MinuteNotOverError
+from etar.pipeline.tasks import minute as steps
 from etar.settings import PipelineSettings
 from tests.integration.pipeline.world import ROWS, Minute, Record, Run
 

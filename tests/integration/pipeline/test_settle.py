@@ -13,11 +13,11 @@ from uuid import uuid4
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from etar.kafka_offsets import TopicOffsets
+from etar.kafka.offsets import TopicOffsets
+from etar.kafka.standstill import standstills
 from etar.minute import MinuteWindow
 from etar.pipeline.settle import NotSettledError, wait_until_settled
 from etar.settings import KafkaSettings
-from etar.standstill import standstills
 from stack.waiting import wait_until
 from tests.integration.topics import make_topic
 

@@ -18,7 +18,8 @@ from clickhouse_connect.driver.client import Client
 from etar.clients import object_store_client, report_store_connection
 from etar.ledger import LedgerEntry, between, revisions
 from etar.minute import MinuteWindow
-from etar.pipeline import connections, steps
+from etar.pipeline.tasks import connections
+from etar.pipeline.tasks import minute as steps
 from etar.report import Outcomes, Report
 from etar.settings import ObjectStoreSettings, ReportStoreSettings
 from etar.streams import USER_INTERACTIONS, Stream

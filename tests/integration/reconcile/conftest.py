@@ -12,7 +12,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from etar.clients import object_store_client, report_store_connection, warehouse_client
-from etar.kafka_offsets import TopicOffsets
+from etar.kafka.offsets import TopicOffsets
 from etar.settings import KafkaSettings, ObjectStoreSettings, ReportStoreSettings, WarehouseSettings
 from etar.streams import Stream
 from tests.integration.dashboard.serving import RunningApi, serving

@@ -9,7 +9,7 @@ import pytest
 
 from etar.ledger import Stage, State, revisions
 from etar.minute import MINUTE, MinuteWindow
-from etar.pipeline.reconcile import EXPIRY_MARGIN, Affected, Cause
+from etar.pipeline.affected import EXPIRY_MARGIN, Affected, Cause
 from tests.integration.reconcile.world import RETENTION, World
 
 HOUR = timedelta(hours=1)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from etar.kafka_offsets import TopicOffsets
+from etar.kafka.offsets import TopicOffsets
 from etar.ledger import Stage, State
 from etar.minute import MinuteWindow
-from etar.pipeline.reconcile import Cause
+from etar.pipeline.affected import Cause
 from tests.integration.audit.conftest import World as Arrivals
 from tests.integration.audit.conftest import new_world  # noqa: F401  (a fixture)
 from tests.integration.dashboard.serving import RunningApi

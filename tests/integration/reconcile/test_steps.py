@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from etar.extracts import Extract
 from etar.ledger import State
 from etar.minute import MINUTE, MinuteWindow
-from etar.pipeline import reconcile_steps as steps
-from etar.pipeline.extract import Extract
-from etar.pipeline.reconcile_steps import BatchFailedError, BatchUnfinishedError
+from etar.pipeline.tasks import again as steps
+from etar.pipeline.tasks.again import BatchFailedError, BatchUnfinishedError
 from etar.settings import ObjectStoreSettings, ReportStoreSettings, WarehouseSettings, get_settings
 from tests.integration.dashboard.serving import WRITE_TOKEN
 from tests.integration.reconcile.world import World

@@ -19,15 +19,16 @@ import requests
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from etar.kafka_offsets import TopicOffsets
+from etar.extracts import Extract
+from etar.kafka.offsets import TopicOffsets
 from etar.ledger import Ledger, LedgerEntry, between
 from etar.minute import MinuteWindow
-from etar.pipeline.extract import Extract, extract_minute
+from etar.pipeline.affected import Affected, affected, batch, span
+from etar.pipeline.extract import extract_minute
+from etar.pipeline.facts import read_facts
 from etar.pipeline.lost_rows import lost_rows
 from etar.pipeline.publish import publish, report_of
-from etar.pipeline.reconcile import Affected, affected, batch, span
-from etar.pipeline.reconcile_facts import read_facts
-from etar.pipeline.reconcile_steps import Failures, extract_batch, leave_lost, report_batch
+from etar.pipeline.tasks.again import Failures, extract_batch, leave_lost, report_batch
 from etar.report import Outcomes, Report
 from etar.settings import KafkaSettings, PipelineSettings, ReconcileSettings
 from etar.streams import Stream

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from etar.bootstrap.migrations import apply_clickhouse
 from etar.clients import object_store_client
-from etar.migrations import apply_clickhouse
 from etar.minute import MinuteWindow
 from etar.pipeline.extract import extract_minute
 from etar.settings import ObjectStoreSettings, RegistrySettings

@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 
-from etar import accounting
 from etar.clients import object_store_client, report_store_connection, warehouse_client
 from etar.ledger import Stage, State, between
 from etar.minute import MinuteWindow
-from etar.pipeline import connections, steps
+from etar.pipeline.tasks import connections
+from etar.pipeline.tasks import minute as steps
 from etar.settings import (
     ObjectStoreSettings,
     ReportApiSettings,
@@ -22,6 +22,7 @@ from etar.settings import (
     get_settings,
 )
 from etar.streams import Stream
+from etar.verify import account
 from tests.integration.audit.conftest import PARTITIONS
 from tests.integration.pipeline.world import Run, count
 from tests.integration.reconcile.world import Http
@@ -103,7 +104,7 @@ class Minute(Check):
             served = httpx.get(f"{settings.url}/report", params=asked, headers=headers, timeout=30).raise_for_status()
             report = served.json()
             assert (report["revision"], report["rows_read"], report["total_events"]) == (1, entry.received, _EVENTS)
-        verification = accounting.verify(self.minutes[0], self.minutes[-1].next, stream=self.world.stream)
+        verification = account.verify(self.minutes[0], self.minutes[-1].next, stream=self.world.stream)
         assert verification.difference == 0, verification.model_dump_json(indent=1)
 
     def _arrive(self, minute: MinuteWindow) -> None:

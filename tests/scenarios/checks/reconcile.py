@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 
 from etar.clients import object_store_client, report_store_connection, warehouse_client
-from etar.kafka_offsets import TopicOffsets
+from etar.kafka.offsets import TopicOffsets
 from etar.ledger import Ledger, State, revisions
 from etar.minute import MINUTE, MinuteWindow
 from etar.settings import (

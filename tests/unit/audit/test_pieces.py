@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etar.audit.pieces import Run, cut, runs, together
+from etar.audit.pieces import cut, together
 from etar.minute import MinuteWindow
+from etar.offsets import Span, runs
 
 MINUTE = MinuteWindow.parse("2026-11-21T10:31Z")
 
@@ -50,4 +51,4 @@ def test_runs_hold_exactly_the_offsets_when_neighbours_are_one_apart(offsets: se
 
 
 def test_a_run_is_shown_with_its_last_offset() -> None:
-    assert [str(run) for run in (Run(17, 18), Run(17, 24))] == ["17", "17-23"]
+    assert [str(run) for run in (Span(17, 18), Span(17, 24))] == ["17", "17-23"]

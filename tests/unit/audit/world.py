@@ -9,14 +9,15 @@ from typing import Any
 
 from etar.audit.auditor import Auditor, AuditResult, Bounds
 from etar.audit.holdings import Counts, Letter
-from etar.audit.log import Explained
 from etar.audit.marks import Closed
-from etar.audit.pieces import Mark, Piece, Run, runs
+from etar.audit.pieces import Mark, Piece
 from etar.audit.placement import Repair
 from etar.dead_letters import DeadLetter, Reason
 from etar.dead_letters.letters import LetterId
 from etar.event_times import EventTimeBounds
+from etar.kafka.log import Explained
 from etar.minute import MinuteWindow
+from etar.offsets import Span, runs
 from etar.records.decode import IN_HEADER, Record, Row, schema_id_of
 from etar.records.intake import REFUSED_TOGETHER, Intake
 from etar.records.registry import RegisteredSchema
@@ -261,7 +262,7 @@ class Books:
             if number == partition and minute.start >= since and any(each.first <= at < each.end for at in offsets)
         ]
 
-    def lost(self) -> dict[tuple[str, int], list[Run]]:
+    def lost(self) -> dict[tuple[str, int], list[Span]]:
         if self.accepted:
             return {}
         noted = self.noted.items()

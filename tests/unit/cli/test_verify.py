@@ -9,18 +9,10 @@ from rich.console import Console
 
 from cli.verify import render
 from etar.minute import MINUTE, MinuteWindow
-from etar.reconciliation import (
-    Coverage,
-    GoneRows,
-    MinuteInPlaces,
-    PartitionFacts,
-    Sent,
-    Span,
-    TotalsFacts,
-    Verification,
-    reconcile,
-)
+from etar.offsets import Span
 from etar.report import PublishedReport, Report
+from etar.verify.compare import Verification, reconcile
+from etar.verify.facts import Coverage, GoneRows, MinuteInPlaces, PartitionFacts, Sent, TotalsFacts
 
 WINDOW = MinuteWindow.parse("2026-11-21T10:31Z")
 GAP = MinuteInPlaces(WINDOW, rows=0, unique=0, dead_letters=0, parquet=None, report=None, ledger=None)

@@ -14,8 +14,8 @@ import pytest
 from etar.errors import PermanentError
 from etar.ledger import Stage
 from etar.minute import NotOneMinuteError
-from etar.pipeline import steps
 from etar.pipeline.settle import MinuteNotOverError, NotSettledError
+from etar.pipeline.tasks import minute as steps
 from tests.unit.dags.conftest import Parsed
 
 SNAPSHOT = Path(__file__).with_name("etar_pipeline.json")

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from etar.minute import NotOneMinuteError
-from etar.pipeline import reconcile_steps
-from etar.pipeline.reconcile import UnreportableMinuteError
-from etar.pipeline.reconcile_steps import BatchFailedError, BatchUnfinishedError
+from etar.pipeline.affected import UnreportableMinuteError
+from etar.pipeline.tasks import again
+from etar.pipeline.tasks.again import BatchFailedError, BatchUnfinishedError
 
 SNAPSHOT = Path(__file__).with_name("etar_reconcile.json")
 
@@ -114,7 +114,7 @@ def test_a_batch_without_rows_skips_spark(dag: Any) -> None:
 def test_a_report_after_a_failed_extraction_fails_as_well() -> None:
     """It is the run's last task, and its state is the run's."""
     with pytest.raises(BatchFailedError, match="log of the task `extract`"):
-        reconcile_steps.report(None, dag_run=None)  # type: ignore[arg-type]  # is not reached
+        again.report(None, dag_run=None)  # type: ignore[arg-type]  # is not reached
 
 
 def definition(dag: Any) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from etar.ledger import LedgerEntry, OffsetSpan, Stage, StageTimes, State
+from etar.extracts import OffsetSpan
+from etar.ledger import LedgerEntry, Stage, StageTimes, State
 from etar.minute import MinuteWindow
 from etar.report import EVENT_TYPES, Outcomes, PublishedReport, Report
 

@@ -6,7 +6,7 @@ import json
 import re
 from datetime import UTC, datetime
 
-from etar.migrations import read_migrations
+from etar.bootstrap.migrations import read_migrations
 from etar.records.table import METADATA
 from etar.settings import PipelineSettings
 from stack.layout import REPOSITORY

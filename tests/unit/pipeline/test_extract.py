@@ -14,8 +14,9 @@ import pytest
 from urllib3.exceptions import ProtocolError
 
 from etar.errors import PermanentError, TransientError
+from etar.extracts import Extract
 from etar.minute import MinuteWindow
-from etar.pipeline.extract import ExpiredMinuteError, Extract, TruncatedExtractError, extract_minute
+from etar.pipeline.extract import ExpiredMinuteError, TruncatedExtractError, extract_minute
 from etar.streams import USER_INTERACTIONS
 
 WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from etar.errors import PermanentError, TransientError
+from etar.kafka.standstill import Standstill
 from etar.minute import MinuteWindow
 from etar.pipeline.settle import MinuteNotOverError, NotSettledError, wait_until_settled
-from etar.standstill import Standstill
 
 WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))
 GRACE = timedelta(seconds=2)

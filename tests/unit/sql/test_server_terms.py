@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from etar.migrations import read_migrations
+from etar.bootstrap.migrations import read_migrations
 from stack.layout import REPOSITORY
 
 FOLDERS = ("plugins", "producer", "connect", "dashboard", "dags", "spark_apps", "stack", "cli", "bench")

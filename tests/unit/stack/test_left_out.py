@@ -17,10 +17,10 @@ MODULES = {
 RUN_THERE = sorted(
     {command.place.partition(":")[0] for command in COMMANDS.values()}
     # What commands and tasks import when they run.
-    | {"connect.native_sink.__main__", "dashboard.api.main", "etar.accounting", "etar.audit.run"}
+    | {"connect.native_sink.__main__", "dashboard.api.main", "etar.verify.account", "etar.audit.run"}
     | {"etar.dead_letter_office.office", "etar.stream_state", "producer.run"}
-    | {"etar.pipeline.audit_steps", "etar.pipeline.reconcile_steps", "etar.pipeline.steps"}
-    | {f"etar.pipeline.{step}" for step in ("extract", "lost_rows", "publish", "reconcile_facts", "settle")}
+    | {"etar.pipeline.tasks.audit", "etar.pipeline.tasks.again", "etar.pipeline.tasks.minute"}
+    | {f"etar.pipeline.{step}" for step in ("extract", "lost_rows", "publish", "facts", "settle")}
 )
 
 

@@ -1,0 +1,1 @@
+"""What the places must have before the first event: topic, tables, bucket."""

@@ -1,0 +1,49 @@
+"""What an extraction leaves: the ledger writes it down, and tasks hand it on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class OffsetSpan(BaseModel):
+    """Which records of one partition an extract has: ``rows`` of them, from offset ``first`` to ``last`` inclusive."""
+
+    model_config = ConfigDict(frozen=True)
+
+    first: int
+    last: int
+    rows: int
+
+    def joined(self, other: OffsetSpan) -> OffsetSpan:
+        """Both together; they have no record in common."""
+        return OffsetSpan(
+            first=min(self.first, other.first), last=max(self.last, other.last), rows=self.rows + other.rows
+        )
+
+
+class Extract(BaseModel):
+    """What one extraction left, and where its analysis goes: small enough to travel between tasks.
+
+    ``source`` is the s3a URI of the Parquet object; it, ``object_key``, ``object_size`` (bytes) and ``object_etag``
+    (without quotes) are None for a minute without rows. ``rows``, ``late_events`` (rows that the broker took at the
+    minute's end plus the grace, or later) and ``offsets`` (by partition) are read from that object; ``dead_letters``
+    counts the bad records that the broker took in the minute.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    minute: str
+    rows: int
+    late_events: int
+    dead_letters: int
+    offsets: dict[int, OffsetSpan]
+    source: str | None
+    result: str
+    object_key: str | None
+    object_size: int | None
+    object_etag: str | None
+
+    def as_xcom(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
