@@ -6,15 +6,24 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from etar.offsets import Span
+
 
 class OffsetSpan(BaseModel):
-    """Which records of one partition an extract has: ``rows`` of them, from offset ``first`` to ``last`` inclusive."""
+    """Which records of one partition an extract has: ``rows`` of them, from offset ``first`` to ``last``.
+
+    ``last`` is one of them, as it stands in the ledger and in what the API answers; :attr:`span` is half-open.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     first: int
     last: int
     rows: int
+
+    @property
+    def span(self) -> Span:
+        return Span(self.first, self.last + 1)
 
     def joined(self, other: OffsetSpan) -> OffsetSpan:
         """Both together; they have no record in common."""

@@ -1,4 +1,4 @@
-"""A run of a partition's offsets: half-open, everywhere. Pure."""
+"""Runs of offsets, half-open wherever they are. Pure."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ class Auditor:
             lost = self._marks.lost()
         result = AuditResult(
             minutes=len({each.minute for each in tally.closed}),
-            records=sum(each.end - each.first for each in tally.closed),
+            records=sum(each.offsets.size for each in tally.closed),
             rows=sum(each.rows for each in tally.closed),
             dead_letters=sum(each.dead_letters for each in tally.closed),
             no_record=sum(each.no_record for each in tally.closed),
@@ -239,9 +239,9 @@ class Auditor:
 
     def _due(
         self, marks: dict[int, Mark], committed: Mapping[int, int], now: datetime
-    ) -> Iterator[tuple[MinuteWindow, dict[int, tuple[int, int]]]]:
-        """Arrival minutes that can be closed, the oldest first, with the offsets ``[first, end)`` of those partitions
-        that the sink has committed so far. Uses ``marks`` up."""
+    ) -> Iterator[tuple[MinuteWindow, dict[int, Span]]]:
+        """Arrival minutes that can be closed, the oldest first, with the offsets of those partitions that the sink has
+        committed so far. Uses ``marks`` up."""
         seen: set[MinuteWindow] = set()
         while marks:
             window = min(mark.next for mark in marks.values())
@@ -256,13 +256,13 @@ class Auditor:
                     del marks[partition]  # the sink has not come this far
                     continue
                 marks[partition] = Mark(window.next, end)
-            yield window, {p: (due[p].offset, marks[p].offset) for p in due if p in marks}
+            yield window, {p: Span(due[p].offset, marks[p].offset) for p in due if p in marks}
 
-    def _pieces(self, window: MinuteWindow, ready: Mapping[int, tuple[int, int]]) -> list[Piece]:
+    def _pieces(self, window: MinuteWindow, ready: Mapping[int, Span]) -> list[Piece]:
         return [
             piece
-            for partition, (first, end) in ready.items()
-            for piece in cut(partition, window, first, end, size=self._bounds.piece_offsets)
+            for partition, offsets in ready.items()
+            for piece in cut(partition, window, offsets, size=self._bounds.piece_offsets)
         ]
 
     def _start(self, partitions: Sequence[int]) -> dict[int, Mark]:
@@ -295,7 +295,7 @@ class Auditor:
     def _close(
         self,
         window: MinuteWindow,
-        ready: Mapping[int, tuple[int, int]],
+        ready: Mapping[int, Span],
         counted: Mapping[Piece, Counts],
         now: datetime,
         tally: _Tally,
@@ -323,26 +323,25 @@ class Auditor:
             Closed(
                 partition,
                 window,
-                first,
-                end,
+                offsets,
                 rows=sums[partition]["rows"],
                 dead_letters=sums[partition]["dead_letters"],
                 no_record=sums[partition]["no_record"],
                 lost=sums[partition]["lost"],
             )
-            for partition, (first, end) in ready.items()
-            if sums[partition].total() == end - first
+            for partition, offsets in ready.items()
+            if sums[partition].total() == offsets.size
         ]
 
     def _repair(self, piece: Piece, counts: Counts, rows: frozenset[int], now: datetime, tally: _Tally) -> _Outcome:
         """``rows``: its offsets in the table, if it is in doubt."""
-        if counts == Counts(rows=piece.size, letters=0, both=0):
+        if counts == Counts(rows=piece.offsets.size, letters=0, both=0):
             return _Outcome()
         letters = {letter.offset: letter for letter in self._holdings.letters(piece)} if counts.letters else {}
         complete = counts.complete(piece)
         inventory = Inventory(
             partition=piece.partition,
-            missing=frozenset() if complete else frozenset(range(piece.first, piece.end)) - rows - letters.keys(),
+            missing=frozenset() if complete else frozenset(range(*piece.offsets)) - rows - letters.keys(),
             letters={offset: letter.reason for offset, letter in letters.items()},
             both=rows & letters.keys(),
         )
@@ -524,7 +523,7 @@ class Auditor:
         return lambda row: row.values[at] < oldest_ticks
 
     def _lost_error(self, lost: Mapping[tuple[str, int], Sequence[Span]]) -> LostRecordsError:
-        count = sum(run.end - run.first for those in lost.values() for run in those)
+        count = sum(run.size for those in lost.values() for run in those)
         where = "; ".join(
             f"partition {partition}{'' if log == self._stream.name else f' of {log}'}: "
             f"{', '.join(map(str, those[:_RUNS_SHOWN]))}"

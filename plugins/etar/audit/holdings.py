@@ -35,7 +35,7 @@ class Counts(NamedTuple):
 
     def complete(self, piece: Piece) -> bool:
         """Whether each offset of the piece is in one of the places."""
-        return self.rows + self.letters - self.both == piece.size
+        return self.rows + self.letters - self.both == piece.offsets.size
 
     def in_doubt(self, piece: Piece) -> bool:
         """Whether an offset is in no place, or in both: counts do not say which."""
@@ -84,7 +84,7 @@ class Holdings:
             "GROUP BY _partition, _offset) GROUP BY _partition, piece"
         )
         by_start = {(partition, start): Counts(*counted) for partition, start, *counted in found}
-        return {piece: by_start.get((piece.partition, piece.first), Counts(0, 0, 0)) for piece in pieces}
+        return {piece: by_start.get((piece.partition, piece.offsets.first), Counts(0, 0, 0)) for piece in pieces}
 
     def row_offsets(self, pieces: Sequence[Piece]) -> dict[Piece, frozenset[int]]:
         """Offsets of each piece that are in the table; in one query, as :meth:`counts`."""
@@ -93,7 +93,7 @@ class Holdings:
             f"WHERE {_in(pieces)} GROUP BY _partition, piece"
         )
         by_start = {(partition, start): frozenset(offsets) for partition, start, offsets in found}
-        return {piece: by_start.get((piece.partition, piece.first), frozenset()) for piece in pieces}
+        return {piece: by_start.get((piece.partition, piece.offsets.first), frozenset()) for piece in pieces}
 
     def rows_among(self, partition: int, offsets: Iterable[int]) -> frozenset[int]:
         """Those of ``offsets`` that are in the table."""
@@ -230,7 +230,7 @@ def _piece_of(pieces: Sequence[Piece]) -> str:
     """An expression for the first offset of the piece that a row or letter belongs to."""
     first_offsets: dict[int, list[int]] = {}
     for piece in pieces:
-        first_offsets.setdefault(piece.partition, []).append(piece.first)
+        first_offsets.setdefault(piece.partition, []).append(piece.offsets.first)
     belongs_to = ", ".join(
         f"_partition = {partition}, roundDown(_offset, CAST({sorted(offsets)}, 'Array(Int64)'))"
         for partition, offsets in first_offsets.items()
@@ -241,12 +241,12 @@ def _piece_of(pieces: Sequence[Piece]) -> str:
 def _in(pieces: Sequence[Piece]) -> str:
     """Predicate of all the pieces' offsets; neighbouring pieces are one range of it."""
     spans: dict[int, list[Span]] = {}
-    for piece in sorted(pieces, key=lambda each: (each.partition, each.first)):
+    for piece in sorted(pieces, key=lambda each: (each.partition, each.offsets.first)):
         found = spans.setdefault(piece.partition, [])
-        if found and found[-1].end == piece.first:
-            found[-1] = Span(found[-1].first, piece.end)
+        if found and found[-1].end == piece.offsets.first:
+            found[-1] = Span(found[-1].first, piece.offsets.end)
         else:
-            found.append(Span(piece.first, piece.end))
+            found.append(piece.offsets)
     ranges = " OR ".join(
         f"(_partition = {partition} AND _offset >= {span.first} AND _offset < {span.end})"
         for partition, found in spans.items()

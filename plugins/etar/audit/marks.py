@@ -31,12 +31,11 @@ class AuditBusyError(TransientError):
 
 @dataclass(frozen=True)
 class Closed:
-    """One partition and arrival minute, every offset of ``[first, end)`` accounted for."""
+    """One partition and arrival minute, every one of its ``offsets`` accounted for."""
 
     partition: int
     minute: MinuteWindow
-    first: int
-    end: int
+    offsets: Span
     rows: int
     dead_letters: int
     no_record: int
@@ -116,8 +115,7 @@ class Marks:
                         self._stream.name,
                         each.partition,
                         each.minute.start,
-                        each.first,
-                        each.end,
+                        *each.offsets,
                         each.rows,
                         each.dead_letters,
                         each.no_record,
@@ -179,7 +177,7 @@ class Marks:
             "AS asked(at) WHERE at >= first_offset AND at < end_offset) ORDER BY minute",
             (self._stream.name, partition, since, list(offsets)),
         ).fetchall()
-        return [Piece(partition, MinuteWindow(minute), first, end) for minute, first, end in rows]
+        return [Piece(partition, MinuteWindow(minute), Span(first, end)) for minute, first, end in rows]
 
     def lost(self) -> dict[tuple[str, int], list[Span]]:
         """Lost records that no person has taken note of, also of former logs, by log and partition."""

@@ -1,4 +1,4 @@
-"""Offsets in pieces: what one step of an audit looks at, and how runs of offsets are told. Pure."""
+"""Offsets in pieces: what one step of an audit looks at. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from etar.minute import MinuteWindow
+from etar.offsets import Span
 
 
 @dataclass(frozen=True)
@@ -18,22 +19,17 @@ class Mark:
 
 @dataclass(frozen=True)
 class Piece:
-    """The offsets ``[first, end)`` of a partition, all of one arrival minute."""
+    """Offsets of a partition, all of one arrival minute."""
 
     partition: int
     arrived: MinuteWindow
-    first: int
-    end: int
-
-    @property
-    def size(self) -> int:
-        return self.end - self.first
+    offsets: Span
 
 
-def cut(partition: int, arrived: MinuteWindow, first: int, end: int, *, size: int) -> Iterator[Piece]:
-    """``[first, end)`` in pieces of at most ``size`` offsets; none where the minute took in nothing."""
-    for start in range(first, end, size):
-        yield Piece(partition, arrived, start, min(start + size, end))
+def cut(partition: int, arrived: MinuteWindow, offsets: Span, *, size: int) -> Iterator[Piece]:
+    """The offsets in pieces of at most ``size``; none where the minute took in nothing."""
+    for start in range(offsets.first, offsets.end, size):
+        yield Piece(partition, arrived, Span(start, min(start + size, offsets.end)))
 
 
 def together(pieces: Iterable[Piece], *, most: int) -> Iterator[list[Piece]]:
@@ -41,10 +37,10 @@ def together(pieces: Iterable[Piece], *, most: int) -> Iterator[list[Piece]]:
     group: list[Piece] = []
     offsets = 0
     for piece in pieces:
-        if group and offsets + piece.size > most:
+        if group and offsets + piece.offsets.size > most:
             yield group
             group, offsets = [], 0
         group.append(piece)
-        offsets += piece.size
+        offsets += piece.offsets.size
     if group:
         yield group

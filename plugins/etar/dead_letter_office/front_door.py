@@ -10,10 +10,11 @@ from uuid import UUID
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from etar.dead_letter_office.topic import TopicReader, append_time
 from etar.dead_letters.journal import Replay
 from etar.dead_letters.letters import LetterId
 from etar.kafka.offsets import TopicOffsets
+from etar.kafka.records import TopicReader, append_time
+from etar.offsets import Span
 from etar.settings import KafkaSettings
 
 REPLAY_OF = "etar-replay-of"
@@ -113,7 +114,7 @@ class FrontDoor:
         found: Places = {}
         with TopicOffsets.connect(self._topic, settings=self._settings) as offsets:
             low, ends = offsets.low(), offsets.held_at(until)
-        spans = {partition: (max(offset, low[partition]), ends[partition]) for partition, offset in first.items()}
+        spans = {partition: Span(max(offset, low[partition]), ends[partition]) for partition, offset in first.items()}
         for message in self._reader.records(spans):
             headers = dict(message.headers() or [])
             replay = _uuid(headers.get(REPLAY_ID))
@@ -133,7 +134,7 @@ class FrontDoor:
             low, ends = offsets.low(), offsets.end()
         if not low.get(letter.partition, 0) <= letter.offset < ends.get(letter.partition, 0):
             return None
-        span = {letter.partition: (letter.offset, letter.offset + 1)}
+        span = {letter.partition: Span(letter.offset, letter.offset + 1)}
         return next((message.headers() or [] for message in self._reader.records(span)), None)
 
 

@@ -15,10 +15,11 @@ from confluent_kafka import Message
 from etar.audit.holdings import Holdings
 from etar.audit.marks import Marks
 from etar.audit.pieces import Mark
-from etar.dead_letter_office.topic import TopicReader, append_time
 from etar.dead_letters import DeadLetter, Reason
 from etar.dead_letters.letters import LetterId, Letters, Selection
 from etar.kafka.offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
+from etar.kafka.records import TopicReader, append_time
+from etar.offsets import Span
 from etar.records.decode import Record
 from etar.records.intake import Decoded, Intake
 from etar.settings import KafkaSettings
@@ -120,7 +121,7 @@ class Unfiled:
         except KafkaUnavailableError as error:
             self._say(f"what Kafka Connect gave up and is not filed yet is left out: {error}")
 
-    def _to_read(self) -> tuple[Mapping[int, Mark], Mapping[int, int], dict[int, tuple[int, int]]]:
+    def _to_read(self) -> tuple[Mapping[int, Mark], Mapping[int, int], dict[int, Span]]:
         """The audit's marks, the ends of the stream's topic, and the offsets of the dead-letter topic above which none
         of the marks can be."""
         with TopicOffsets.connect(self._stream.dead_letter_topic, settings=self._kafka) as given_up:
@@ -132,9 +133,9 @@ class Unfiled:
                 first = given_up.held_at(min(mark.next.start for mark in marks.values()) - _SLACK)
             else:
                 first = given_up.low()
-        return marks, held, {partition: (first[partition], end) for partition, end in ends.items()}
+        return marks, held, {partition: Span(first[partition], end) for partition, end in ends.items()}
 
-    def _batches(self, spans: Mapping[int, tuple[int, int]]) -> Iterator[list[GivenUp]]:
+    def _batches(self, spans: Mapping[int, Span]) -> Iterator[list[GivenUp]]:
         batch: list[GivenUp] = []
         size = nameless = 0
         for message in TopicReader(self._stream.dead_letter_topic, self._kafka).records(spans):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from etar.kafka.offsets import KafkaUnavailableError
 from etar.kafka.records import KafkaRecords
+from etar.offsets import Span
 from etar.settings import KafkaSettings
 
 _FETCH_BYTES = 1024 * 1024
@@ -22,10 +23,9 @@ _READ_UNCOMMITTED = 0
 
 
 class Batch(NamedTuple):
-    """A batch of the log: its offsets ``[first, end)``, and whether it is a transaction's marker."""
+    """A batch of the log: its offsets, and whether it is a transaction's marker."""
 
-    first: int
-    end: int
+    offsets: Span
     is_marker: bool
 
 
@@ -95,8 +95,9 @@ def markers_among(offsets: Sequence[int], batches_since: Callable[[int], Sequenc
         batches = batches_since(offsets[at])
         for batch in batches:
             if batch.is_marker:
-                markers.update(offsets[bisect_left(offsets, batch.first) : bisect_left(offsets, batch.end)])
-        at = bisect_left(offsets, batches[-1].end)
+                first, end = (bisect_left(offsets, bound) for bound in batch.offsets)
+                markers.update(offsets[first:end])
+        at = bisect_left(offsets, batches[-1].offsets.end)
     return frozenset(markers)
 
 
@@ -146,7 +147,7 @@ class _Headers:
         while records.has_next():
             batch = records.next_batch()
             if batch.next_offset > offset:
-                batches.append(Batch(batch.base_offset, batch.next_offset, batch.is_control_batch))
+                batches.append(Batch(Span(batch.base_offset, batch.next_offset), batch.is_control_batch))
         if not batches:
             raise self._unavailable(f"nothing at offset {offset} of partition {partition} or beyond")
         return batches

@@ -1,13 +1,16 @@
-"""Records by their offsets, read from Kafka without being a member of any consumer group."""
+"""Records of a topic by their offsets, read as a member of no consumer group: nothing is committed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from time import monotonic
 from typing import Self
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from etar.instants import from_milliseconds
 from etar.kafka.offsets import KafkaUnavailableError
 from etar.offsets import Span, runs
 from etar.records.decode import Record
@@ -21,6 +24,7 @@ _READ_THROUGH = 5_000
 """Records that are not asked for are read and dropped up to this many in a row: cheaper than a new fetch."""
 
 _POLL_SECONDS = 0.5
+_ANSWER_SECONDS = 10.0
 
 
 class KafkaRecords:
@@ -45,21 +49,13 @@ class KafkaRecords:
         self._now = now
         self._consumer = Consumer(
             {
-                "bootstrap.servers": settings.bootstrap_servers,
-                "client.id": "etar-audit",
-                "group.id": "etar-audit",  # a consumer must name one; without a subscription it is never joined
-                "enable.auto.commit": False,
+                **_as_nobody(settings, "etar-audit"),
                 "enable.auto.offset.store": False,
-                "enable.partition.eof": True,
                 "isolation.level": "read_committed" if committed_only else "read_uncommitted",
-                # Records that retention took while they were read are told from offsets without a record by the
-                # first offset still held, asked for afterwards.
-                "auto.offset.reset": "earliest",
                 "queued.min.messages": _BATCH_RECORDS,
                 "queued.max.messages.kbytes": 32 * 1024,
                 # What is asked for is there already: the broker waits at the end of a partition alone, and so would we.
                 "fetch.wait.max.ms": 5,
-                "log_level": 2,
             }
         )
 
@@ -138,3 +134,78 @@ class KafkaRecords:
         """
         first = self._consumer.poll(_POLL_SECONDS)
         return [] if first is None else [first, *self._consumer.consume(_BATCH_RECORDS, timeout=0)]
+
+
+class TopicReader:
+    """Reads what there is, as messages with their headers; connects when it is asked for records, with a consumer for
+    each partition.
+
+    Where :class:`KafkaRecords` takes it for a fault that readers are not shown an offset yet, this one ends there.
+    """
+
+    def __init__(self, topic: str, settings: KafkaSettings) -> None:
+        self._topic = topic
+        self._settings = settings
+
+    def records(self, spans: Mapping[int, Span]) -> Iterator[Message]:
+        """The records at these offsets, by partition; an offset that holds none is passed over.
+
+        Raises:
+            KafkaUnavailableError
+        """
+        for partition, span in spans.items():
+            if span.size:
+                with self._consumer(partition, span.first) as consumer:
+                    yield from self._until(consumer, partition, span.end)
+
+    def _until(self, consumer: Consumer, partition: int, end: int) -> Iterator[Message]:
+        while True:
+            message = consumer.poll(_ANSWER_SECONDS)
+            if message is None:
+                raise KafkaUnavailableError(
+                    f"Kafka gave no record of {self._topic!r}, partition {partition}, for {_ANSWER_SECONDS:g} s; "
+                    "is the broker running?"
+                )
+            if (error := message.error()) is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    return
+                raise KafkaUnavailableError(f"Kafka gave no record of {self._topic!r}, partition {partition}: {error}")
+            if message.offset() >= end:
+                return
+            yield message
+            if message.offset() == end - 1:
+                return
+
+    @contextmanager
+    def _consumer(self, partition: int, first: int) -> Iterator[Consumer]:
+        consumer = Consumer(
+            {
+                **_as_nobody(self._settings, "etar-dead-letters"),
+                "queued.max.messages.kbytes": 16 * 1024,
+            }
+        )
+        try:
+            consumer.assign([TopicPartition(self._topic, partition, first)])
+            yield consumer
+        finally:
+            consumer.close()
+
+
+def append_time(message: Message) -> datetime:
+    """The record's timestamp, aware."""
+    _, milliseconds = message.timestamp()
+    return from_milliseconds(milliseconds)
+
+
+def _as_nobody(settings: KafkaSettings, name: str) -> dict[str, str | int | bool]:
+    return {
+        "bootstrap.servers": settings.bootstrap_servers,
+        "client.id": name,
+        "group.id": name,  # a consumer must name one; without a subscription it is never joined
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        # Records that retention took while they were read are told from offsets without a record by the first offset
+        # still held, asked for afterwards.
+        "auto.offset.reset": "earliest",
+        "log_level": 2,
+    }

@@ -16,6 +16,7 @@ from etar.errors import TransientError
 from etar.extracts import OffsetSpan
 from etar.ledger import revisions
 from etar.minute import MinuteWindow
+from etar.offsets import Span
 from etar.streams import OF_ANY_LOG, Stream
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def have_put_back(
 
     Args:
         connection: put into autocommit mode.
-        low: see :func:`first_held`.
+        low: first offset that Kafka still holds, by partition.
 
     Raises:
         AuditBusyError: another audit took longer than ``wait_seconds``.
@@ -106,22 +107,22 @@ def have_put_back(
     for partition, offsets in lost.items():
         # Where the audit is open already, or never looked, there is nothing to take back.
         closed = marks.closed_around(partition, offsets, since=_EVER)
-        if whole := next((minute for minute in closed if minute.first >= low[partition]), None):
-            suspect_from[partition] = whole.first
+        if whole := next((minute for minute in closed if minute.offsets.first >= low[partition]), None):
+            suspect_from[partition] = whole.offsets.first
     if suspect_from:
         reopen(connection, stream, suspect_from, wait_seconds=wait_seconds)
 
 
-def _fewer(spans: Mapping[int, OffsetSpan], rows: Mapping[int, int]) -> bool:
-    return any(rows.get(partition, 0) < span.rows for partition, span in spans.items())
+def _fewer(extracted: Mapping[int, OffsetSpan], rows: Mapping[int, int]) -> bool:
+    return any(rows.get(partition, 0) < records.rows for partition, records in extracted.items())
 
 
 def _rows(
-    window: MinuteWindow, spans: Mapping[int, OffsetSpan], stream: Stream, warehouse: Warehouse
+    window: MinuteWindow, extracted: Mapping[int, OffsetSpan], stream: Stream, warehouse: Warehouse
 ) -> tuple[dict[int, int], frozenset[str]]:
     """How many rows the minute has among these offsets, by partition, and of which logs: late ones have higher offsets,
     as a rule, and do not stand in for lost ones."""
-    within = _within((partition, span.first, span.last) for partition, span in spans.items())
+    within = _within((partition, records.span) for partition, records in extracted.items())
     counted = warehouse.query(
         f"SELECT _partition, count(), groupUniqArray(_topic) FROM {stream.table} FINAL "
         f"WHERE {window.predicate} AND ({within}) GROUP BY _partition",
@@ -147,7 +148,7 @@ def _held(window: MinuteWindow, extracted: pa.Table, stream: Stream, warehouse: 
     """Places in Kafka of the minute's rows, and of dead letters from among the extract's offsets."""
     place = ", ".join(_RECORD)
     bounds = extracted.group_by("_partition").aggregate([("_offset", "min"), ("_offset", "max")]).to_pylist()
-    within = _within((each["_partition"], each["_offset_min"], each["_offset_max"]) for each in bounds)
+    within = _within((each["_partition"], Span(each["_offset_min"], each["_offset_max"] + 1)) for each in bounds)
     answer = warehouse.raw_stream(
         f"SELECT {place} FROM {stream.table} WHERE {window.predicate} UNION ALL "
         f"SELECT {place} FROM {dead_letters.TABLE} WHERE {OF_ANY_LOG} AND ({within})",
@@ -165,8 +166,8 @@ def _places(parquet: bytes) -> pa.Table:
     return pq.read_table(pa.BufferReader(parquet), columns=_RECORD)
 
 
-def _within(spans: Iterable[tuple[int, int, int]]) -> str:
-    """Predicate of offsets, from (partition, first, last) of each span."""
+def _within(spans: Iterable[tuple[int, Span]]) -> str:
+    """Predicate of offsets, by partition."""
     return " OR ".join(
-        f"(_partition = {partition} AND _offset BETWEEN {first} AND {last})" for partition, first, last in spans
+        f"(_partition = {partition} AND _offset >= {span.first} AND _offset < {span.end})" for partition, span in spans
     )

@@ -31,7 +31,7 @@ from etar.settings import (
 )
 from etar.streams import USER_INTERACTIONS, Stream
 from etar.verify.books import Books
-from etar.verify.compare import Verification, gone_rows, reconcile
+from etar.verify.compare import Verification, compare, gone_rows
 from etar.verify.facts import ClosedOffsets, Coverage, GoneRows, MinuteInPlaces, PartitionFacts, Sent, TotalsFacts
 from etar.verify.objects import parquet_objects
 from etar.verify.reports import read_reports
@@ -226,7 +226,7 @@ def verify(
             acknowledged=sum(producer_account.acknowledged.values()) if producer_account else None,
             due_before=None if producer_account else MinuteWindow.containing(fresh_from),
         )
-    return reconcile(
+    return compare(
         minutes,
         partitions,
         totals,

@@ -181,7 +181,7 @@ class Verification(_Result):
         return found
 
 
-def reconcile(
+def compare(
     minutes: Sequence[MinuteInPlaces],
     partitions: Sequence[PartitionFacts],
     totals: TotalsFacts,
@@ -341,7 +341,7 @@ def _partition(facts: PartitionFacts, in_doubt: int, repair: str) -> PartitionAc
         lost=held.lost,
         unaudited=held.unaudited,
         missing=held.missing,
-        missing_ranges=held.missing_ranges,
+        missing_ranges=tuple((span.first, span.end - 1) for span in held.missing_spans),
         acknowledged=sent.acknowledged if sent else None,
         appended=sent.appended if sent else None,
         replays=sent.replays if sent else None,
@@ -355,7 +355,7 @@ def _partition_notes(held: Coverage, sent: Sent | None, unclaimed: int, repair: 
     if held.missing > 0:
         yield (
             f"{held.missing} records are in Kafka, but neither in the table nor in the dead letters "
-            f"({_in_words(held.missing_ranges)}); have the auditor put them where they belong: {repair}"
+            f"({_in_words(held.missing_spans)}); have the auditor put them where they belong: {repair}"
         )
     if held.missing < 0:
         yield (
@@ -393,9 +393,9 @@ def _unclaimed_note(sent: Sent, unclaimed: int) -> str:
     )
 
 
-def _in_words(ranges: Sequence[tuple[int, int]]) -> str:
-    shown = ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in ranges[:3])
-    return f"offsets {shown}{' …' if len(ranges) > 3 else ''}"
+def _in_words(spans: Sequence[Span]) -> str:
+    shown = ", ".join(str(span.first) if span.size == 1 else f"{span.first} to {span.end - 1}" for span in spans[:3])
+    return f"offsets {shown}{' …' if len(spans) > 3 else ''}"
 
 
 def _totals(facts: TotalsFacts, in_doubt: int) -> Totals:

@@ -92,8 +92,8 @@ class Coverage:
         no_record: offsets at which Kafka has no record, as the auditor found.
         lost: the auditor found them in no place, and Kafka no longer had them.
         unaudited: offsets so old that the table may have dropped rows of theirs, and that the auditor has not closed.
-        missing_ranges: inclusive and, like ``both_sample``, at most a handful. Where rows may have left for their age,
-            a range is that of an arrival minute which lacks dead letters.
+        missing_spans: like ``both_sample``, at most a handful. Where rows may have left for their age, a span is that
+            of an arrival minute which lacks dead letters.
     """
 
     span: Span
@@ -104,7 +104,7 @@ class Coverage:
     no_record: int = 0
     lost: int = 0
     unaudited: int = 0
-    missing_ranges: tuple[tuple[int, int], ...] = ()
+    missing_spans: tuple[Span, ...] = ()
     both_sample: tuple[int, ...] = ()
 
     @property

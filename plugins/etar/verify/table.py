@@ -176,8 +176,8 @@ class Table:
         )
         if not coverage.missing:
             return coverage
-        missing = sorted([*((each.first, each.end - 1) for each in lacking), *self._gaps(partition, alive)])
-        return replace(coverage, missing_ranges=tuple(missing[:_SAMPLE]))
+        missing = sorted([*lacking, *self._gaps(partition, alive)])
+        return replace(coverage, missing_spans=tuple(missing[:_SAMPLE]))
 
     def _lacking_letters(self, partition: int, closed: Sequence[ClosedOffsets]) -> dict[Span, int]:
         """How many dead letters of closed offsets are gone, by those offsets; without those that lack none."""
@@ -217,19 +217,19 @@ class Table:
             found[start] += _Stored(letters=count)
         return {part: found[part.first] for part in parts}
 
-    def _gaps(self, partition: int, parts: Iterable[Span]) -> tuple[tuple[int, int], ...]:
+    def _gaps(self, partition: int, parts: Iterable[Span]) -> tuple[Span, ...]:
         in_table, in_letters, _ = self._selects()
-        gaps: list[tuple[int, int]] = []
+        gaps: list[Span] = []
         for part in parts:
             found = self._query(
-                "SELECT previous + 1, offset - 1 FROM (SELECT _offset AS offset, "
+                "SELECT previous + 1, offset FROM (SELECT _offset AS offset, "
                 "lagInFrame(_offset, 1, {first:Int64} - 1) OVER (ORDER BY _offset ROWS BETWEEN UNBOUNDED PRECEDING "
                 f"AND CURRENT ROW) AS previous FROM (SELECT DISTINCT _offset FROM ({in_table} UNION ALL {in_letters} "
                 "UNION ALL SELECT {end:Int64}))) WHERE offset > previous + 1 "
                 f"ORDER BY offset LIMIT {_SAMPLE}",
                 **self._bound(partition, part),
             )
-            gaps += [(int(low), int(high)) for low, high in found]
+            gaps += [Span(int(first), int(end)) for first, end in found]
         return tuple(gaps[:_SAMPLE])
 
     def _both(self, partition: int, span: Span) -> tuple[int, ...]:

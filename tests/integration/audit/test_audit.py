@@ -325,7 +325,7 @@ def test_rows_that_the_audit_itself_stores_are_told_apart_as_well(world: World) 
 
 def test_pieces_on_both_sides_of_four_billion_offsets_are_counted(world: World) -> None:
     border = 2**32
-    pieces = [Piece(0, world.minute, first, first + 10) for first in (0, border - 10, border, border + 10)]
+    pieces = [Piece(0, world.minute, Span(first, first + 10)) for first in (0, border - 10, border, border + 10)]
     world.warehouse_client.command(
         "INSERT INTO dead_letters (_topic, _partition, _offset, _timestamp, reason, detail) "
         "SELECT {topic:String}, 0, arrayJoin({offsets:Array(Int64)}), {at:DateTime64(3, 'UTC')}, 'not_avro', ''",
@@ -343,7 +343,7 @@ def test_pieces_on_both_sides_of_four_billion_offsets_are_counted(world: World) 
     with Table(world.warehouse, world.stream, oldest=world.minute) as table:
         coverage = table.coverage(0, Span(border - 10, border + 20), closed=closed, young_from=border + 20)
     assert (coverage.in_dead_letters, coverage.closed, coverage.missing) == (5, 24, 1)
-    assert coverage.missing_ranges == ((border + 10, border + 19),)
+    assert coverage.missing_spans == ((border + 10, border + 20),)
 
 
 def test_an_offset_is_noted_once_for_a_repair_whatever_runs_it_was_in(world: World) -> None:

@@ -12,6 +12,7 @@ from etar.audit.placement import Repair
 from etar.dead_letters import Reason
 from etar.dead_letters.letters import LetterId
 from etar.minute import MinuteWindow
+from etar.offsets import Span
 from etar.records.intake import REFUSED_TOGETHER, TOLD_APART
 from tests.unit.audit.world import BAD, MINUTE, POLICY, REFUSED_AMOUNT, UNKNOWN_SCHEMA_ID, World, good
 from tests.unit.records import events
@@ -35,7 +36,7 @@ def test_a_minute_that_is_exact_is_closed_and_nothing_is_done() -> None:
     world.sink(0, 1)
     world.misfile(2, reason=Reason.NOT_AVRO)
     result = world.audit()
-    assert closed(world) == Closed(0, MINUTE, 0, 3, rows=2, dead_letters=1, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 3), rows=2, dead_letters=1, no_record=0, lost=0)
     assert (result.minutes, result.records, result.rows, result.dead_letters, result.open) == (1, 3, 2, 1, 0)
     assert (result.repairs, result.repaired, world.log) == ({}, 0, [])
     assert str(result) == (
@@ -48,7 +49,7 @@ def test_what_is_in_no_place_is_noted_and_then_brought_where_it_belongs() -> Non
     world.topic.append(0, good(0), BAD, good(2))
     world.sink(0)
     result = world.audit()
-    assert closed(world) == Closed(0, MINUTE, 0, 3, rows=2, dead_letters=1, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 3), rows=2, dead_letters=1, no_record=0, lost=0)
     assert world.books.noted == {(0, Repair.STORED): {2: ""}, (0, Repair.FILED): {1: "not_avro"}}
     assert world.log == ["stored 0:2 noted", "filed 0:1 noted", "row 0:2 stored", "letter 0:1 filed"]
     assert result.repairs == {Repair.STORED: 1, Repair.FILED: 1}
@@ -59,7 +60,7 @@ def test_a_row_that_the_table_refuses_is_noted_as_a_letter() -> None:
     world = World()
     world.topic.append(0, good(0, amount=REFUSED_AMOUNT), good(1))
     world.audit()
-    assert closed(world) == Closed(0, MINUTE, 0, 2, rows=1, dead_letters=1, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 2), rows=1, dead_letters=1, no_record=0, lost=0)
     assert world.books.noted[0, Repair.FILED] == {0: "insert_refused"}
 
 
@@ -123,7 +124,7 @@ def test_a_minute_in_pieces_is_closed_as_one(size: int) -> None:
     world.topic.append(0, *map(good, range(5)))
     world.sink(1, 3)
     world.audit(bounds=Bounds(piece_offsets=size, offsets_at_once=2 * size))
-    assert closed(world) == Closed(0, MINUTE, 0, 5, rows=5, dead_letters=0, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 5), rows=5, dead_letters=0, no_record=0, lost=0)
     assert world.books.noted == {(0, Repair.STORED): {0: "", 2: "", 4: ""}}
 
 
@@ -132,7 +133,7 @@ def test_offsets_without_a_record_are_counted_and_repaired_by_nothing() -> None:
     world.topic.append(0, good(0), None, None)
     world.sink(0)
     result = world.audit()
-    assert closed(world) == Closed(0, MINUTE, 0, 3, rows=1, dead_letters=0, no_record=2, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 3), rows=1, dead_letters=0, no_record=2, lost=0)
     assert (result.no_record, result.repairs) == (2, {})
 
 
@@ -144,7 +145,7 @@ def test_what_kafka_no_longer_has_is_lost_and_is_raised_until_it_is_accepted() -
     for _ in range(2):
         with pytest.raises(LostRecordsError, match=r"^3 records of 'user_interactions' are lost.*partition 0: 0-2\)"):
             world.audit()
-        assert closed(world) == Closed(0, MINUTE, 0, 5, rows=1, dead_letters=0, no_record=1, lost=3)
+        assert closed(world) == Closed(0, MINUTE, Span(0, 5), rows=1, dead_letters=0, no_record=1, lost=3)
     assert world.books.noted == {(0, Repair.LOST): {0: "", 1: "", 2: ""}}
     world.books.accepted = True
     world.audit()
@@ -157,7 +158,7 @@ def test_a_record_taken_out_of_the_log_is_lost_and_a_marker_beside_it_is_not() -
     world.sink(0, 3)
     with pytest.raises(LostRecordsError, match=r"^1 records of 'user_interactions' are lost.*partition 0: 1\)"):
         world.audit()
-    assert closed(world) == Closed(0, MINUTE, 0, 4, rows=2, dead_letters=0, no_record=1, lost=1)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 4), rows=2, dead_letters=0, no_record=1, lost=1)
     assert world.books.noted == {(0, Repair.LOST): {1: ""}}
 
 
@@ -167,7 +168,7 @@ def test_a_hole_that_was_a_row_already_is_no_loss() -> None:
     world.topic.holes = {(0, 0)}
     world.sink(0, 1)
     world.audit()
-    assert closed(world) == Closed(0, MINUTE, 0, 2, rows=2, dead_letters=0, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 2), rows=2, dead_letters=0, no_record=0, lost=0)
 
 
 def test_no_more_than_twenty_runs_of_lost_offsets_are_named() -> None:
@@ -190,7 +191,7 @@ def test_a_good_record_in_both_places_stays_the_row() -> None:
     world.sink(0, 1)
     world.misfile(1)
     result = world.audit()
-    assert closed(world) == Closed(0, MINUTE, 0, 2, rows=2, dead_letters=0, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 2), rows=2, dead_letters=0, no_record=0, lost=0)
     assert world.log == ["letter_removed 0:1 noted", "letter 0:1 removed"]
     assert world.books.noted == {(0, Repair.LETTER_REMOVED): {1: "truncated"}}
     assert result.repairs == {Repair.LETTER_REMOVED: 1}
@@ -209,7 +210,7 @@ def test_a_bad_record_in_both_places_stays_the_letter_and_its_minute_open_until_
     assert len(world.log) == 2, "asked again to go while it was going"
     world.places.remove_now()
     assert world.audit().open == 0
-    assert closed(world) == Closed(0, MINUTE, 0, 1, rows=0, dead_letters=1, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 1), rows=0, dead_letters=1, no_record=0, lost=0)
 
 
 def test_a_row_that_goes_at_once_lets_its_minute_be_closed() -> None:
@@ -218,7 +219,7 @@ def test_a_row_that_goes_at_once_lets_its_minute_be_closed() -> None:
     world.sink(0)
     world.misfile(0, reason=Reason.NOT_AVRO)
     assert world.audit().repairs == {Repair.ROW_REMOVED: 1}
-    assert closed(world) == Closed(0, MINUTE, 0, 1, rows=0, dead_letters=1, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 1), rows=0, dead_letters=1, no_record=0, lost=0)
 
 
 def test_a_misfiled_good_record_is_rescued_and_one_of_another_reason_filed_anew() -> None:
@@ -226,7 +227,7 @@ def test_a_misfiled_good_record_is_rescued_and_one_of_another_reason_filed_anew(
     world.topic.append(0, good(0), BAD)
     world.misfile(0, 1)
     result = world.audit()
-    assert closed(world) == Closed(0, MINUTE, 0, 2, rows=1, dead_letters=1, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 2), rows=1, dead_letters=1, no_record=0, lost=0)
     assert world.books.noted == {(0, Repair.RESCUED): {0: "truncated"}, (0, Repair.REFILED): {1: "truncated"}}
     assert world.log == [
         "refiled 0:1 noted", "row 0:0 stored", "letter 0:1 filed", "rescued 0:0 noted", "letter 0:0 removed",
@@ -241,7 +242,7 @@ def test_a_letter_that_a_person_has_decided_about_is_left() -> None:
     world.misfile(0, 1)
     world.books.decided = {LetterId(0, 0)}
     world.audit()
-    assert closed(world) == Closed(0, MINUTE, 0, 2, rows=1, dead_letters=1, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 2), rows=1, dead_letters=1, no_record=0, lost=0)
     assert world.places.rows == {(0, 1)}
 
 
@@ -303,7 +304,7 @@ def test_a_row_of_a_minute_that_has_left_the_table_counts_as_one_and_is_not_stor
     world = World()
     world.topic.append(0, good(0))
     world.audit(LEAVES - before, Bounds(minutes=1))
-    assert closed(world) == Closed(0, MINUTE, 0, 1, rows=1, dead_letters=0, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 1), rows=1, dead_letters=0, no_record=0, lost=0)
     assert world.books.noted == {(0, repair): {0: ""}}
     assert world.places.rows == ({(0, 0)} if repair is Repair.STORED else set())
 
@@ -347,9 +348,9 @@ def test_a_partition_that_was_never_audited_starts_with_the_first_minute_that_ha
     world.sink(0, partition=1)
     world.audit(MINUTE.next.end + POLICY.grace)
     assert minutes_closed(world) == [(p, minute) for minute in (MINUTE, MINUTE.next) for p in (0, 1, 2)]
-    assert world.books.closed[0, MINUTE] == Closed(0, MINUTE, 1, 2, rows=0, dead_letters=0, no_record=1, lost=0)
+    assert world.books.closed[0, MINUTE] == Closed(0, MINUTE, Span(1, 2), rows=0, dead_letters=0, no_record=1, lost=0)
     assert world.books.closed[0, MINUTE.next].rows == 1
-    assert world.books.closed[2, MINUTE] == Closed(2, MINUTE, 0, 0, rows=0, dead_letters=0, no_record=0, lost=0)
+    assert world.books.closed[2, MINUTE] == Closed(2, MINUTE, Span(0, 0), rows=0, dead_letters=0, no_record=0, lost=0)
 
 
 def test_what_the_log_lacks_at_its_beginning_is_audited_too() -> None:
@@ -359,7 +360,7 @@ def test_what_the_log_lacks_at_its_beginning_is_audited_too() -> None:
     world.sink(2)
     with pytest.raises(LostRecordsError, match=r"^2 records .*partition 0: 0-1\)"):
         world.audit()
-    assert closed(world) == Closed(0, MINUTE, 0, 3, rows=1, dead_letters=0, no_record=0, lost=2)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 3), rows=1, dead_letters=0, no_record=0, lost=2)
 
 
 def test_a_partition_that_is_new_beside_audited_ones_starts_no_later_than_its_first_record() -> None:
@@ -386,12 +387,12 @@ def test_letters_of_a_schema_that_was_registered_since_are_rescued_and_their_clo
     world.topic.append(0, good(0), events.encode(events.event(1), schema_id=UNKNOWN_SCHEMA_ID), BAD)
     world.sink(0)
     world.audit()
-    assert closed(world) == Closed(0, MINUTE, 0, 3, rows=1, dead_letters=2, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 3), rows=1, dead_letters=2, no_record=0, lost=0)
     world.schemas.ids.add(UNKNOWN_SCHEMA_ID)
     result = world.audit()
     assert result.repairs == {Repair.RESCUED: 1}
     assert world.books.noted[0, Repair.RESCUED] == {1: "unknown_schema_id"}
-    assert closed(world) == Closed(0, MINUTE, 0, 3, rows=2, dead_letters=1, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 3), rows=2, dead_letters=1, no_record=0, lost=0)
     assert world.places.dead.keys() == {(0, 2)}
 
 
@@ -401,7 +402,7 @@ def test_letters_of_a_schema_that_can_be_read_since_an_upgrade_are_rescued_and_t
     world.topic.append(0, good(0), good(1), good(2)[:-1], BAD)
     world.misfile(0, 1, 2, reason=Reason.UNSUPPORTED_SCHEMA, detail="schema id 7: the schema cannot be parsed")
     world.misfile(3, reason=Reason.NOT_AVRO)
-    world.books.close([Closed(0, MINUTE, 0, 4, rows=0, dead_letters=4, no_record=0, lost=0)])
+    world.books.close([Closed(0, MINUTE, Span(0, 4), rows=0, dead_letters=4, no_record=0, lost=0)])
 
     result = world.audit()
 
@@ -411,7 +412,7 @@ def test_letters_of_a_schema_that_can_be_read_since_an_upgrade_are_rescued_and_t
         2: Reason.TRUNCATED,
         3: Reason.NOT_AVRO,
     }
-    assert closed(world) == Closed(0, MINUTE, 0, 4, rows=2, dead_letters=2, no_record=0, lost=0)
+    assert closed(world) == Closed(0, MINUTE, Span(0, 4), rows=2, dead_letters=2, no_record=0, lost=0)
     assert world.audit().repairs == {}
 
 
@@ -429,7 +430,7 @@ def test_what_a_person_decided_about_a_letter_of_an_unread_schema_stands() -> No
     world = World()
     world.topic.append(0, good(0))
     world.misfile(0, reason=Reason.UNSUPPORTED_SCHEMA)
-    world.books.close([Closed(0, MINUTE, 0, 1, rows=0, dead_letters=1, no_record=0, lost=0)])
+    world.books.close([Closed(0, MINUTE, Span(0, 1), rows=0, dead_letters=1, no_record=0, lost=0)])
     world.books.decided.add(LetterId(0, 0))
     assert world.audit().repairs == {}
     assert world.places.dead.keys() == {(0, 0)}

@@ -134,13 +134,13 @@ class Places:
         return {piece: self._row_offsets(piece) for piece in pieces}
 
     def _row_offsets(self, piece: Piece) -> frozenset[int]:
-        return self.rows_among(piece.partition, range(piece.first, piece.end))
+        return self.rows_among(piece.partition, range(*piece.offsets))
 
     def rows_among(self, partition: int, offsets: Iterable[int]) -> frozenset[int]:
         return frozenset(offset for offset in offsets if (partition, offset) in self.rows)
 
     def letters(self, piece: Piece) -> list[Letter]:
-        span = range(piece.first, piece.end)
+        span = range(*piece.offsets)
         return [_seen(each) for (part, at), each in self.dead.items() if part == piece.partition and at in span]
 
     def unknown_schema_ids(self, since: datetime, *, most: int, draw: int) -> list[int]:
@@ -234,7 +234,7 @@ class Books:
         for (partition, minute), each in self.closed.items():
             if partition in partitions and (partition not in newest or newest[partition].minute < minute):
                 newest[partition] = each
-        return {partition: Mark(each.minute.next, each.end) for partition, each in newest.items()}
+        return {partition: Mark(each.minute.next, each.offsets.end) for partition, each in newest.items()}
 
     def close(self, closed: Iterable[Closed]) -> None:
         for each in closed:
@@ -252,14 +252,14 @@ class Books:
             was = self.closed[partition, minute]
             both = was.rows + was.dead_letters
             self.closed[partition, minute] = Closed(
-                partition, minute, was.first, was.end, both - left, left, was.no_record, was.lost
+                partition, minute, was.offsets, both - left, left, was.no_record, was.lost
             )
 
     def closed_around(self, partition: int, offsets: Iterable[int], *, since: datetime) -> list[Piece]:
         return [
-            Piece(partition, minute, each.first, each.end)
+            Piece(partition, minute, each.offsets)
             for (number, minute), each in self.closed.items()
-            if number == partition and minute.start >= since and any(each.first <= at < each.end for at in offsets)
+            if number == partition and minute.start >= since and any(at in range(*each.offsets) for at in offsets)
         ]
 
     def lost(self) -> dict[tuple[str, int], list[Span]]:

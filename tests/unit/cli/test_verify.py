@@ -11,7 +11,7 @@ from cli.verify import render
 from etar.minute import MINUTE, MinuteWindow
 from etar.offsets import Span
 from etar.report import PublishedReport, Report
-from etar.verify.compare import Verification, reconcile
+from etar.verify.compare import Verification, compare
 from etar.verify.facts import Coverage, GoneRows, MinuteInPlaces, PartitionFacts, Sent, TotalsFacts
 
 WINDOW = MinuteWindow.parse("2026-11-21T10:31Z")
@@ -29,7 +29,7 @@ def printed(verification: Verification) -> str:
 def account(
     facts: MinuteInPlaces = GAP, coverage: Coverage = WHOLE, totals: TotalsFacts = TOTALS, sent: Sent | None = None
 ) -> Verification:
-    return reconcile([facts], [PartitionFacts(3, coverage, sent)], totals, in_doubt=2, stale_before=WINDOW.end)
+    return compare([facts], [PartitionFacts(3, coverage, sent)], totals, in_doubt=2, stale_before=WINDOW.end)
 
 
 def line_with(text: str, verification: Verification) -> str:
@@ -92,7 +92,7 @@ def test_the_totals_of_a_producers_run_begin_with_what_was_acknowledged() -> Non
 
 
 def test_without_a_settled_minute_there_is_nothing_to_compare() -> None:
-    verification = reconcile([], [], TOTALS, stale_before=WINDOW.end)
+    verification = compare([], [], TOTALS, stale_before=WINDOW.end)
     assert printed(verification) == "no minute is settled and reported yet; try again in two minutes\n"
 
 
@@ -106,7 +106,7 @@ def unreported(count: int) -> Verification:
     """So many minutes without a report."""
     windows = MinuteWindow.between(WINDOW, MinuteWindow(WINDOW.start + count * MINUTE))
     facts = [replace(GAP, window=window) for window in windows]
-    return reconcile(facts, [PartitionFacts(3, WHOLE, None)], TOTALS, in_doubt=0, stale_before=WINDOW.end)
+    return compare(facts, [PartitionFacts(3, WHOLE, None)], TOTALS, in_doubt=0, stale_before=WINDOW.end)
 
 
 def test_minutes_with_the_same_fault_are_one_line_with_one_advice() -> None:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from etar.kafka.log import Batch, markers_among
+from etar.offsets import Span
 
-LOG = [Batch(0, 3, False), Batch(3, 4, True), Batch(8, 10, False), Batch(10, 11, True), Batch(11, 12, True)]
+LOG = [
+    Batch(Span(0, 3), False),
+    Batch(Span(3, 4), True),
+    Batch(Span(8, 10), False),
+    Batch(Span(10, 11), True),
+    Batch(Span(11, 12), True),
+]
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
@@ -26,7 +33,7 @@ def test_each_marker_and_nothing_else(offsets: list[int], markers: set[int], mos
 
     def batches_since(offset: int) -> list[Batch]:
         asked.append(offset)
-        return [batch for batch in LOG if batch.end > offset][:most]
+        return [batch for batch in LOG if batch.offsets.end > offset][:most]
 
     assert markers_among(offsets, batches_since) == markers
     assert asked == sorted(set(asked)), "never back, and never the same twice"

@@ -11,11 +11,12 @@ import pytest
 from etar.audit import marks, reopening
 from etar.audit.pieces import Piece
 from etar.minute import MinuteWindow
+from etar.offsets import Span
 from etar.pipeline.lost_rows import have_put_back
 from etar.streams import USER_INTERACTIONS, Stream
 
 WINDOW = MinuteWindow.parse("2026-11-21T10:31Z")
-CLOSED = [Piece(0, WINDOW, 10, 20), Piece(0, WINDOW.next, 20, 30), Piece(1, WINDOW, 0, 5)]
+CLOSED = [Piece(0, WINDOW, Span(10, 20)), Piece(0, WINDOW.next, Span(20, 30)), Piece(1, WINDOW, Span(0, 5))]
 
 
 class ClosedMinutes:
@@ -26,7 +27,7 @@ class ClosedMinutes:
 
     def closed_around(self, partition: int, offsets: Iterable[int], *, since: datetime) -> list[Piece]:
         wanted = list(offsets)
-        return [p for p in CLOSED if p.partition == partition and any(p.first <= at < p.end for at in wanted)]
+        return [p for p in CLOSED if p.partition == partition and any(at in range(*p.offsets) for at in wanted)]
 
 
 @pytest.mark.parametrize(
