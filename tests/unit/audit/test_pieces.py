@@ -33,8 +33,8 @@ def test_a_minute_is_cut_into_pieces_that_follow_one_another(
 def test_pieces_are_grouped_up_to_the_bound_and_a_large_one_stands_alone() -> None:
     pieces = [
         piece
-        for partition, (offsets, size) in enumerate([(25, 10), (40, 40), (15, 15)])
+        for partition, (offsets, size) in enumerate([(45, 10), (40, 40), (15, 15)])
         for piece in cut(partition, MINUTE, Span(0, offsets), size=size)
     ]
     groups = [[piece.offsets.size for piece in group] for group in together(pieces, most=20)]
-    assert groups == [[10, 10], [5], [40], [15]]
+    assert groups == [[10, 10], [10, 10], [5], [40], [15]]

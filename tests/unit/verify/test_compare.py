@@ -365,9 +365,12 @@ def test_more_in_the_places_than_there_are_offsets_is_a_difference_that_says_so(
 def test_a_note_names_a_few_of_many_ranges() -> None:
     ranges = ((10, 10), (12, 19), (30, 31), (40, 49))
     spans = tuple(Span(first, last + 1) for first, last in ranges)
-    (partition,) = account([], [replace(WHOLE, in_table=76, missing_spans=spans)]).partitions
-    assert partition.missing_ranges == ranges
-    assert "(offsets 10, 12 to 19, 30 to 31 …)" in (partition.note or "")
+    many, few = account(
+        [], [replace(WHOLE, in_table=76, missing_spans=spans), replace(WHOLE, in_table=86, missing_spans=spans[:3])]
+    ).partitions
+    assert many.missing_ranges == ranges
+    assert "(offsets 10, 12 to 19, 30 to 31 …)" in (many.note or "")
+    assert "(offsets 10, 12 to 19, 30 to 31)" in (few.note or "")
 
 
 def test_offsets_that_the_auditor_has_closed_are_accounted_for() -> None:
