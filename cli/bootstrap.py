@@ -24,7 +24,7 @@ from etar.settings import (
     WarehouseSettings,
     get_settings,
 )
-from etar.streams import USER_INTERACTIONS
+from etar.streams import catalogue
 from stack.layout import REPOSITORY
 
 app = typer.Typer(
@@ -41,8 +41,9 @@ def topics(
 ) -> None:
     """Make the topic of each stream in Kafka."""
     with _refusals_shown("Kafka"):
-        made = places.create_topic(USER_INTERACTIONS, get_settings(KafkaSettings), copies=copies, in_sync=in_sync)
-        _say(f"topic {USER_INTERACTIONS.topic}", made=made)
+        for stream in catalogue().on:
+            made = places.create_topic(stream, get_settings(KafkaSettings), copies=copies, in_sync=in_sync)
+            _say(f"topic {stream.topic}", made=made)
 
 
 @app.command()
@@ -55,13 +56,18 @@ def compatibility() -> None:
 
 @app.command()
 def tables() -> None:
-    """Apply the DDL files of sql/clickhouse that were not applied yet, and check how long rows are kept."""
-    from etar.bootstrap.migrations import apply_clickhouse
+    """Apply the DDL files of sql/clickhouse and of the streams that were not applied yet, and check how long rows are
+    kept."""
+    from etar.bootstrap.migrations import apply_clickhouse, read_migrations, stream_migrations
 
     with _refusals_shown("the warehouse"):
         settings = get_settings(WarehouseSettings)
-        _say_applied(apply_clickhouse(settings, REPOSITORY / "sql" / "clickhouse"))
-        places.require_retention(USER_INTERACTIONS, settings, get_settings(RetentionSettings))
+        applied = apply_clickhouse(settings, read_migrations(REPOSITORY / "sql" / "clickhouse"))
+        for stream in catalogue().on:
+            applied += apply_clickhouse(settings, stream_migrations(stream))
+        _say_applied(applied)
+        for stream in catalogue().on:
+            places.require_retention(stream, settings, get_settings(RetentionSettings))
 
 
 @app.command()

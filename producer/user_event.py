@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import NamedTuple
 from uuid import UUID
 
-SCHEMA_TEXT = files("producer").joinpath("user_event_schema.avsc").read_text(encoding="utf-8")
+from etar.streams import default_stream
+
+SCHEMA_TEXT = default_stream().schema_text or ""
 
 STATUSES = ("success", "error")
 
 
 class UserEvent(NamedTuple):
-    """One event; field by field what ``user_event_schema.avsc`` describes (a test compares the two).
+    """One event; field by field what ``streams/user_interactions/schema.avsc`` describes (a test compares the two).
 
     A named tuple and not a dataclass: one is made for every event, and it costs a quarter.
     """

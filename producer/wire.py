@@ -72,15 +72,16 @@ def open_serializer(settings: RegistrySettings, topic: str) -> Callable[[UserEve
         if error.http_status_code == 409:
             what = differences(error.error_message, SCHEMA_TEXT)
             raise SchemaRefusedError(
-                f"the registry at {settings.url} does not take producer/user_event_schema.avsc under {subject}: "
+                f"the registry at {settings.url} does not take streams/user_interactions/schema.avsc under {subject}: "
                 f"incompatible schema, {what}. Who reads with it could not read the events that are there. "
                 "A new field needs a default (null, as a rule); a field that is there may not get a narrower or other "
                 "type, nor an enum fewer symbols. See docs/schema-evolution.md."
             ) from error
         if error.http_status_code == 422:
             raise SchemaRefusedError(
-                f"the registry at {settings.url} does not take producer/user_event_schema.avsc under {subject}: it is "
-                f"not valid Avro ({error.error_message}). A default must fit the type, that of a union its first type."
+                f"the registry at {settings.url} does not take streams/user_interactions/schema.avsc under {subject}: "
+                f"it is not valid Avro ({error.error_message}). A default must fit the type, that of a union its first "
+                "type."
             ) from error
         raise SchemaRefusedError(
             f"the registry at {settings.url} did not register {subject}: {error}. "

@@ -25,7 +25,7 @@ from stack.waiting import wait_until
 FOLDER = BUILD / "kept-parts"
 NAMES = ("kafka", "registry", "warehouse", "s3", "postgres", "report-api", "spark")
 RUN_OUR_CODE = {"warehouse", "report-api", "spark"}
-_OUR_CODE = ("stack", "plugins", "dashboard", "sql", "spark_apps")
+_OUR_CODE = ("stack", "plugins", "dashboard", "sql", "streams", "spark_apps")
 
 
 def is_kept(stack: Stack) -> bool:

@@ -22,7 +22,7 @@ SCHEMA_VERSION: Literal[1] = 1
 """Version of the report's shape. A change that an old reader would misread gets the next number."""
 
 EVENT_TYPES = ("view", "click", "add_to_cart", "checkout", "purchase", "search")
-"""Event types in funnel order; ``producer/user_event_schema.avsc`` has the same (a test compares them)."""
+"""Event types in funnel order; ``streams/user_interactions/schema.avsc`` has the same (a test compares them)."""
 
 Count = Annotated[int, Field(ge=0)]
 

@@ -21,6 +21,25 @@ SECRETS_FOLDER = Path("/run/secrets")
 """Where a container engine mounts secrets, one file each."""
 
 
+class StreamSettings(BaseSettings):
+    """Where the streams' folders are, and which of the streams are switched on."""
+
+    model_config = SettingsConfigDict(env_prefix="ETAR_", frozen=True)
+
+    streams: str = ""
+    streams_folders: str = "streams"
+
+    @property
+    def wanted(self) -> tuple[str, ...] | None:
+        """Names in the order given, each once; None: nothing is said."""
+        return tuple(dict.fromkeys(self.streams.replace(",", " ").split())) or None
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Each once, as written."""
+        return tuple(dict.fromkeys(Path(folder) for folder in self.streams_folders.split(":") if folder.strip()))
+
+
 class KafkaSettings(BaseSettings):
     """Where events come in."""
 

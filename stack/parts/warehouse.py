@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from etar.settings import RetentionSettings, WarehouseSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import catalogue
 from stack.layout import REPOSITORY
 from stack.parts.base import Part, Stack, Step, get
 
@@ -17,12 +17,14 @@ def _command(stack: Stack) -> list[str]:
 
 
 def _create_tables(stack: Stack) -> None:
-    from etar.bootstrap.migrations import apply_clickhouse
+    from etar.bootstrap.migrations import apply_clickhouse, read_migrations, stream_migrations
     from etar.bootstrap.places import require_retention
 
     settings = stack.settings.of(WarehouseSettings)
-    apply_clickhouse(settings, REPOSITORY / "sql" / "clickhouse")
-    require_retention(USER_INTERACTIONS, settings, stack.settings.of(RetentionSettings))
+    apply_clickhouse(settings, read_migrations(REPOSITORY / "sql" / "clickhouse"))
+    for stream in catalogue().on:
+        apply_clickhouse(settings, stream_migrations(stream))
+        require_retention(stream, settings, stack.settings.of(RetentionSettings))
 
 
 def _answers_a_query(stack: Stack) -> bool:

@@ -87,12 +87,12 @@ def source_of(module: str) -> Path:
 
 def _copy(patterns: Mapping[str, list[str]], modules: Mapping[str, str]) -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
-    for name, folder in {**PACKAGES, "tests": "tests", "sql": "sql"}.items():
+    for name, folder in {**PACKAGES, "tests": "tests", "sql": "sql", "streams": "streams"}.items():
         shutil.copytree(REPOSITORY / folder, FOLDER / name, ignore=shutil.ignore_patterns("__pycache__"))
     settings = {
         "source_paths": list(PACKAGES),
         "only_mutate": [file_of(module) for module in patterns],
-        "also_copy": ["sql"],
+        "also_copy": ["sql", "streams"],
         "do_not_mutate_patterns": [ONLY_TEXT],
         "pytest_add_cli_args": ["--order=written", "-p", "no:cacheprovider"],
         "pytest_add_cli_args_test_selection": sorted({modules[module] for module in patterns}),

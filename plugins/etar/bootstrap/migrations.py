@@ -1,19 +1,21 @@
-"""Applies the numbered DDL files of ``sql/``, each once, and remembers the checksum of what it applied."""
+"""Applies the numbered DDL files of ``sql/`` and of the streams' folders, each once, and remembers the checksum of what
+it applied."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etar.clients import warehouse_client
 from etar.settings import ReportStoreSettings, WarehouseSettings
+from etar.streams import Stream
 
 if TYPE_CHECKING:
-    pass
+    from clickhouse_connect.driver.client import Client
 
 _FILE_NAME = re.compile(r"(?P<number>\d{4})_\w+\.sql")
 
@@ -64,16 +66,38 @@ def read_migrations(folder: Path) -> list[Migration]:
     return [Migration(path.name, path.read_text(encoding="utf-8")) for path in paths]
 
 
+def stream_migrations(stream: Stream) -> list[Migration]:
+    """The files of a stream's folder, named ``stream/NNNN_name.sql``, with its own tables in place of those of the
+    stream that it is like.
+
+    Raises:
+        MigrationError: as :func:`read_migrations`.
+    """
+    if stream.folder is None:
+        return []
+    files = read_migrations(stream.folder / "sql")
+    if stream.like is not None:
+        # The names of its tables as whole words: what is longer by more than these two endings is another name.
+        of_other = re.compile(rf"(?<!\w){re.escape(stream.like)}(?=(?:_landing|_landed)?(?!\w))")
+        files = [replace(file, sql=of_other.sub(stream.table, file.sql)) for file in files]
+    return [replace(file, name=f"{stream.name}/{file.name}") for file in files]
+
+
 def pending(migrations: Sequence[Migration], applied: Mapping[str, str]) -> Iterator[Migration]:
     """Those of ``migrations`` that are not in ``applied`` (checksum by name).
+
+    A stream's file counts as applied, too, where one of another name without a folder had the same text: the files of
+    the first stream stood among the shared ones before streams were folders.
 
     Raises:
         MigrationError: a file was changed after it had been applied.
     """
+    of_before = {checksum for name, checksum in applied.items() if "/" not in name}
     for migration in migrations:
         checksum = applied.get(migration.name)
         if checksum is None:
-            yield migration
+            if migration.checksum not in of_before or "/" not in migration.name:
+                yield migration
         elif checksum != migration.checksum:
             raise MigrationError(
                 f"{migration.name} was changed after it had been applied (applied: {checksum[:12]}, "
@@ -115,17 +139,16 @@ def apply_postgres(settings: ReportStoreSettings, folder: Path) -> list[str]:
     return [migration.name for migration in missing]
 
 
-def apply_clickhouse(settings: WarehouseSettings, folder: Path) -> list[str]:
+def apply_clickhouse(settings: WarehouseSettings, migrations: Sequence[Migration]) -> list[str]:
     """Make the database if it is missing, apply what is missing, and return the names of the files applied now.
 
     ClickHouse has no transaction around DDL: a file is recorded after its last statement, and one that was cut off in
     the middle is applied again from its start. So every statement must be repeatable (``IF NOT EXISTS``).
 
     Raises:
-        MigrationError: see :func:`read_migrations` and :func:`pending`.
+        MigrationError: see :func:`pending`.
         clickhouse_connect.driver.exceptions.Error: the warehouse is away, or refuses a statement.
     """
-    migrations = read_migrations(folder)
     with warehouse_client(settings, database="default") as client:
         client.command("CREATE DATABASE IF NOT EXISTS {name:Identifier}", parameters={"name": settings.database})
     with warehouse_client(settings) as client:
@@ -139,7 +162,13 @@ def apply_clickhouse(settings: WarehouseSettings, folder: Path) -> list[str]:
         for migration in missing:
             for statement in migration.statements:
                 client.command(statement)
-            client.insert(
-                "schema_migrations", [[migration.name, migration.checksum]], column_names=["name", "checksum"]
-            )
+            _remember(client, [migration])
+        # A file that had another name: from now on a change of it is seen.
+        if renamed := [each for each in migrations if each.name not in applied and each not in missing]:
+            _remember(client, renamed)
     return [migration.name for migration in missing]
+
+
+def _remember(client: Client, migrations: Sequence[Migration]) -> None:
+    rows = [[migration.name, migration.checksum] for migration in migrations]
+    client.insert("schema_migrations", rows, column_names=["name", "checksum"])

@@ -22,7 +22,6 @@ from etar.settings import (
 )
 from etar.streams import Stream
 
-PARTITIONS = 6
 COMPATIBILITY = "BACKWARD"
 """New readers must be able to read old events: what is in Kafka stays readable. A registry may come with NONE."""
 
@@ -60,7 +59,7 @@ def create_topic(
 
     topic = NewTopic(
         stream.topic,
-        num_partitions=PARTITIONS,
+        num_partitions=stream.partitions,
         replication_factor=copies,
         # The broker's clock, not the producer's, says when a record arrived: "what Kafka held at 10:32:02" is then
         # a question with one answer.

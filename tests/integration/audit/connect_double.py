@@ -13,7 +13,7 @@ import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from itertools import groupby
 from typing import Any
@@ -22,15 +22,14 @@ import fastavro
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from etar.bootstrap.migrations import read_migrations
+from etar.bootstrap.migrations import stream_migrations
 from etar.kafka.offsets import TopicOffsets
 from etar.kafka.records import KafkaRecords
 from etar.records.avro import AvroSchema
 from etar.records.decode import Record, schema_id_of
 from etar.records.registry import Registry
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings
-from etar.streams import Stream
-from stack.layout import REPOSITORY
+from etar.streams import DEFAULT_STREAM, Stream, default_stream
 from tests.integration.connect.conftest import client_of
 from tests.integration.topics import delete_topics, make_topic
 from tests.unit.records.events import CONNECTOR
@@ -59,9 +58,8 @@ class Worker:
         self._producer = Producer({"bootstrap.servers": self.kafka.bootstrap_servers, "acks": "all"})
         # As Connect's own: what it gives up keeps the time that it had.
         make_topic(self.kafka, self.stream.dead_letter_topic, 1, **{"message.timestamp.type": "CreateTime"})
-        migrations = {each.name: each for each in read_migrations(REPOSITORY / "sql" / "clickhouse")}
-        statements = migrations["0004_connect_landing.sql"].statements
-        table, self.view = (statement.replace("user_interactions", self.stream.table) for statement in statements)
+        like = replace(default_stream(), name=self.stream.name, like=DEFAULT_STREAM)
+        table, self.view = stream_migrations(like)[-1].statements
         self._client.command(table)
         self._client.command(self.view)
 

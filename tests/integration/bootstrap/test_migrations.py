@@ -9,7 +9,7 @@ import clickhouse_connect
 import psycopg
 import pytest
 
-from etar.bootstrap.migrations import MigrationError, apply_clickhouse, apply_postgres
+from etar.bootstrap.migrations import MigrationError, apply_clickhouse, apply_postgres, read_migrations
 from etar.clients import warehouse_client
 from etar.settings import ReportStoreSettings, WarehouseSettings
 
@@ -92,10 +92,10 @@ class TestClickHouse:
     ) -> None:
         both = "CREATE TABLE IF NOT EXISTS {0} (x Int8) ENGINE = MergeTree ORDER BY x;\n"
         write(tmp_path, "0001_ab.sql", "-- two;\n" + both.format("a") + both.format("b"))
-        assert apply_clickhouse(own_database, tmp_path) == ["0001_ab.sql"]
+        assert apply_clickhouse(own_database, read_migrations(tmp_path)) == ["0001_ab.sql"]
         write(tmp_path, "0002_c.sql", "INSERT INTO a SELECT 1")
-        assert apply_clickhouse(own_database, tmp_path) == ["0002_c.sql"]
-        assert apply_clickhouse(own_database, tmp_path) == []
+        assert apply_clickhouse(own_database, read_migrations(tmp_path)) == ["0002_c.sql"]
+        assert apply_clickhouse(own_database, read_migrations(tmp_path)) == []
 
         client = warehouse_client(own_database)
         tables = client.query("SELECT name FROM system.tables WHERE database = currentDatabase() ORDER BY name")
@@ -108,15 +108,15 @@ class TestClickHouse:
         good = "CREATE TABLE IF NOT EXISTS a (x Int8) ENGINE = MergeTree ORDER BY x;\n"
         write(tmp_path, "0001_a.sql", good + "CREATE TABLE nonsense;\n")
         with pytest.raises(clickhouse_connect.driver.exceptions.DatabaseError):
-            apply_clickhouse(own_database, tmp_path)
+            apply_clickhouse(own_database, read_migrations(tmp_path))
 
         write(tmp_path, "0001_a.sql", good)
-        assert apply_clickhouse(own_database, tmp_path) == ["0001_a.sql"]
+        assert apply_clickhouse(own_database, read_migrations(tmp_path)) == ["0001_a.sql"]
 
     def test_a_changed_file_is_refused(self, own_database: WarehouseSettings, tmp_path: Path) -> None:
         write(tmp_path, "0001_a.sql", "CREATE TABLE IF NOT EXISTS a (x Int8) ENGINE = MergeTree ORDER BY x\n")
-        apply_clickhouse(own_database, tmp_path)
+        apply_clickhouse(own_database, read_migrations(tmp_path))
         write(tmp_path, "0001_a.sql", "CREATE TABLE IF NOT EXISTS a (x Int16) ENGINE = MergeTree ORDER BY x\n")
 
         with pytest.raises(MigrationError, match="was changed after"):
-            apply_clickhouse(own_database, tmp_path)
+            apply_clickhouse(own_database, read_migrations(tmp_path))

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from etar import settings as settings_module
-from etar.bootstrap.places import PARTITIONS, BootstrapError, create_bucket, create_topic, require_retention
+from etar.bootstrap.places import BootstrapError, create_bucket, create_topic, require_retention
 from etar.clients import warehouse_client
 from etar.settings import (
     KafkaSettings,
@@ -55,7 +55,7 @@ def test_a_topic_is_made_once_with_the_brokers_clock(kafka: KafkaSettings, strea
     assert not create_topic(stream, kafka)
     with admin_of(kafka) as admin:
         known = admin.list_topics(stream.topic, timeout=30)
-    assert len(known.topics[stream.topic].partitions) == PARTITIONS
+    assert len(known.topics[stream.topic].partitions) == stream.partitions
 
 
 def test_a_topic_with_the_producers_clock_is_refused_with_the_way_out(kafka: KafkaSettings, stream: Stream) -> None:

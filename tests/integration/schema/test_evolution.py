@@ -141,7 +141,7 @@ def test_an_incompatible_schema_is_refused_at_registration_with_what_and_why(
     said = str(refused.value)
     assert f"{topic}-value" in said
     assert REFUSED[name].because in said
-    assert "producer/user_event_schema.avsc" in said
+    assert "streams/user_interactions/schema.avsc" in said
     assert "docs/schema-evolution.md" in said
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from etar.bootstrap.migrations import apply_clickhouse
+from etar.bootstrap.migrations import apply_clickhouse, read_migrations
 from etar.clients import object_store_client
 from etar.minute import MinuteWindow
 from etar.pipeline.extract import extract_minute
@@ -78,8 +78,8 @@ def test_a_new_optional_field_arrives_without_a_stop(
 
     migration = tmp_path / f"{9000 + len(list(tmp_path.iterdir()))}_{lane.table}_referrer.sql"
     migration.write_text(f"ALTER TABLE {lane.table} ADD COLUMN IF NOT EXISTS {EVOLUTION.column};\n")
-    assert apply_clickhouse(lane.warehouse, tmp_path) == [migration.name]
-    assert apply_clickhouse(lane.warehouse, tmp_path) == []
+    assert apply_clickhouse(lane.warehouse, read_migrations(tmp_path)) == [migration.name]
+    assert apply_clickhouse(lane.warehouse, read_migrations(tmp_path)) == []
     old_producer()
     lane.settle(sink)
     assert rows_of_the_report() == sent

@@ -6,15 +6,16 @@ import json
 import re
 from datetime import UTC, datetime
 
-from etar.bootstrap.migrations import read_migrations
+from etar.bootstrap.migrations import stream_migrations
 from etar.records.table import METADATA
 from etar.settings import PipelineSettings
+from etar.streams import default_stream
 from stack.layout import REPOSITORY
 from tests.unit.records.events import CONNECTOR
 
 SCHEMA = json.loads((REPOSITORY / "tests/integration/schema/versions/0001_first.avsc").read_text())
-FILES = {each.name: each for each in read_migrations(REPOSITORY / "sql" / "clickhouse")}
-TABLE, VIEW = FILES["0004_connect_landing.sql"].statements
+FILES = {each.name: each for each in stream_migrations(default_stream())}
+TABLE, VIEW = FILES["user_interactions/0003_connect_landing.sql"].statements
 _COLUMN = re.compile(r"^    (\w+) (\S+(?: '\w+'\))?)(.*?),?$", re.MULTILINE)
 _IN_LANDING = "ALTER TABLE user_interactions_landing"
 _DROPPED = re.compile(r"DROP COLUMN (?:IF EXISTS )?(\w+)")
@@ -50,7 +51,7 @@ def test_only_fields_that_have_a_column_reach_the_connector() -> None:
 
 def test_the_view_fills_every_column_that_a_sink_fills() -> None:
     selected = VIEW.partition("SELECT\n")[2].partition("\nFROM")[0]
-    table = FILES["0001_user_interactions.sql"].statements[0]
+    table = FILES["user_interactions/0001_table.sql"].statements[0]
     assert re.findall(r" AS (\w+),?$", selected, re.MULTILINE) == list(columns_of(table))
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from etar.bootstrap.migrations import read_migrations
+from etar.bootstrap.migrations import Migration, read_migrations, stream_migrations
+from etar.streams import catalogue
 from stack.layout import REPOSITORY
 
 FOLDERS = ("plugins", "producer", "connect", "dashboard", "dags", "spark_apps", "stack", "cli", "bench")
@@ -42,6 +43,12 @@ WANTS_MORE_RIGHTS = {
 }
 
 
+def migrations() -> list[Migration]:
+    """What all streams share, and the tables of each."""
+    of_streams = [each for stream in catalogue().streams.values() for each in stream_migrations(stream)]
+    return read_migrations(DDL) + of_streams
+
+
 def strings(tree: ast.AST) -> Iterator[str]:
     """Every text in a program; the values in an f-string are given as ``x``."""
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
@@ -64,7 +71,7 @@ def programs() -> list[tuple[Path, ast.Module]]:
 
 def statements() -> Iterator[tuple[str, str]]:
     """Where each statement stands, and its text."""
-    for migration in read_migrations(DDL):
+    for migration in migrations():
         for statement in migration.statements:
             yield migration.name, statement
     for path, tree in programs():
@@ -121,7 +128,7 @@ def test_only_the_front_knows_of_the_library() -> None:
 def test_every_table_has_an_engine_that_a_cluster_has_replicated() -> None:
     made = {
         (migration.name, engine)
-        for migration in read_migrations(DDL)
+        for migration in migrations()
         for engine in re.findall(r"^ENGINE\s*=\s*(\w+)", migration.sql, re.MULTILINE)
     }
     assert made
