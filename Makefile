@@ -8,6 +8,8 @@ PACKAGES := plugins/etar producer connect dashboard stack spark_apps cli
 SHELL := /bin/bash
 # make up SINK=connect EXECUTOR=celery SPARK=standalone BROKERS=3: a stack of other parts (docs/operations.md)
 SHAPE := $(foreach part,SINK EXECUTOR SPARK BROKERS,$(if $($(part)),ETAR_STACK_$(part)=$($(part))))
+# make up STREAMS="user_interactions payments", or STREAMS=all (streams/README.md)
+ON := $(if $(STREAMS),ETAR_STREAMS="$(STREAMS)")
 
 # Without its cache Python compiles Airflow anew for each process: eight seconds of a core instead of four.
 unexport PYTHONDONTWRITEBYTECODE
@@ -22,7 +24,7 @@ setup: ## make .venv and .build from the locks; nothing to do when they are curr
 	@env $(SHAPE) stack/setup.sh
 
 up: setup ## start everything with demo traffic; prints each minute's report; Ctrl-C stops
-	@exec env $(SHAPE) $(ETAR) up --dir "$(DIR)"
+	@exec env $(SHAPE) $(ON) $(ETAR) up --dir "$(DIR)"
 
 demo: setup ## finite run: three minutes of events, their reports and the account that proves them
 	@exec $(ETAR) demo --dir "$(DIR)"

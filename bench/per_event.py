@@ -70,7 +70,7 @@ def produce(stack: Stack, window: MinuteWindow, events: int) -> float:
 @contextmanager
 def sink(stack: Stack) -> Iterator[int]:
     """The native sink, from its start until it has committed all that Kafka holds; yields its process id then."""
-    part = part_named("sink")
+    part = part_named("sink", stack)
     with (
         stack.layout.log("sink").open("ab") as log,
         TopicOffsets.connect(USER_INTERACTIONS.topic, settings=stack.settings.of(KafkaSettings)) as offsets,

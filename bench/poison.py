@@ -33,6 +33,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from cli.context import use_settings_of
+from connect.template import SINK_TEMPLATE
 from etar import dead_letters
 from etar.clients import warehouse_client
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings, get_settings
@@ -46,7 +47,6 @@ from stack.waiting import wait_until
 BAR_SECONDS = 10.0
 DEAR = 10**12
 PROBE_EVERY = 20
-CONNECTOR = REPOSITORY / "connect" / "user_interactions_sink.json"
 
 Serialize = Callable[[UserEvent], bytes]
 
@@ -176,7 +176,7 @@ def own_table(name: str, client: Client) -> Iterator[None]:
 
 @contextmanager
 def own_sink(name: str) -> Iterator[None]:
-    document = json.loads(CONNECTOR.read_text())
+    document = json.loads(SINK_TEMPLATE.read_text())
     document["name"] = f"{name}_sink"
     document["config"] |= {"topics": name, "topic2TableMap": f"{name}={name}"}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as connector:

@@ -21,11 +21,11 @@ from connect.registration import (
     register,
 )
 from connect.registration import restart as restart_connector
-from connect.template import ConnectorConfigError, Template
+from connect.template import SINK_TEMPLATE, ConnectorConfigError, Template
 from connect.variables import variables
 from connect.worker import ConnectorStatus, UnknownConnectorError, Worker, WorkerRefusedError, WorkerUnavailableError
 from etar.settings import ConnectSettings, WarehouseAddress, get_settings
-from stack.layout import REPOSITORY
+from etar.streams import catalogue, default_stream
 
 app = typer.Typer(
     help="Kafka Connect's connectors: compare them with their files, create and update them, see how they are.",
@@ -36,7 +36,11 @@ _DIFFERENT = 2
 
 Files = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[FILE.json]…", help="Files of connectors; all of connect/ if left out.", dir_okay=False),
+    typer.Argument(
+        metavar="[FILE.json]…",
+        help="Files of connectors; the sinks of all streams that are on if left out.",
+        dir_okay=False,
+    ),
 ]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]…", help="Connectors; all if left out.")]
 Wait = Annotated[
@@ -133,8 +137,11 @@ def _worker(folder: Path, wait: float | None = None) -> Iterator[Worker]:
 
 
 def _configurations(files: Sequence[Path] | None) -> list[dict[str, str]]:
-    known = variables()
-    return [Template.load(file).filled(known) for file in files or sorted((REPOSITORY / "connect").glob("*.json"))]
+    if files:
+        known = variables(default_stream())
+        return [Template.load(file).filled(known) for file in files]
+    template = Template.load(SINK_TEMPLATE)
+    return [template.filled(variables(stream)) for stream in catalogue().on]
 
 
 def _status_of(worker: Worker, name: str) -> ConnectorStatus:

@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from etar.minute import NotOneMinuteError
+from etar.streams import StreamFaultError, UnknownStreamError
 from stack.configuration import PortTakenError, SettingsError, read_settings
 from stack.layout import Layout
 from stack.lifecycle import StartError
@@ -37,12 +38,13 @@ def existing_stack(folder: Path) -> Stack:
 
 
 def use_settings_of(folder: Path, *prefixes: str) -> None:
-    """Let the settings classes see the stack's variables of these prefixes; what the environment already says wins."""
+    """Let the settings classes see the stack's variables of these prefixes, and which streams it has; what the
+    environment already says wins."""
     try:
         stack = existing_stack(folder)
     except SettingsError:
         return  # a cluster, say: everything comes from the environment, and what is missing is named there
-    for name, value in stack.settings.starting_with(*prefixes).items():
+    for name, value in stack.settings.starting_with("ETAR_STREAMS", *prefixes).items():
         os.environ.setdefault(name, value)
 
 
@@ -79,7 +81,15 @@ def errors_shown() -> Iterator[None]:
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors(include_input=False))
         fail(f"{error.title}: {problems}. Give it in the environment, or --dir the folder of a stack")
-    except (SettingsError, PortTakenError, StartError, NotOneMinuteError, TimeoutError) as error:
+    except (
+        NotOneMinuteError,
+        PortTakenError,
+        SettingsError,
+        StartError,
+        StreamFaultError,
+        TimeoutError,
+        UnknownStreamError,
+    ) as error:
         fail(str(error))
 
 

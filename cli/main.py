@@ -10,7 +10,7 @@ COMMANDS = {
     "up": Command("cli.stack:up", "Start the stack and print each minute's report; Ctrl-C stops everything."),
     "down": Command("cli.stack:down", "Stop the stack; its data stays."),
     "status": Command(
-        "cli.stack:status", "Show every part, and how far the stream is; exits with 1 unless all are healthy."
+        "cli.stack:status", "Show every part, and how far each stream is; exits with 1 unless all are healthy."
     ),
     "logs": Command("cli.stack:logs", "Show the log of one part."),
     "exec": Command(
@@ -42,7 +42,7 @@ COMMANDS = {
         "cli.connect:app",
         "Kafka Connect's connectors: compare them with their files, create and update them, see how they are.",
     ),
-    "topic": Command("cli.topic:app", "The topic of the stream: go on with one that was made anew."),
+    "topic": Command("cli.topic:app", "The topic of a stream: go on with one that was made anew."),
     "bootstrap": Command(
         "cli.bootstrap:app",
         "Make what each place must have before the first event: topics, tables, a bucket. Repeatable.",

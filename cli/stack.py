@@ -20,11 +20,11 @@ from cli.reports import api_client, follow, one_line
 from etar.minute import MinuteWindow
 from etar.report import PublishedReport
 from etar.settings import KafkaSettings, ReportReadSettings, ReportStoreSettings, RetentionSettings
-from etar.streams import USER_INTERACTIONS, Stream
+from etar.streams import Stream
 from stack import lifecycle
 from stack.configuration import PortTakenError, SettingsError
 from stack.layout import Layout
-from stack.parts import PARTS, Stack, airflow, part_named
+from stack.parts import Stack, airflow, part_named, possible_parts
 from stack.processes import STACK_MARK
 from stack.supervision import Supervisor
 
@@ -116,15 +116,16 @@ def down(folder: Folder = DEFAULT_FOLDER) -> None:
 
 
 def status(as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) -> None:
-    """Show every part, and how far the stream is; exits with 1 unless all are healthy."""
+    """Show every part, and how far each stream is; exits with 1 unless all are healthy."""
     with errors_shown():
         stack = existing_stack(folder)
         result = lifecycle.status(stack)
-    streams = [_state_of(each, stack) for each in (USER_INTERACTIONS,)] if _may_be_asked(result) else []
-    healthy = result.healthy and not any(each.faults for each in streams)
+    streams = [_state_of(each, stack) for each in stack.streams] if _may_be_asked(result) else []
+    of_folders = [str(fault) for fault in stack.catalogue.faults]
+    healthy = result.healthy and not of_folders and not any(each.faults for each in streams)
     if as_json:
-        states = to_jsonable_python(streams)
-        typer.echo(json.dumps(result.as_dict() | {"healthy": healthy, "streams": states}, indent=2))
+        told = {"healthy": healthy, "streams": to_jsonable_python(streams), "stream_faults": of_folders}
+        typer.echo(json.dumps(result.as_dict() | told, indent=2))
     else:
         for part in result.parts:
             pid = part.pid or "-"
@@ -134,6 +135,8 @@ def status(as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) -> None:
             for word, those in (("fault", state.faults), ("warning", state.warnings)):
                 for text in those:
                     typer.echo(f"  {word}: {text}")
+        for text in of_folders:
+            typer.echo(f"left out: {text}")
         typer.echo(f"{'healthy' if healthy else 'NOT healthy'}, {sum(p.memory_mb for p in result.parts):.0f} MB")
     raise typer.Exit(0 if healthy else 1)
 
@@ -172,7 +175,7 @@ def logs(
     with errors_shown():
         stack = existing_stack(folder)
     try:
-        log = stack.layout.log(part_named(part).name)
+        log = stack.layout.log(part_named(part, stack).name)
     except KeyError as error:
         fail(error.args[0])
     if not log.exists():
@@ -210,8 +213,9 @@ def clean(
     if not yes:
         typer.confirm(f"Delete {layout.root} with all its data, logs and secrets?", abort=True)
     with errors_shown():
-        lifecycle.stop(existing_stack(folder), say)
-    for part in PARTS:
+        stack = existing_stack(folder)
+        lifecycle.stop(stack, say)
+    for part in possible_parts(stack):
         shutil.rmtree(layout.temporary(part.name), ignore_errors=True)
     shutil.rmtree(layout.root)
     typer.echo(f"deleted {layout.root}")

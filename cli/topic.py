@@ -11,12 +11,12 @@ import typer
 
 from cli.context import DEFAULT_FOLDER, Folder, errors_shown, existing_stack, fail, use_settings_of
 from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
-from etar.streams import USER_INTERACTIONS
+from etar.streams import DEFAULT_STREAM, Stream, stream_named
 from stack.configuration import SettingsError
 from stack.parts import connect, sink
 from stack.supervision import Supervisor
 
-app = typer.Typer(help="The topic of the stream: go on with one that was made anew.", no_args_is_help=True)
+app = typer.Typer(help="The topic of a stream: go on with one that was made anew.", no_args_is_help=True)
 
 _SETTINGS = ("ETAR_KAFKA_", "ETAR_WAREHOUSE_", "ETAR_REPORT_STORE_")
 
@@ -24,6 +24,7 @@ _SETTINGS = ("ETAR_KAFKA_", "ETAR_WAREHOUSE_", "ETAR_REPORT_STORE_")
 @app.command("begin-anew")
 def begin_anew(
     *,
+    stream: Annotated[str, typer.Option(help="The stream whose topic it is.")] = DEFAULT_STREAM,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
@@ -37,12 +38,13 @@ def begin_anew(
 
     with errors_shown():
         use_settings_of(folder, *_SETTINGS)
-        own_sink = _OwnSink(folder)
+        chosen = stream_named(stream)
+        own_sink = _OwnSink(folder, chosen)
         try:
-            with open_new_log(USER_INTERACTIONS, command=shlex.join(["etar", *sys.argv[1:]])) as new_log:
+            with open_new_log(chosen, command=shlex.join(["etar", *sys.argv[1:]])) as new_log:
                 ended = new_log.ended()
                 if ended is None:
-                    typer.echo(f"nothing to do: what is stored is of the topic {USER_INTERACTIONS.topic} that there is")
+                    typer.echo(f"nothing to do: what is stored is of the topic {chosen.topic} that there is")
                     own_sink.start()  # stopped still, where this was killed between its last step and that one
                     return
                 typer.echo(ended.told())
@@ -66,14 +68,15 @@ def begin_anew(
 class _OwnSink:
     """The sink that `etar up` runs in a folder, if it runs one; any other is for a person to stop."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stream: Stream) -> None:
         self._parts: list[str] = []
         try:
             self._supervisor = Supervisor(existing_stack(folder))
         except SettingsError:
             return
         known = self._supervisor.states()
-        self._parts = [part.name for part in (sink.SINK, *connect.WORKERS) if part.name in known]
+        sinks = (sink.part(stream), *connect.workers((stream,)))
+        self._parts = [part.name for part in sinks if part.name in known]
 
     def stop(self) -> None:
         for part in self._parts:

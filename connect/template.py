@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+SINK_TEMPLATE = Path(__file__).with_name("sink.json")
+"""The sink of every stream."""
+
 _PLACE = re.compile(r"\{\{(?P<variable>[A-Za-z0-9_]+)\}\}")
 
 
@@ -17,7 +20,7 @@ class ConnectorConfigError(ValueError):
 
 @dataclass(frozen=True)
 class Template:
-    """``{"name": …, "config": {…}}`` as it stands in ``source``; ``{{NAME}}`` in a value is a place for a variable.
+    """``{"name": …, "config": {…}}`` as it stands in ``source``; ``{{NAME}}`` in a text is a place for a variable.
 
     Secrets have no variable: they stay references to the worker's own config provider, ``${directory:…:…}``.
     """
@@ -62,7 +65,15 @@ class Template:
         Raises:
             ConnectorConfigError: as :meth:`text`.
         """
-        return {"name": self.name} | {key: self.text(key, variables) for key in self.config}
+        return {"name": self.named(variables)} | {key: self.text(key, variables) for key in self.config}
+
+    def named(self, variables: Mapping[str, str]) -> str:
+        """The connector's name with its places filled.
+
+        Raises:
+            ConnectorConfigError: it names an unknown variable.
+        """
+        return _PLACE.sub(lambda found: self._variable("name", found["variable"], variables), self.name)
 
     def error(self, key: str, what: str) -> ConnectorConfigError:
         return ConnectorConfigError(f"{self.source}: {key} {what} (is: {self.config.get(key)!r})")

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from etar.clients import object_store_client
 from etar.settings import ObjectStoreSettings
+from etar.streams import default_stream
 from stack import jvm
 from stack.configuration import PORTS, prepare_settings
 from stack.jvm import ClassArchive
@@ -76,7 +77,7 @@ def _analyse(archive: ClassArchive) -> None:
 
 def _run_kafka(archive: ClassArchive) -> None:
     with _stack() as stack, _running(kafka.BROKERS[0], stack, archive.writing()):
-        kafka.TOPICS.action(stack)
+        kafka.topic_step(default_stream()).action(stack)
 
 
 def _run_registry(archive: ClassArchive) -> None:
@@ -85,7 +86,8 @@ def _run_registry(archive: ClassArchive) -> None:
 
 
 def _run_connect(archive: ClassArchive) -> None:
-    with _stack() as stack, _running(kafka.BROKERS[0], stack), _running(connect.CONNECT, stack, archive.writing()):
+    worker = connect.workers((default_stream(),))[0]
+    with _stack() as stack, _running(kafka.BROKERS[0], stack), _running(worker, stack, archive.writing()):
         pass
 
 

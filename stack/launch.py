@@ -55,12 +55,12 @@ def _as_user(part: Part, folder: str) -> list[str]:
 
 
 def main(folder: str, name: str) -> None:
-    part = part_named(name)
+    layout = Layout.at(Path(folder))
+    stack = Stack(layout, read_settings(layout.settings_file))
+    part = part_named(name, stack)
     if part.run_as is not None and os.geteuid() != part.run_as:
         command = _as_user(part, folder)
         os.execvp(command[0], command)
-    layout = Layout.at(Path(folder))
-    stack = Stack(layout, read_settings(layout.settings_file))
     os.chdir(REPOSITORY)
     # A part starts alone: what it had started before it was killed (an executor's workers, a task's JVM) would go on
     # beside what it starts now.

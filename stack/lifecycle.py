@@ -12,12 +12,13 @@ from graphlib import TopologicalSorter
 from stack import processes, starting
 from stack.configuration import Settings, SettingsError, check_ports_free, prepare_settings, read_settings
 from stack.layout import Layout
-from stack.parts import PARTS, STEPS, Part, Stack, Step
+from stack.parts import Part, Stack, Step, parts_of, possible_parts, steps_of
 from stack.supervision import Supervisor
 from stack.waiting import wait_until
 
 _LOG_LINES = 15
 _SHORTEST_REST, _LONGEST_REST = 0.2, 2.0
+_LONGEST_STOP = 30
 
 Progress = Callable[[str], None]
 
@@ -54,7 +55,8 @@ def start(
 ) -> Stack:
     """Start every part of the stack in ``layout`` that does not run yet, but those named in ``without``.
 
-    Returns when all that were started answer.
+    Returns when all that were started answer. A stream that has a fault, or of which something does not come up, is
+    left out and told of, and costs no other.
 
     Raises:
         SettingsError, PortTakenError: nothing was started, and what ran before still does.
@@ -64,14 +66,17 @@ def start(
 
     def accept(settings: Settings) -> None:
         wanted = Stack(layout, settings)
+        _require_streams(wanted)
         if (supervisor := Supervisor(wanted)).is_running():
             _require_what_runs(wanted, supervisor)
-        for part in enabled_parts(wanted):
+        for part in parts_of(wanted):
             part.require(wanted)
 
     running = Stack(layout, prepare_settings(layout.settings_file, environment, datetime.now(UTC), accept=accept))
     supervisor = Supervisor(running)
-    parts = enabled_parts(running)
+    parts = parts_of(running)
+    for fault in running.catalogue.faults:
+        progress(f"left out: {fault}")
     if not supervisor.is_running():
         if ended := processes.end_left_behind(layout):
             progress(f"ended {ended} processes that an earlier crash left behind")
@@ -84,9 +89,28 @@ def start(
         what = "ready" if isinstance(node, Part) else "done"
         progress(f"[{time.monotonic() - began:5.1f} s] {node.name} {what}")
 
-    steps = (step for step in STEPS if step.enabled(running))
-    _in_order((*(part for part in parts if part.name not in without), *steps), bring_up)
+    nodes: tuple[Part | Step, ...] = (*(part for part in parts if part.name not in without), *steps_of(running))
+    for stream, error in in_order(nodes, bring_up).items():
+        progress(f"left out: the stream {stream}: {error}")
     return running
+
+
+def _require_streams(wanted: Stack) -> None:
+    """Refuse a start that would report on nothing, or not on what was asked for.
+
+    Raises:
+        SettingsError: a name has no folder, or no stream that is switched on is sound.
+    """
+    found = wanted.catalogue
+    if found.unknown:
+        known = ", ".join(found.streams) or "none"
+        raise SettingsError(
+            f"ETAR_STREAMS names {', '.join(found.unknown)}, which no folder in {':'.join(map(str, found.folders))} "
+            f"defines (there are: {known})"
+        )
+    if not found.on:
+        faults = "".join(f"\n  {fault}" for fault in found.faults)
+        raise SettingsError(f"no stream is switched on: name one in ETAR_STREAMS, or mend the faults there are{faults}")
 
 
 def _require_what_runs(wanted: Stack, supervisor: Supervisor) -> None:
@@ -99,7 +123,7 @@ def _require_what_runs(wanted: Stack, supervisor: Supervisor) -> None:
     saved, new = read_settings(file).values, wanted.settings.values
     changed = sorted(name for name in saved.keys() | new.keys() if saved.get(name) != new.get(name))
     # The file may have been edited since the start.
-    parts = {part.name for part in enabled_parts(wanted)} ^ supervisor.states().keys()
+    parts = {part.name for part in parts_of(wanted)} ^ supervisor.states().keys()
     if changed or parts:
         raise SettingsError(
             f"the stack in {wanted.layout.root} runs with other settings ({', '.join([*changed, *sorted(parts)])}); "
@@ -107,16 +131,18 @@ def _require_what_runs(wanted: Stack, supervisor: Supervisor) -> None:
         )
 
 
-def enabled_parts(stack: Stack) -> tuple[Part, ...]:
-    return tuple(part for part in PARTS if part.enabled(stack))
-
-
-def _in_order(nodes: Iterable[Part | Step], action: Callable[[Part | Step], None]) -> None:
-    """Run ``action`` on every node, each as soon as what it needs is done; the first failure ends it.
+def in_order(nodes: Iterable[Part | Step], action: Callable[[Part | Step], None]) -> dict[str, StartError]:
+    """Run ``action`` on every node, each as soon as what it needs is done. The first failure ends it, but one of a
+    single stream among several: that stream's other nodes are left out. Returns these failures, by stream.
 
     A need that is not among the nodes is one that this stack does not have: there is nothing to wait for.
+
+    Raises:
+        StartError: what all streams need did not come up, or something of each.
     """
     by_name = {node.name: node for node in nodes}
+    streams = {node.stream for node in by_name.values()} - {None}
+    left_out: dict[str, StartError] = {}
     order = TopologicalSorter(
         {name: [need for need in node.needs if need in by_name] for name, node in by_name.items()}
     )
@@ -125,11 +151,24 @@ def _in_order(nodes: Iterable[Part | Step], action: Callable[[Part | Step], None
     with ThreadPoolExecutor(max_workers=len(by_name)) as pool:
         while order.is_active():
             for name in order.get_ready():
-                under_way[pool.submit(action, by_name[name])] = name
+                if by_name[name].stream in left_out:
+                    order.done(name)
+                else:
+                    under_way[pool.submit(action, by_name[name])] = name
+            if not under_way:
+                continue
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
             for future in done:
-                future.result()
-                order.done(under_way.pop(future))
+                name = under_way.pop(future)
+                stream = by_name[name].stream
+                try:
+                    future.result()
+                except StartError as error:
+                    if stream is None or left_out.keys() | {stream} == streams:
+                        raise
+                    left_out[stream] = error
+                order.done(name)
+    return left_out
 
 
 def _bring_up(node: Part | Step, stack: Stack, supervisor: Supervisor) -> None:
@@ -185,9 +224,12 @@ def stop(stack: Stack, progress: Progress) -> None:
     supervisor = Supervisor(stack)
     if supervisor.is_running():
         pid = supervisor.pid()
-        for layer in stop_order():
+        ordered = stop_order(stack)
+        # Of a stream whose folder is gone, or has got a fault since the start: nothing needs them.
+        unknown = [name for name in supervisor.states() if not any(name in layer for layer in ordered)]
+        for layer in (unknown, *ordered):
             if here := [name for name in layer if name in supervisor.states()]:
-                _stop_layer(here, supervisor)
+                _stop_layer(here, stack, supervisor)
                 progress(f"stopped {', '.join(here)}")
         supervisor.shutdown()
         wait_until(lambda: not processes.exists(pid), timeout=30, what="the supervisor to end")
@@ -195,10 +237,11 @@ def stop(stack: Stack, progress: Progress) -> None:
         progress(f"ended {ended} processes that were left")
 
 
-def stop_order() -> list[list[str]]:
+def stop_order(stack: Stack) -> list[list[str]]:
     """Names of the parts, outermost first: a layer is needed only by the layers before it."""
-    parts = {part.name for part in PARTS}
-    nodes: tuple[Part | Step, ...] = (*PARTS, *STEPS)
+    possible = possible_parts(stack)
+    parts = {part.name for part in possible}
+    nodes: tuple[Part | Step, ...] = (*possible, *steps_of(stack))
     order = TopologicalSorter({node.name: node.needs for node in nodes})
     order.prepare()
     layers = []
@@ -209,10 +252,10 @@ def stop_order() -> list[list[str]]:
     return [layer for layer in reversed(layers) if layer]
 
 
-def _stop_layer(layer: list[str], supervisor: Supervisor) -> None:
+def _stop_layer(layer: list[str], stack: Stack, supervisor: Supervisor) -> None:
     for name in layer:
         supervisor.stop(name)
-    longest = max(part.stop_seconds for part in PARTS if part.name in layer)
+    longest = max((part.stop_seconds for part in parts_of(stack) if part.name in layer), default=_LONGEST_STOP)
     wait_until(
         lambda: not any(process.pid for name, process in supervisor.states().items() if name in layer),
         timeout=longest + 10,
@@ -237,7 +280,7 @@ def status(stack: Stack) -> StackStatus:
             state = "healthy" if is_ready(part, stack) else "unready"
         return PartStatus(part.name, state, process.pid, part.address(stack), processes.memory_mb(process.pid))
 
-    parts = enabled_parts(stack)
+    parts = parts_of(stack)
     with ThreadPoolExecutor(max_workers=len(parts)) as pool:
         statuses = list(pool.map(of, parts))
     return StackStatus(all(part.state == "healthy" for part in statuses), statuses)

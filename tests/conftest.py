@@ -28,8 +28,8 @@ from etar.settings import (
 )
 from stack.configuration import PORTS, prepare_settings
 from stack.layout import REPOSITORY, Layout
-from stack.lifecycle import enabled_parts, is_ready
-from stack.parts import STEPS, Part, Stack, part_named
+from stack.lifecycle import is_ready
+from stack.parts import Part, Stack, part_named, parts_of, steps_of
 from stack.parts.base import get
 from stack.waiting import wait_until
 from tests.kept_parts import is_kept, kept_stack, start_kept_part
@@ -119,7 +119,7 @@ def running_part(name: str, stack: Stack) -> Iterator[int]:
         _do_steps(name, stack)
         yield pid
         return
-    part = part_named(name)
+    part = part_named(name, stack)
     process = _started(part, stack)
     try:
         _do_steps(name, stack)
@@ -130,8 +130,8 @@ def running_part(name: str, stack: Stack) -> Iterator[int]:
 
 def _do_steps(name: str, stack: Stack) -> None:
     """What is to be done once of this part alone: of a Kafka that is one node, say."""
-    here = {each.name for each in enabled_parts(stack)}
-    for step in STEPS:
+    here = {each.name for each in parts_of(stack)}
+    for step in steps_of(stack):
         if here.intersection(step.needs) == {name} and step.name != "airflow-database":
             step.action(stack)
 

@@ -41,7 +41,7 @@ def kept_stack(environment: Mapping[str, str], folder: Path = FOLDER) -> Stack:
     supervisor = Supervisor(stack)
     if not supervisor.is_running():
         end_left_behind(layout)
-        supervisor.spawn(tuple(part_named(name) for name in NAMES))
+        supervisor.spawn(tuple(part_named(name, stack) for name in NAMES))
     return stack
 
 
@@ -51,7 +51,7 @@ def start_kept_part(name: str, stack: Stack, *, timeout: float) -> int:
     Raises:
         TimeoutError: it does not; the message names its log.
     """
-    part, supervisor = part_named(name), Supervisor(stack)
+    part, supervisor = part_named(name, stack), Supervisor(stack)
     if name in RUN_OUR_CODE and (pid := supervisor.states()[name].pid) and _is_older_than_our_code(pid):
         supervisor.stop(name)
         wait_until(lambda: not supervisor.states()[name].pid, timeout=part.stop_seconds + 10, what=f"{name} to stop")

@@ -1,4 +1,4 @@
-"""``python -m connect.native_sink --connector connect/user_interactions_sink.json``."""
+"""``python -m connect.native_sink --stream user_interactions``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException
 from connect.native_sink.connector import Connector
 from connect.native_sink.sink import Sink
 from connect.native_sink.source import OtherLogError, Source
-from connect.template import ConnectorConfigError
+from connect.template import SINK_TEMPLATE, ConnectorConfigError
 from connect.variables import variables
 from etar.event_times import EventTimeBounds
 from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
@@ -29,6 +29,7 @@ from etar.settings import (
     WarehouseSettings,
     get_settings,
 )
+from etar.streams import DEFAULT_STREAM, StreamFaultError, UnknownStreamError, stream_named
 
 _log = logging.getLogger("connect.native_sink")
 
@@ -40,8 +41,8 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        _run(arguments.connector, arguments.instance, arguments.beat, stop)
-    except (ConnectorConfigError, OtherLogError) as error:
+        _run(arguments, stop)
+    except (ConnectorConfigError, OtherLogError, StreamFaultError, UnknownStreamError) as error:
         _log.error("%s", error)
         return 1
     except (KafkaUnavailableError, UnknownTopicError) as error:
@@ -54,9 +55,10 @@ def main() -> int:
     return 0
 
 
-def _run(path: Path, instance: str, beat: Path | None, stop: Event) -> None:
+def _run(arguments: argparse.Namespace, stop: Event) -> None:
     settings = get_settings(SinkSettings)
-    connector = Connector.load(path, variables=variables())
+    beat: Path | None = arguments.beat
+    connector = Connector.load(arguments.connector, variables=variables(stream_named(arguments.stream)))
     with (
         closing(Warehouse(get_settings(WarehouseSettings))) as warehouse,
         closing(Registry.connect(get_settings(RegistrySettings))) as registry,
@@ -64,7 +66,7 @@ def _run(path: Path, instance: str, beat: Path | None, stop: Event) -> None:
         source = Source(
             connector.topic,
             group=connector.group,
-            instance=instance,
+            instance=arguments.instance,
             kafka=get_settings(KafkaSettings),
             settings=settings,
         )
@@ -84,7 +86,17 @@ def _run(path: Path, instance: str, beat: Path | None, stop: Event) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m connect.native_sink", description=__doc__)
     parser.add_argument(
-        "--connector", type=Path, required=True, metavar="FILE", help="Kafka Connect configuration of the sink"
+        "--stream",
+        default=DEFAULT_STREAM,
+        metavar="NAME",
+        help="stream whose records are stored (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--connector",
+        type=Path,
+        default=SINK_TEMPLATE,
+        metavar="FILE",
+        help="Kafka Connect configuration of the sink, with places for what is the stream's (default: %(default)s)",
     )
     parser.add_argument(
         "--instance",

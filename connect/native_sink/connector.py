@@ -61,7 +61,7 @@ class _Reader:
         if "," in topic:
             raise self._error("topics", "must name one topic: the native sink takes one topic per configuration")
         return Connector(
-            name=self._template.name,
+            name=self._template.named(self._variables),
             topic=topic,
             database=self._text("database"),
             table=self._table(topic),

@@ -19,7 +19,7 @@ from stack.parts import (
 )
 from stack.parts.base import Part, Stack, Step
 
-PARTS: tuple[Part, ...] = (
+_BEFORE_STREAMS: tuple[Part, ...] = (
     *kafka.BROKERS,
     registry.REGISTRY,
     warehouse.WAREHOUSE,
@@ -33,34 +33,57 @@ PARTS: tuple[Part, ...] = (
     airflow.AIRFLOW_SCHEDULER,
     airflow.AIRFLOW_DAG_PROCESSOR,
     *airflow.AIRFLOW_WORKERS,
-    sink.SINK,
-    *connect.WORKERS,
-    connect.WATCH,
-    reports.REPORT_API,
-    reports.DASHBOARD,
-    demo_producer.DEMO_PRODUCER,
 )
-STEPS: tuple[Step, ...] = (
-    kafka.TOPICS,
+_BEHIND_STREAMS: tuple[Part, ...] = (reports.REPORT_API, reports.DASHBOARD)
+_STEPS: tuple[Step, ...] = (
     registry.COMPATIBILITY_STEP,
     warehouse.TABLES,
     object_store.BUCKET,
     postgres.REPORT_STORE,
     airflow.AIRFLOW_DATABASE,
-    connect.CONNECTOR,
 )
 
 
-def part_named(name: str) -> Part:
+def possible_parts(stack: Stack) -> tuple[Part, ...]:
+    """Every part that a stack of these streams may have, whatever its shape."""
+    streams = stack.streams
+    return (
+        *_BEFORE_STREAMS,
+        *(sink.part(stream) for stream in streams),
+        *connect.workers(streams),
+        connect.WATCH,
+        *_BEHIND_STREAMS,
+        *(demo_producer.part(stream) for stream in streams if demo_producer.is_there_for(stream)),
+    )
+
+
+def parts_of(stack: Stack) -> tuple[Part, ...]:
+    """The parts that this stack has."""
+    return tuple(part for part in possible_parts(stack) if part.enabled(stack))
+
+
+def steps_of(stack: Stack) -> tuple[Step, ...]:
+    """The steps that this stack has."""
+    steps = (
+        *_STEPS,
+        *(kafka.topic_step(stream) for stream in stack.streams),
+        *(warehouse.table_step(stream) for stream in stack.streams),
+        connect.CONNECTOR,
+    )
+    return tuple(step for step in steps if step.enabled(stack))
+
+
+def part_named(name: str, stack: Stack) -> Part:
     """The part of that name.
 
     Raises:
         KeyError: there is none; the message lists the names.
     """
-    for part in PARTS:
+    parts = possible_parts(stack)
+    for part in parts:
         if part.name == name:
             return part
-    raise KeyError(f"no part is called {name!r}; there are {', '.join(part.name for part in PARTS)}")
+    raise KeyError(f"no part is called {name!r}; there are {', '.join(part.name for part in parts)}")
 
 
-__all__ = ["PARTS", "STEPS", "Part", "Stack", "Step", "part_named"]
+__all__ = ["Part", "Stack", "Step", "part_named", "parts_of", "possible_parts", "steps_of"]

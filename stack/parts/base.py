@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etar.clients import trusted_certificates
+from etar.settings import StreamSettings
+from etar.streams import Catalogue, Stream, catalogue
 from stack.configuration import Settings
 from stack.layout import VENV_BIN, Layout
 from stack.processes import STACK_MARK
@@ -26,8 +28,19 @@ class Stack:
     settings: Settings
 
     @property
+    def catalogue(self) -> Catalogue:
+        """The streams that its settings name, and what is wrong with their folders."""
+        return catalogue(self.settings.of(StreamSettings))
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """Those that it reports on."""
+        return self.catalogue.on
+
+    @property
     def base_environment(self) -> dict[str, str]:
-        """What every part is given: the caller's paths and locale, and never the rest of the caller's environment."""
+        """What every part is given: the caller's paths and locale, which streams there are, and never the rest of the
+        caller's environment."""
         kept = {k: os.environ[k] for k in ("HOME", "LANG", "TMPDIR", "JAVA_HOME", "USER") if k in os.environ}
         return kept | {
             "PATH": f"{VENV_BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
@@ -37,6 +50,7 @@ class Stack:
             # titles, which setproctitle would write over the environment that the mark is read from.
             STACK_MARK: str(self.layout.root),
             "SPT_NOENV": "1",
+            **self.settings.starting_with("ETAR_STREAMS"),
         }
 
 
@@ -50,7 +64,8 @@ class Part:
     ``require`` runs before anything of the stack is started, and raises SettingsError for what a start cannot do
     without: a program that is missing, data that was made for another shape. ``prepare`` runs in the part's own process
     before it becomes the part, at every start. ``ready`` says whether the part answers; it may raise, which counts as
-    no. ``run_as`` is a user id for a program that refuses to run as root.
+    no. ``run_as`` is a user id for a program that refuses to run as root. ``stream`` is the one that the part belongs
+    to: where it does not come up, that stream is left out and the others are started.
     """
 
     name: str
@@ -65,16 +80,18 @@ class Part:
     stop_seconds: int = 20
     enabled: Check = lambda _: True
     require: Callable[[Stack], None] = lambda _: None
+    stream: str | None = None
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something done once on the way up, repeatable: a topic, a schema, a bucket."""
+    """Something done once on the way up, repeatable: a topic, a schema, a bucket. ``stream`` is as for a part."""
 
     name: str
     action: Callable[[Stack], None]
     needs: tuple[str, ...] = field(default=())
     enabled: Check = lambda _: True
+    stream: str | None = None
 
 
 def listens(port: int) -> bool:

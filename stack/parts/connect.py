@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from etar.streams import USER_INTERACTIONS
+from etar.streams import Stream
 from stack import jvm
 from stack.configuration import SettingsError
 from stack.layout import BUILD, REPOSITORY, VENV_BIN
 from stack.parts.base import Part, Stack, Step, answers, get, write_if_changed
+from stack.parts.kafka import topic_of
+from stack.parts.warehouse import table_of
 
 PLUGINS = REPOSITORY / "connect" / "plugins"
 CONVERTER = BUILD / "jars" / "connect-plugins"
@@ -112,10 +114,13 @@ def _require(_: Stack) -> None:
         )
 
 
-def _sink_runs(port: int) -> bool:
-    status = get(f"http://127.0.0.1:{port}/connectors/{USER_INTERACTIONS.connector}/status", timeout=5).json()
-    states = [status["connector"]["state"], *(task["state"] for task in status["tasks"])]
-    return len(states) > 1 and set(states) == {"RUNNING"}
+def _sinks_run(stack: Stack, port: int) -> bool:
+    for stream in stack.streams:
+        status = get(f"http://127.0.0.1:{port}/connectors/{stream.connector}/status", timeout=5).json()
+        states = [status["connector"]["state"], *(task["state"] for task in status["tasks"])]
+        if len(states) <= 1 or set(states) != {"RUNNING"}:
+            return False
+    return True
 
 
 def _register(stack: Stack) -> None:
@@ -154,20 +159,25 @@ def _worker(name: str, port: str, *, needs: tuple[str, ...]) -> Part:
     )
 
 
-CONNECT = _worker("connect", "CONNECT", needs=("topics", "compatibility", "tables"))
+def workers(streams: Sequence[Stream]) -> tuple[Part, Part]:
+    """The two workers, which share the sinks of all streams."""
+    places = tuple(name for stream in streams for name in (topic_of(stream), table_of(stream)))
+    first = _worker("connect", "CONNECT", needs=(*places, "compatibility"))
+    # The first worker answers before there is a connector. The second comes after it, and is ready when the sinks run.
+    second = replace(
+        _worker("connect-2", "CONNECT_2", needs=("connector",)),
+        ready=lambda stack: _sinks_run(stack, stack.settings.port("CONNECT_2")),
+    )
+    return first, second
+
+
 CONNECTOR = Step(name="connector", needs=("connect",), action=_register, enabled=runs)
-# The first worker answers before there is a connector. The second comes after it, and is ready when the sink runs.
-CONNECT_2 = replace(
-    _worker("connect-2", "CONNECT_2", needs=("connector",)),
-    ready=lambda stack: _sink_runs(stack.settings.port("CONNECT_2")),
-)
-WORKERS = (CONNECT, CONNECT_2)
 # Starts failed tasks again, which no worker does. Ready when there is nothing for it to do.
 WATCH = Part(
     name="connect-watch",
     needs=("connector",),
     command=lambda _: [sys.executable, "-m", "connect.watch"],
     environment=lambda stack: stack.settings.starting_with("ETAR_CONNECT_"),
-    ready=lambda stack: _sink_runs(stack.settings.port("CONNECT")),
+    ready=lambda stack: _sinks_run(stack, stack.settings.port("CONNECT")),
     enabled=runs,
 )

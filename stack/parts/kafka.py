@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from etar.bootstrap.places import create_topic
 from etar.settings import KafkaSettings, RetentionSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import Stream
 from stack import jvm
 from stack.configuration import SettingsError
 from stack.layout import BUILD
@@ -157,11 +157,10 @@ def _is_ready(stack: Stack, node: Node) -> bool:
     return node.number in _admin(f"127.0.0.1:{port}").list_topics(timeout=5).brokers
 
 
-def _create_topic(stack: Stack) -> None:
-    settings = stack.settings.of(KafkaSettings)
+def _create_topic(stack: Stack, stream: Stream) -> None:
     create_topic(
-        USER_INTERACTIONS,
-        settings,
+        stream,
+        stack.settings.of(KafkaSettings),
         copies=replication_factor(stack),
         in_sync=min_in_sync(stack),
         retention=stack.settings.of(RetentionSettings),
@@ -181,4 +180,18 @@ def _part(node: Node) -> Part:
 
 
 BROKERS = tuple(_part(node) for node in _NODES)
-TOPICS = Step(name="topics", needs=tuple(node.name for node in _NODES), action=_create_topic)
+
+
+def topic_step(stream: Stream) -> Step:
+    """Makes the stream's topic."""
+    return Step(
+        name=topic_of(stream),
+        needs=tuple(node.name for node in _NODES),
+        action=lambda stack: _create_topic(stack, stream),
+        stream=stream.name,
+    )
+
+
+def topic_of(stream: Stream) -> str:
+    """Name of the step that makes the stream's topic."""
+    return f"topic-{stream.name}"

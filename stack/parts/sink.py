@@ -1,4 +1,4 @@
-"""The native sink: our consumer, from the same connector file that Kafka Connect reads."""
+"""The native sink: our consumer, one process a stream, so that what one cannot store holds up no other."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from etar.streams import USER_INTERACTIONS
-from stack.layout import REPOSITORY
+from etar.streams import Stream
 from stack.parts.base import Part, Stack
+from stack.parts.kafka import topic_of
+from stack.parts.warehouse import table_of
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -19,14 +20,13 @@ _BEAT_SECONDS = 60
 """Many times what a step takes, on a busy machine too: what takes longer is a wait."""
 
 
-def _beat(stack: Stack) -> Path:
-    return stack.layout.run / "sink.beat"
+def _beat(stack: Stack, stream: Stream) -> Path:
+    return stack.layout.run / f"{stream.sink_part}.beat"
 
 
-def _command(stack: Stack) -> list[str]:
-    connector = REPOSITORY / "connect" / f"{USER_INTERACTIONS.connector}.json"
-    beat = str(_beat(stack))
-    return [sys.executable, "-m", "connect.native_sink", "--connector", str(connector), "--beat", beat]
+def _command(stack: Stack, stream: Stream) -> list[str]:
+    beat = str(_beat(stack, stream))
+    return [sys.executable, "-m", "connect.native_sink", "--stream", stream.name, "--beat", beat]
 
 
 @lru_cache
@@ -37,29 +37,32 @@ def _admin(bootstrap_servers: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 2})
 
 
-def _goes_on(stack: Stack) -> bool:
-    return time.time() - _beat(stack).stat().st_mtime < _BEAT_SECONDS and _is_consuming(stack)
+def _goes_on(stack: Stack, stream: Stream) -> bool:
+    return time.time() - _beat(stack, stream).stat().st_mtime < _BEAT_SECONDS and _is_consuming(stack, stream)
 
 
-def _is_consuming(stack: Stack) -> bool:
+def _is_consuming(stack: Stack, stream: Stream) -> bool:
     admin = _admin(stack.settings["ETAR_KAFKA_BOOTSTRAP_SERVERS"])
     # Not describe_consumer_groups, which follows it: with several brokers, one of which may not know the group's
     # coordinator yet, that ends the whole process (librdkafka: eonce->refcnt > 0).
-    groups = admin.list_groups(USER_INTERACTIONS.sink_group, timeout=5)
+    groups = admin.list_groups(stream.sink_group, timeout=5)
     # An assignment begins with its version (2 bytes) and the number of topics in it (4).
     return any(int.from_bytes(member.assignment[2:6], "big") for group in groups for member in group.members)
 
 
-SINK = Part(
-    name="sink",
-    needs=("topics", "compatibility", "tables"),
-    # A beat is the running sink's own. (Kafka keeps a dead member, which comes back by its name, for ten seconds.)
-    prepare=lambda stack: _beat(stack).unlink(missing_ok=True),
-    command=_command,
-    environment=lambda stack: stack.settings.starting_with(
-        "ETAR_KAFKA_", "ETAR_REGISTRY_", "ETAR_WAREHOUSE_", "ETAR_PIPELINE_", "ETAR_SINK_"
-    ),
-    ready=_goes_on,
-    stop_seconds=30,
-    enabled=lambda stack: stack.settings.shape("SINK") == "native",
-)
+def part(stream: Stream) -> Part:
+    """The sink of one stream."""
+    return Part(
+        name=stream.sink_part,
+        needs=(topic_of(stream), table_of(stream), "compatibility"),
+        # A beat is the running sink's own. (Kafka keeps a dead member, which comes back by its name, for ten seconds.)
+        prepare=lambda stack: _beat(stack, stream).unlink(missing_ok=True),
+        command=lambda stack: _command(stack, stream),
+        environment=lambda stack: stack.settings.starting_with(
+            "ETAR_KAFKA_", "ETAR_REGISTRY_", "ETAR_WAREHOUSE_", "ETAR_PIPELINE_", "ETAR_SINK_"
+        ),
+        ready=lambda stack: _goes_on(stack, stream),
+        stop_seconds=30,
+        enabled=lambda stack: stack.settings.shape("SINK") == "native",
+        stream=stream.name,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from etar.settings import RetentionSettings, WarehouseSettings
-from etar.streams import catalogue
+from etar.streams import Stream
 from stack.layout import REPOSITORY
 from stack.parts.base import Part, Stack, Step, get
 
@@ -16,15 +16,19 @@ def _command(stack: Stack) -> list[str]:
     return [sys.executable, "-m", "stack.chdb_http", "--path", path, "--host", "127.0.0.1", "--port", port]
 
 
-def _create_tables(stack: Stack) -> None:
-    from etar.bootstrap.migrations import apply_clickhouse, read_migrations, stream_migrations
+def _create_shared_tables(stack: Stack) -> None:
+    from etar.bootstrap.migrations import apply_clickhouse, read_migrations
+
+    apply_clickhouse(stack.settings.of(WarehouseSettings), read_migrations(REPOSITORY / "sql" / "clickhouse"))
+
+
+def _create_table(stack: Stack, stream: Stream) -> None:
+    from etar.bootstrap.migrations import apply_clickhouse, stream_migrations
     from etar.bootstrap.places import require_retention
 
     settings = stack.settings.of(WarehouseSettings)
-    apply_clickhouse(settings, read_migrations(REPOSITORY / "sql" / "clickhouse"))
-    for stream in catalogue().on:
-        apply_clickhouse(settings, stream_migrations(stream))
-        require_retention(stream, settings, stack.settings.of(RetentionSettings))
+    apply_clickhouse(settings, stream_migrations(stream))
+    require_retention(stream, settings, stack.settings.of(RetentionSettings))
 
 
 def _answers_a_query(stack: Stack) -> bool:
@@ -47,4 +51,19 @@ WAREHOUSE = Part(
     ready=_answers_a_query,
     address=lambda stack: f"http://127.0.0.1:{stack.settings.port('WAREHOUSE')}",
 )
-TABLES = Step(name="tables", needs=("warehouse",), action=_create_tables)
+TABLES = Step(name="tables", needs=("warehouse",), action=_create_shared_tables)
+
+
+def table_step(stream: Stream) -> Step:
+    """Makes the stream's own table."""
+    return Step(
+        name=table_of(stream),
+        needs=("warehouse", "tables"),
+        action=lambda stack: _create_table(stack, stream),
+        stream=stream.name,
+    )
+
+
+def table_of(stream: Stream) -> str:
+    """Name of the step that makes the stream's table."""
+    return f"table-{stream.name}"

@@ -11,8 +11,7 @@ import pytest
 
 from stack.configuration import make_settings
 from stack.layout import Layout
-from stack.lifecycle import enabled_parts
-from stack.parts import Stack
+from stack.parts import Stack, parts_of
 from tests.chaos.faults import FIRST_SECONDS, HARMLESS, PARTS, QUIET_SECONDS, STACK, TARGETS, Fault, Kind, schedule
 
 SEEDS = range(50)
@@ -81,4 +80,4 @@ def test_a_kill_is_over_at_once_and_everything_else_ends() -> None:
 
 def test_every_part_of_the_stack_is_among_the_targets(tmp_path: Path) -> None:
     settings = make_settings({"ETAR_DEMO_RATE": "0"}, {}, datetime.now(UTC))
-    assert {part.name for part in enabled_parts(Stack(Layout.at(tmp_path), settings))} == set(PARTS)
+    assert {part.name for part in parts_of(Stack(Layout.at(tmp_path), settings))} == set(PARTS)

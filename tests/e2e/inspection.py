@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import psutil
 
-from stack.lifecycle import enabled_parts
+from stack.parts import parts_of
 from stack.supervision import ProcessState, Supervisor
 from stack.waiting import wait_until
 from tests.e2e.conftest import WELL_WITHIN, Etar
@@ -24,7 +24,7 @@ LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 def processes(etar: Etar) -> list[psutil.Process]:
     """Every process of the stack's parts, once each part has one."""
-    names = {part.name for part in enabled_parts(etar.stack)}
+    names = {part.name for part in parts_of(etar.stack)}
     states: dict[str, ProcessState] = {}
 
     def all_started() -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from etar.streams import USER_INTERACTIONS
-from stack.lifecycle import enabled_parts
+from stack.parts import parts_of
 from stack.waiting import wait_until
 from tests.e2e.cluster import (
     CELERY_AND_SPARK,
@@ -69,7 +69,7 @@ def events(etar: Etar, tmp_path_factory: pytest.TempPathFactory) -> Events:
 def test_status_says_what_runs(etar: Etar) -> None:
     status = etar.healthy()
     names = {part["name"] for part in status["parts"]}
-    assert names == {part.name for part in enabled_parts(etar.stack)}
+    assert names == {part.name for part in parts_of(etar.stack)}
     assert names >= WORKERS | {"redis", "spark-master", "spark-worker", "kafka", "kafka-2", "kafka-3"}
     assert sum(part["memory_mb"] for part in status["parts"]) < 7000
 

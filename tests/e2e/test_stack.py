@@ -19,7 +19,7 @@ from etar.clients import object_store_client
 from etar.minute import MINUTE, MinuteWindow
 from etar.report import EVENT_TYPES
 from etar.settings import ObjectStoreSettings
-from stack.lifecycle import enabled_parts
+from stack.parts import parts_of
 from stack.waiting import wait_until
 from tests.e2e.conftest import MINUTES, RATE, Etar, Traffic
 from tests.e2e.inspection import (
@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("sending")]
 def test_status_says_what_runs(etar: Etar) -> None:
     etar.healthy()
     status = etar.json("status")
-    assert {part["name"] for part in status["parts"]} == {part.name for part in enabled_parts(etar.stack)}
+    assert {part["name"] for part in status["parts"]} == {part.name for part in parts_of(etar.stack)}
     for part in status["parts"]:
         assert set(part) == {"name", "state", "pid", "address", "memory_mb"}
         assert psutil.pid_exists(part["pid"])

@@ -28,7 +28,7 @@ def started(name: str, folder: Path) -> tuple[int, Stack]:
     """As a run of pytest does it, with ports of its own at hand."""
     stack = kept_stack(stack_environment(), folder)
     pid = start_kept_part(name, stack, timeout=240)
-    assert is_ready(part_named(name), stack)
+    assert is_ready(part_named(name, stack), stack)
     return pid, stack
 
 

@@ -152,7 +152,8 @@ def airflow_options(variables: Mapping[str, str]) -> set[str]:
 
 def test_every_airflow_option_of_the_native_stack_is_set_in_containers(project: Project, tmp_path: Path) -> None:
     settings = make_settings({"ETAR_STACK_EXECUTOR": "celery"}, {}, datetime(2026, 11, 21, tzinfo=UTC))
-    native = part_named("airflow-scheduler").environment(Stack(Layout.at(tmp_path), settings))
+    stack = Stack(Layout.at(tmp_path), settings)
+    native = part_named("airflow-scheduler", stack).environment(stack)
     contained = airflow_options(named(project, "airflow-worker").environment)
     assert airflow_options(native) - contained <= set(AIRFLOW_ONLY_NATIVELY)
 

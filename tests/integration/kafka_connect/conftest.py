@@ -28,6 +28,7 @@ from connect.variables import variables
 from connect.worker import Worker
 from etar.kafka.offsets import TopicOffsets, settled
 from etar.settings import ConnectSettings, KafkaSettings, RegistrySettings, get_settings
+from etar.streams import default_stream
 from stack.layout import BUILD, REPOSITORY
 from stack.parts import Stack, connect
 from stack.parts.base import get
@@ -158,7 +159,7 @@ class Flow:
         return path
 
     def config(self, **changes: str) -> dict[str, str]:
-        return Template.load(self.file(**changes)).filled(variables())
+        return Template.load(self.file(**changes)).filled(variables(default_stream()))
 
     def produce(self, values: Sequence[bytes | None], *, partition: int = 0, **more: object) -> None:
         """To one partition, in this order, all acknowledged on return."""

@@ -14,7 +14,7 @@ from stack.parts import Part, Stack, connect, kafka, registry
     ("part", "archive", "or_fail"),
     [
         (kafka.BROKERS[0], KAFKA, "-Xshare:on"),
-        (connect.CONNECT, CONNECT, "-Xshare:on"),
+        (connect.workers(())[0], CONNECT, "-Xshare:on"),
         (registry.REGISTRY, REGISTRY, "-XX:AOTMode=on"),
     ],
     ids=lambda given: given.name if isinstance(given, Part) else "",

@@ -11,7 +11,7 @@ import pytest
 from stack import lifecycle
 from stack.configuration import SettingsError
 from stack.layout import REPOSITORY, VENV_BIN
-from stack.parts import Stack
+from stack.parts import Stack, parts_of
 from stack.supervision import Supervisor
 from tests.conftest import new_stack
 
@@ -20,7 +20,7 @@ from tests.conftest import new_stack
 def stack() -> Iterator[Stack]:
     """A stack whose supervisor runs; of its parts, which would have to be started one by one, none."""
     with new_stack({"ETAR_DEMO_RATE": "0"}) as stack:
-        Supervisor(stack).spawn(lifecycle.enabled_parts(stack))
+        Supervisor(stack).spawn(parts_of(stack))
         try:
             yield stack
         finally:

@@ -12,11 +12,11 @@ import pytest
 from connect.native_sink.connector import Connector
 from connect.template import ConnectorConfigError
 from connect.variables import variables
-from etar.streams import USER_INTERACTIONS
+from etar.streams import USER_INTERACTIONS, default_stream
 from stack.chdb_http.config import Limits
 from tests.unit.records.events import CONNECTOR, METADATA
 
-VARIABLES = variables()
+VARIABLES = variables(default_stream())
 
 
 @pytest.fixture
@@ -46,7 +46,6 @@ def test_the_repositorys_configuration_is_that_of_its_stream() -> None:
         metadata=METADATA,
     )
     assert connector.group == USER_INTERACTIONS.sink_group
-    assert CONNECTOR.stem == USER_INTERACTIONS.connector
 
 
 def test_the_repositorys_configuration_holds_no_secret() -> None:

@@ -11,7 +11,7 @@ from connect.registration import Change, changes, shown
 from connect.template import ConnectorConfigError, Template
 from connect.variables import variables
 from etar.settings import ConnectSettings, WarehouseAddress
-from etar.streams import USER_INTERACTIONS
+from etar.streams import USER_INTERACTIONS, RecordFormat, Stream, default_stream
 from tests.unit.records.events import CONNECTOR
 
 REFERENCE = "${directory:/run/secrets:etar_warehouse_password}"
@@ -22,7 +22,7 @@ def template(config: dict[str, object]) -> Template:
 
 
 def test_every_place_of_the_repositorys_file_is_filled() -> None:
-    config = Template.load(CONNECTOR).filled(variables())
+    config = Template.load(CONNECTOR).filled(variables(default_stream()))
     assert "{{" not in json.dumps(config)
     assert config["name"] == USER_INTERACTIONS.connector
     assert config["topics"] == USER_INTERACTIONS.topic
@@ -32,11 +32,35 @@ def test_every_place_of_the_repositorys_file_is_filled() -> None:
     assert config["password"] == REFERENCE
 
 
+def test_what_is_a_streams_own_comes_from_its_folder() -> None:
+    """The values that stood in the first stream's own file before there was one for all: a worker has the same."""
+    config = Template.load(CONNECTOR).filled(variables(default_stream()))
+    assert config["name"] == "user_interactions_sink"
+    assert config["topic2TableMap"] == "user_interactions=user_interactions_landing"
+    assert config["errors.deadletterqueue.topic.name"] == "user_interactions_dead_letters"
+    assert config["value.converter"] == "io.confluent.connect.avro.AvroConverter"
+    assert config["transforms.required.fields"] == (
+        "event_id,user_id,session_id,event_type,status,event_time,device,country"
+    )
+    assert config["transforms.columns.include"] == (
+        "event_id,user_id,session_id,event_type,status,event_time,product_id,amount,error_code,device,country"
+    )
+
+    schema = '{"type": "object", "properties": {"id": {}, "at": {}, "note": {}}, "required": ["id", "at"]}'
+    sales = Stream("sales", topic_name="shop.sales", record=RecordFormat.JSON, schema_text=schema)
+    config = Template.load(CONNECTOR).filled(variables(sales))
+    assert config["name"] == "sales_sink"
+    assert config["topic2TableMap"] == "shop.sales=sales_landing"
+    assert config["value.converter"] == "org.apache.kafka.connect.json.JsonConverter"
+    assert (config["transforms.required.fields"], config["transforms.columns.include"]) == ("id,at", "id,at,note")
+
+
 def test_no_variable_is_a_secret() -> None:
-    known = set(variables())
-    assert known == {f"ETAR_WAREHOUSE_{name}".upper() for name in WarehouseAddress.model_fields} | {
+    known = set(variables(default_stream()))
+    of_settings = {f"ETAR_WAREHOUSE_{name}".upper() for name in WarehouseAddress.model_fields} | {
         f"ETAR_CONNECT_{name}".upper() for name in ConnectSettings.model_fields
     }
+    assert {name for name in known if not name.startswith("STREAM_")} == of_settings
     assert "ETAR_WAREHOUSE_PASSWORD" not in known
 
 
@@ -45,7 +69,7 @@ def test_a_secret_in_a_place_is_refused_with_the_way_to_write_it() -> None:
     with pytest.raises(
         ConnectorConfigError, match=r"sink\.json: password names \{\{ETAR_WAREHOUSE_PASSWORD\}\}"
     ) as refused:
-        asked.filled(variables())
+        asked.filled(variables(default_stream()))
     assert "${directory:" in str(refused.value)
 
 

@@ -6,6 +6,8 @@ import json
 import re
 from datetime import UTC, datetime
 
+from connect.template import Template
+from connect.variables import variables
 from etar.bootstrap.migrations import stream_migrations
 from etar.records.table import METADATA
 from etar.settings import PipelineSettings
@@ -44,7 +46,7 @@ def test_only_fields_that_have_a_column_reach_the_connector() -> None:
         for name in _DROPPED.findall(later):
             landing.pop(name, None)
     place = {METADATA.topic, METADATA.partition, METADATA.offset, METADATA.timestamp}
-    config = json.loads(CONNECTOR.read_text())["config"]
+    config = Template.load(CONNECTOR).filled(variables(default_stream()))
     assert config["transforms.columns.include"].split(",") == [name for name in landing if name not in place]
     assert config["transforms"].split(",")[-2:] == ["columns", "metadata"]  # an event's own `_offset` goes before
 

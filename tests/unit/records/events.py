@@ -16,7 +16,7 @@ from etar.records.decode import Record
 from etar.records.table import MetadataColumns, TableLayout
 
 REPOSITORY = Path(__file__).parents[3]
-CONNECTOR = REPOSITORY / "connect" / "user_interactions_sink.json"
+CONNECTOR = REPOSITORY / "connect" / "sink.json"
 SCHEMA_TEXT = (REPOSITORY / "streams" / "user_interactions" / "schema.avsc").read_text()
 SCHEMA: dict[str, Any] = json.loads(SCHEMA_TEXT)
 SCHEMA_ID = 7

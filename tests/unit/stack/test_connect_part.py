@@ -13,8 +13,7 @@ import pytest
 from etar.streams import USER_INTERACTIONS
 from stack.configuration import SettingsError, make_settings
 from stack.layout import REPOSITORY, Layout
-from stack.lifecycle import enabled_parts
-from stack.parts import STEPS, Part, Stack, connect
+from stack.parts import Stack, connect, part_named, parts_of, steps_of
 
 NATIVE_ONLY = {"bootstrap.servers", "listeners", "plugin.path", "rest.advertised.host.name", "rest.advertised.port"}
 
@@ -33,10 +32,12 @@ def stack(tmp_path: Path) -> Stack:
 def test_either_the_native_sink_or_connect(tmp_path: Path, stack: Stack) -> None:
     native = stack_of(tmp_path)
     sinks = {"sink", "connect", "connect-2", "connect-watch"}
-    assert {part.name for part in enabled_parts(native)} & sinks == {"sink"}
-    assert {part.name for part in enabled_parts(stack)} & sinks == {"connect", "connect-2", "connect-watch"}
-    (step,) = (step for step in STEPS if step.name == "connector")
-    assert (step.enabled(native), step.enabled(stack)) == (False, True)
+    assert {part.name for part in parts_of(native)} & sinks == {"sink"}
+    assert {part.name for part in parts_of(stack)} & sinks == {"connect", "connect-2", "connect-watch"}
+    assert [[step.name for step in steps_of(each) if step.name == "connector"] for each in (native, stack)] == [
+        [],
+        ["connector"],
+    ]
 
 
 def jar(path: Path, *entries: str) -> None:
@@ -62,10 +63,10 @@ def test_without_the_official_sink_a_start_says_where_it_is_and_where_it_goes(
     monkeypatch.setattr(connect, "_JARS", tmp_path)
     monkeypatch.setattr(connect, "CONVERTER", tmp_path)
     with pytest.raises(SettingsError, match=r"clickhouse-kafka-connect-v1\.5\.0\.zip from the releases of") as refused:
-        connect.CONNECT.require(stack)
+        part_named("connect", stack).require(stack)
     assert f"-d {tmp_path}" in str(refused.value)
     jar(tmp_path / "sink.jar", "com/clickhouse/kafka/connect/ClickHouseSinkConnector.class")
-    connect.CONNECT.require(stack)
+    part_named("connect", stack).require(stack)
 
 
 def test_without_connects_jars_a_start_says_how_to_fetch_them(
@@ -73,11 +74,12 @@ def test_without_connects_jars_a_start_says_how_to_fetch_them(
 ) -> None:
     monkeypatch.setattr(connect, "_JARS", tmp_path / "absent")
     with pytest.raises(SettingsError, match=r"ETAR_STACK_SINK=connect stack/setup\.sh"):
-        connect.CONNECT.require(stack)
+        part_named("connect", stack).require(stack)
 
 
-@pytest.mark.parametrize("part", connect.WORKERS, ids=lambda part: part.name)
-def test_the_password_is_in_a_private_file_and_nowhere_else(part: Part, stack: Stack) -> None:
+@pytest.mark.parametrize("name", ["connect", "connect-2"])
+def test_the_password_is_in_a_private_file_and_nowhere_else(name: str, stack: Stack) -> None:
+    part = part_named(name, stack)
     assert part.prepare
     part.prepare(stack)
     password = stack.settings["ETAR_WAREHOUSE_PASSWORD"]
@@ -129,11 +131,12 @@ def test_the_connector_the_second_worker_waits_for_is_the_streams(
         return httpx.Response(200, json=answer)
 
     monkeypatch.setattr(httpx, "get", get)
-    assert connect.CONNECT_2.ready(stack)
+    second = part_named("connect-2", stack)
+    assert second.ready(stack)
     assert asked == [
         f"http://127.0.0.1:{stack.settings.port('CONNECT_2')}/connectors/{USER_INTERACTIONS.connector}/status"
     ]
     answer["tasks"] = [{"state": "RUNNING"}, {"state": "FAILED"}]
-    assert not connect.CONNECT_2.ready(stack)
+    assert not second.ready(stack)
     answer["tasks"] = []
-    assert not connect.CONNECT_2.ready(stack)
+    assert not second.ready(stack)

@@ -10,7 +10,7 @@ import pytest
 from stack import lifecycle
 from stack.configuration import LINK_OFFSET, SettingsError, make_settings, prepare_settings, read_settings
 from stack.layout import Layout
-from stack.parts import Stack, kafka, part_named
+from stack.parts import Stack, kafka, part_named, parts_of
 from stack.parts.base import write_if_changed
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -27,7 +27,7 @@ def properties(stack: Stack, number: int) -> dict[str, str]:
 
 def test_one_node_keeps_one_copy(tmp_path: Path) -> None:
     stack = stack_of("1", tmp_path)
-    assert [part.name for part in lifecycle.enabled_parts(stack) if part.name.startswith("kafka")] == ["kafka"]
+    assert [part.name for part in parts_of(stack) if part.name.startswith("kafka")] == ["kafka"]
     told = properties(stack, 1)
     assert told["controller.quorum.voters"] == "1@127.0.0.1:9093"
     assert {told[name] for name in told if name.endswith(("replication.factor", ".isr", "insync.replicas"))} == {"1"}
@@ -35,7 +35,7 @@ def test_one_node_keeps_one_copy(tmp_path: Path) -> None:
 
 def test_three_nodes_keep_three_copies_and_ask_for_two(tmp_path: Path) -> None:
     stack = stack_of("3", tmp_path)
-    names = [part.name for part in lifecycle.enabled_parts(stack) if part.name.startswith("kafka")]
+    names = [part.name for part in parts_of(stack) if part.name.startswith("kafka")]
     assert names == ["kafka", "kafka-2", "kafka-3"]
     assert stack.settings["ETAR_KAFKA_BOOTSTRAP_SERVERS"] == "127.0.0.1:9092,127.0.0.1:9094,127.0.0.1:9096"
     for number, (port, controller) in enumerate([(9092, 9093), (9094, 9095), (9096, 9097)], start=1):
@@ -66,10 +66,10 @@ def test_data_made_as_another_number_of_nodes_is_refused_and_the_settings_stay(
     write_if_changed(node.config(before), kafka.properties(before, node))
 
     # Written, but not formatted yet: a first start that was broken off binds nobody.
-    part_named("kafka").require(stack_of(wanted, tmp_path))
+    part_named("kafka", before).require(stack_of(wanted, tmp_path))
 
     write_if_changed(node.data(before) / "meta.properties", "")
-    part_named("kafka").require(before)
+    part_named("kafka", before).require(before)
     with pytest.raises(SettingsError, match=says) as raised:
         lifecycle.start(layout, {"ETAR_STACK_BROKERS": wanted}, print)
     assert f"make up BROKERS={made}" in str(raised.value)
