@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Thread
 from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -23,6 +26,9 @@ _BATCH_BYTES = 64 * 1024 * 1024
 
 _TOPIC_CHECKED_EVERY_SECONDS = 10.0
 _TOPIC_ANSWER_SECONDS = 2.0
+
+_COMMIT_LOOKED_AT_EVERY_SECONDS = 15.0
+"""Above the session's 10 s, after which Kafka's client itself gives most commits up."""
 
 _COMMIT_NOT_OURS = frozenset(
     {
@@ -57,6 +63,46 @@ def made_anew(topic: str, *, known: str, found: str) -> str:
     )
 
 
+class _Commit:
+    """A commit under way, in a thread of its own.
+
+    Kafka's client (librdkafka 2.16) gives up a commit after its timeout if it knows that the broker is gone; if it has
+    not noticed, the call blocks for as long as the outage lasts, and who blocks neither polls nor can be stopped.
+    """
+
+    def __init__(self, consumer: Consumer, topic: str, offsets: dict[int, int]) -> None:
+        """Begins it. ``offsets``: of each partition the next one to read; they are kept as they are now."""
+        self.offsets = dict(offsets)
+        self._consumer = consumer
+        self._topic = topic
+        self._since = datetime.now(UTC)
+        self._answer: Future[KafkaError | None] = Future()
+        # As a daemon it keeps no process from ending: what was not committed is read again.
+        Thread(target=self._run, name="commit", daemon=True).start()
+
+    def answer(self, seconds: float) -> KafkaError | None:
+        """The error that it ended with, if any.
+
+        Raises:
+            KafkaAwayError: no answer within these seconds; it may still come.
+        """
+        try:
+            return self._answer.result(seconds)
+        except TimeoutError:
+            raise KafkaAwayError(f"no answer to a commit since {self._since:%Y-%m-%d %H:%M:%S} UTC") from None
+
+    def _run(self) -> None:
+        offsets = [TopicPartition(self._topic, partition, offset) for partition, offset in self.offsets.items()]
+        try:
+            answers = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as exception:
+            self._answer.set_result(exception.args[0])
+        except BaseException as error:
+            self._answer.set_exception(error)
+        else:
+            self._answer.set_result(next((each.error for each in answers if each.error is not None), None))
+
+
 class Source:
     """Batches of one topic, read as a member of one consumer group.
 
@@ -76,6 +122,7 @@ class Source:
         self._topic_checked_at = monotonic()
         self._next: dict[int, int] = {}
         self._committed: dict[int, int] = {}
+        self._commit: _Commit | None = None
         self._holding = False
         self._polled_at = monotonic()
         self._told_missing = False
@@ -140,20 +187,19 @@ class Source:
 
     def commit(self) -> None:
         """Commit past everything that :meth:`take` gave out, and past offsets without a record behind it, for the
-        partitions that are still ours. Nothing is asked of Kafka where there is nothing new.
+        partitions that are still ours. Nothing is asked of Kafka where there is nothing new, or where a commit is under
+        way: then its answer is waited for once more, and what is newer than it is left to the next call.
 
         Raises:
-            KafkaAwayError: no answer; try again.
+            KafkaAwayError: it failed, or there is no answer yet; try again, and rest in between (:meth:`held`).
             KafkaException: an error that only a new start can cure.
         """
-        offsets = [TopicPartition(self._topic, partition, offset) for partition, offset in self._next.items()]
-        if not offsets:
-            return
-        try:
-            answers = self._consumer.commit(offsets=offsets, asynchronous=False)
-            failed = next((answer.error for answer in answers if answer.error is not None), None)
-        except KafkaException as exception:
-            failed = exception.args[0]
+        if self._commit is None:
+            if not self._next:
+                return
+            self._commit = _Commit(self._consumer, self._topic, self._next)
+        failed = self._commit.answer(_COMMIT_LOOKED_AT_EVERY_SECONDS)
+        asked, self._commit = self._commit.offsets, None
         if failed is not None and failed.code() not in _COMMIT_NOT_OURS:
             if failed.fatal():
                 raise KafkaException(failed)
@@ -161,9 +207,12 @@ class Source:
         if failed is not None:
             # The rows are stored already; whoever reads them again stores them again, and the table keeps one.
             _log.warning("not committed, as the group was rebalanced meanwhile (%s); these records come again", failed)
-        else:
-            self._committed |= self._next
-        self._next.clear()
+        for partition, offset in asked.items():
+            # One that was taken away meanwhile is forgotten; one that has come further is committed by the next.
+            if self._next.get(partition) == offset:
+                del self._next[partition]
+                if failed is None:
+                    self._committed[partition] = offset
 
     @contextmanager
     def held(self) -> Iterator[Callable[[], None]]:
@@ -182,7 +231,11 @@ class Source:
                 self._consumer.resume(self._consumer.assignment())
 
     def close(self) -> None:
-        self._consumer.close()
+        """Leave Kafka. Its client waits for a commit under way before it closes: that one ends with the process, and
+        the group, which keeps this member's place by its name, takes the next start for the same member.
+        """
+        if self._commit is None:
+            self._consumer.close()
 
     def _rest(self) -> None:
         self._poll_held(self._settings.retry_seconds)

@@ -22,15 +22,14 @@ from tests.ports import free_ports
 
 
 # The group's coordinator keeps a member without a sign of life for 10 s: within them the commit is made after all;
-# beyond them the records are read, stored and committed once more.
-@pytest.mark.parametrize("beyond_the_session", [False, True])
+# beyond them, or by a sink that was stopped while it waited, the records are read, stored and committed once more.
+@pytest.mark.parametrize("back", ["within the session", "beyond the session", "after the sink was stopped"])
 def test_a_broker_that_is_away_when_a_batch_is_stored_is_waited_for_and_all_is_committed(
     new_lane: Callable[..., Lane],
     own_stack: Stack,
     warehouse: WarehouseSettings,
     tmp_path: Path,
-    *,
-    beyond_the_session: bool,
+    back: str,
 ) -> None:
     through, control = free_ports(2)
     with running_links({"warehouse": (through, warehouse.port)}, control, tmp_path) as links:
@@ -47,19 +46,24 @@ def test_a_broker_that_is_away_when_a_batch_is_stored_is_waited_for_and_all_is_c
                 wait_until(lambda: sink.said("waiting for the warehouse"), timeout=60, what="the sink to hold a batch")
                 os.kill(pid, signal.SIGKILL)
         wait_until(lambda: lane.rows("count()") > [(60,)], timeout=60, what="the batch to be stored")
-        if beyond_the_session:
-            # In the middle of its commit, or after it was told that it failed: Kafka's client (librdkafka 2.16) says so
-            # after 10 s if it had noticed that the broker is gone before it was asked, else not within three minutes.
-            sink.send(signal.SIGSTOP)
+        if back == "beyond the session":
+            sink.send(signal.SIGSTOP)  # in the middle of its commit, or after it was told that it failed
+        elif back == "after the sink was stopped":
+            wait_until(
+                lambda: sink.said("waiting for the Kafka broker"), timeout=60, what="the sink to tell of its wait"
+            )
+            assert sink.end() == 0, "whether or not Kafka's client has given the commit up"
+            sink.start()
         with running_part("kafka", own_stack):
-            if beyond_the_session:
+            if back == "beyond the session":
                 wait_until(lambda: not members(lane), timeout=60, what="the group to give the sink up")
                 sink.send(signal.SIGCONT)
             # No record comes after the outage: what is committed is what the sink held, or read once more.
             lane.settle(sink)
             lane.assert_every_offset_is_in_one_place()
             assert lane.rows("count()") == [(660,)]
-            assert sink.said("the Kafka broker is back") or not sink.said("waiting for the Kafka broker")
+            if back != "after the sink was stopped":
+                assert sink.said("the Kafka broker is back") or not sink.said("waiting for the Kafka broker")
             assert sink.end() == 0
 
 
