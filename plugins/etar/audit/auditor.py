@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -77,6 +78,9 @@ class Bounds:
     refused_letters: int = 1_000
     """Dead letters that the table refused and that are tried again; each may cost two inserts."""
 
+    refused_letters_each: int = 64
+    """So many more of each partition first: those of one cannot keep another's minutes open."""
+
 
 @dataclass(frozen=True)
 class AuditResult:
@@ -110,6 +114,9 @@ class _Tally:
     repairs: Counter[Repair] = field(default_factory=Counter)
     closed: list[Closed] = field(default_factory=list)
     refused_left: int = 0
+    refused_tried: Counter[int] = field(default_factory=Counter)
+    """By partition, of those that each has to itself."""
+
     may_remove_rows: bool = True
     untold: bool = False
 
@@ -385,23 +392,25 @@ class Auditor:
             decoded = self._intake.decode(batch)
             expired_by, leaving_by = self._gone_by(now), self._gone_by(now + _TO_BE_REPORTED)
             todo = place(inventory, decoded, expired=expired_by, leaving=leaving_by)
-            if todo.letters:
-                with self._journal.held(_say_waiting):
-                    # Asked under the lock: from here on no person replays or discards one of them.
-                    decided = self._journal.states([LetterId(inventory.partition, offset) for offset in todo.letters])
-                    known = replace(inventory, decided=frozenset(letter.offset for letter in decided))
-                    todo = place(known, decoded, expired=expired_by, leaving=leaving_by)
-                    untold |= self._apply(
-                        known, todo, letters, tally, untold_ahead=len(ahead), closed_since=closed_since
-                    )
-            else:
-                untold |= self._apply(
-                    inventory, todo, letters, tally, untold_ahead=len(ahead), closed_since=closed_since
-                )
+            with self._as_decided(inventory, todo.letters) as known:
+                todo = place(known, decoded, expired=expired_by, leaving=leaving_by)
+                untold |= self._apply(known, todo, letters, tally, untold_ahead=len(ahead), closed_since=closed_since)
             tally.untold |= untold
             read.update(record.offset for record in batch)
             expired += len(todo.expired)
         return _Reading(read, expired, untold)
+
+    @contextmanager
+    def _as_decided(self, inventory: Inventory, letters: Sequence[int]) -> Iterator[Inventory]:
+        """The inventory with what persons have decided about these letters of it; none is replayed or discarded by
+        anybody until the block ends. Without letters nobody has to wait for it."""
+        if not letters:
+            yield inventory
+            return
+        with self._journal.held(_say_waiting):
+            # Asked under the lock: before it, a person may still have been at work.
+            decided = self._journal.states([LetterId(inventory.partition, offset) for offset in letters])
+            yield replace(inventory, decided=frozenset(letter.offset for letter in decided))
 
     def _apply(
         self,
@@ -426,10 +435,13 @@ class Auditor:
         refused = [row for row in todo.rescue if letters[row.record.offset].reason == Reason.INSERT_REFUSED.value]
         unsure = [row for row in refused if letters[row.record.offset].untold]
         sure = [row for row in refused if not letters[row.record.offset].untold]
-        retried = unsure[: tally.refused_left]
+        own = self._bounds.refused_letters_each - tally.refused_tried[partition]
+        most = own + tally.refused_left
+        retried = unsure[:most]
         put_off = len(unsure) > len(retried)
-        retried += sure[: max(0, tally.refused_left - len(retried) - untold_ahead)]
-        tally.refused_left -= len(retried)
+        retried += sure[: max(0, most - len(retried) - untold_ahead)]
+        tally.refused_tried[partition] += min(own, len(retried))
+        tally.refused_left -= max(0, len(retried) - own)
         told = {id(row) for row in refused}
         removing = todo.remove_rows if tally.may_remove_rows else []
 

@@ -294,7 +294,7 @@ def test_rows_refused_together_are_told_apart_in_bounded_steps(world: World) -> 
     world.sink(
         lambda decoded: as_letters(decoded, Reason.INSERT_REFUSED, "refused together with 149 others: affordable")
     )
-    bounds = Bounds(refused_letters=60)
+    bounds = Bounds(refused_letters=60, refused_letters_each=0)
 
     assert world.audit(bounds=bounds).open == 1
     assert world.audit(bounds=bounds).open == 1
@@ -311,7 +311,7 @@ def test_rows_that_the_audit_itself_stores_are_told_apart_as_well(world: World) 
     random.Random(3).shuffle(values)
     world.send(values, partition=0)
     world.sink(lambda _: Decoded([], []))
-    bounds = Bounds(refused_letters=100)
+    bounds = Bounds(refused_letters=40, refused_letters_each=60)
 
     assert world.audit(bounds=bounds).open == 1, "good rows are among those that were refused together"
     passes = 1

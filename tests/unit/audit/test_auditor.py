@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -251,7 +252,7 @@ def test_refused_letters_are_tried_again_up_to_the_bound_those_that_may_be_good_
     world.topic.append(0, *[good(number, amount=REFUSED_AMOUNT) for number in range(3)], good(3))
     world.misfile(0, 1, 2, reason=Reason.INSERT_REFUSED, detail="the amount")
     world.misfile(3, reason=Reason.INSERT_REFUSED, detail=f"{REFUSED_TOGETHER}3 others")
-    result = world.audit(bounds=Bounds(refused_letters=1))
+    result = world.audit(bounds=Bounds(refused_letters=1, refused_letters_each=0))
     assert result.repairs == {Repair.RESCUED: 1}
     assert (0, 3) in world.places.rows
     assert closed(world).dead_letters == 3
@@ -270,10 +271,10 @@ def test_a_minute_with_letters_that_may_be_good_and_were_put_off_stays_open_with
     world = World()
     world.topic.append(0, good(0), good(1))
     world.misfile(0, 1, reason=Reason.INSERT_REFUSED, detail=f"{REFUSED_TOGETHER}1 others")
-    result = world.audit(bounds=Bounds(refused_letters=1))
+    result = world.audit(bounds=Bounds(refused_letters=1, refused_letters_each=0))
     assert (result.open, minutes_closed(world), len(world.places.rows)) == (1, [], 1)
     assert str(result).endswith("; 1 rescued; 1 partitions are not done yet")
-    assert world.audit(bounds=Bounds(refused_letters=1)).open == 0
+    assert world.audit(bounds=Bounds(refused_letters=1, refused_letters_each=0)).open == 0
     assert closed(world).rows == 2
 
 
@@ -281,9 +282,39 @@ def test_the_bound_on_refused_letters_is_that_of_the_whole_pass() -> None:
     world = World()
     world.topic.append(0, *map(good, range(3)))
     world.misfile(0, 1, 2, reason=Reason.INSERT_REFUSED, detail="the amount")
-    result = world.audit(bounds=Bounds(refused_letters=2, piece_offsets=1))
+    result = world.audit(bounds=Bounds(refused_letters=2, refused_letters_each=0, piece_offsets=1))
     assert result.repairs == {Repair.RESCUED: 2}
     assert (closed(world).rows, closed(world).dead_letters) == (2, 1)
+
+
+def test_each_partition_has_refused_letters_to_itself_that_no_others_flood_takes_from_it() -> None:
+    world = World(partitions=3)
+    for partition, count in enumerate((9, 2, 3)):
+        world.topic.append(partition, *map(good, range(count)))
+        detail = f"{REFUSED_TOGETHER}{count - 1} others"
+        world.misfile(*range(count), partition=partition, reason=Reason.INSERT_REFUSED, detail=detail)
+    result = world.audit(bounds=Bounds(refused_letters=4, refused_letters_each=2, piece_offsets=3))
+    stored = Counter(partition for partition, _ in world.places.rows)
+    assert stored == {0: 2 + 4, 1: 2, 2: 2}, "its own first, then of what all have"
+    assert minutes_closed(world) == [(1, MINUTE)]
+    assert result.open == 2
+
+
+def test_a_letter_that_is_right_is_read_without_waiting_for_who_changes_letters() -> None:
+    world = World()
+    world.topic.append(0, good(0), BAD, good(2))
+    world.misfile(1, reason=Reason.NOT_AVRO)
+    world.audit()
+    assert (world.books.locks, closed(world).dead_letters) == (0, 1)
+
+
+def test_what_a_person_decides_while_the_auditor_waits_for_the_letters_stands() -> None:
+    world = World()
+    world.topic.append(0, good(0), good(1))
+    world.misfile(1)
+    world.books.decided_meanwhile = {LetterId(0, 1)}
+    world.audit()
+    assert (world.books.locks, world.places.rows) == (1, {(0, 0)})
 
 
 def test_what_is_not_there_after_its_repair_is_an_error_of_that_partition_after_all_others_are_closed() -> None:

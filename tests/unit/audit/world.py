@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -216,14 +216,26 @@ class Books:
         self.closed: dict[tuple[int, MinuteWindow], Closed] = {}
         self.noted: dict[tuple[int, Repair], dict[int, str]] = {}
         self.decided: set[LetterId] = set()
+        self.decided_meanwhile: set[LetterId] = set()
+        """What a person decides before the auditor has the letters to itself."""
+        self.locks = 0
+        """How often it had them."""
+        self._locked = False
         self.topic: str | None = None
         self.accepted = False
         self._log = log
 
     @contextmanager
-    def held(self, _: object) -> Iterator[None]:
+    def held(self, wait: float | Callable[[], None]) -> Iterator[None]:
         """The audit's lock of :class:`Marks` and that of the letters of :class:`Journal`."""
+        if not callable(wait):
+            yield
+            return
+        self.locks += 1
+        self.decided |= self.decided_meanwhile
+        self._locked = True
         yield
+        self._locked = False
 
     def topic_id(self, found: str) -> str:
         self.topic = self.topic or found
@@ -247,6 +259,7 @@ class Books:
     def note_gone_letters(
         self, partition: int, repair: Repair, letters: Mapping[int, str], *, recounted: Mapping[MinuteWindow, int]
     ) -> None:
+        assert self._locked, "somebody else may change them"
         self.note(partition, repair, letters)
         for minute, left in recounted.items():
             was = self.closed[partition, minute]
@@ -271,6 +284,7 @@ class Books:
         }
 
     def states(self, ids: Sequence[LetterId]) -> dict[LetterId, str]:
+        assert self._locked, "somebody else may decide otherwise"
         return {each: "discarded" for each in ids if each in self.decided}
 
 
