@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from stack import airflow_connections
+
 Made = Mapping[str, str]
 """The secrets made so far: content by file name."""
 
@@ -71,41 +73,22 @@ def _airflow_login(made: Made) -> str:
 
 def _airflow_connections(made: Made) -> str:
     connections = {
-        "etar_warehouse": {
-            "conn_type": "clickhouse",
-            "host": "clickhouse",
-            "port": 8123,
-            "schema": "etar",
-            "login": "etar",
-            "password": made["etar_warehouse_password"],
-        },
-        "etar_s3": {
-            "conn_type": "aws",
-            "login": "etar",
-            "password": made["etar_s3_secret_access_key"],
-            "extra": {"endpoint_url": "http://minio:9000", "region_name": "us-east-1"},
-        },
-        "etar_spark": {
-            "conn_type": "spark",
-            "host": "spark://spark-master:7077",
-            "extra": {"deploy-mode": "client", "properties-file": "/run/etar/spark.properties"},
-        },
-        "etar_ledger": {
-            "conn_type": "postgres",
-            "host": "postgres",
-            "port": 5432,
-            "schema": "etar",
-            "login": "etar",
-            "password": made["etar_report_store_password"],
-            "extra": {"options": "-c TimeZone=UTC", "connect_timeout": 5},
-        },
-        "etar_api": {
-            "conn_type": "http",
-            "schema": "http",
-            "host": "report-api",
-            "port": 8000,
-            "password": made["etar_api_write_token"],
-        },
+        "etar_warehouse": airflow_connections.warehouse(
+            host="clickhouse", port=8123, database="etar", user="etar", password=made["etar_warehouse_password"]
+        ),
+        "etar_s3": airflow_connections.object_store(
+            endpoint_url="http://minio:9000",
+            region="us-east-1",
+            access_key_id="etar",
+            secret_access_key=made["etar_s3_secret_access_key"],
+        ),
+        "etar_spark": airflow_connections.spark(
+            master="spark://spark-master:7077", properties_file="/run/etar/spark.properties"
+        ),
+        "etar_ledger": airflow_connections.report_store(
+            host="postgres", port=5432, database="etar", user="etar", password=made["etar_report_store_password"]
+        ),
+        "etar_api": airflow_connections.http(host="report-api", port=8000, token=made["etar_api_write_token"]),
     }
     return json.dumps(connections, indent=2) + "\n"
 

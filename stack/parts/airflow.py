@@ -7,6 +7,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from stack import airflow_connections
 from stack.layout import REPOSITORY, VENV_BIN
 from stack.parts import celery, spark
 from stack.parts.base import Part, Stack, Step, get, write_if_changed
@@ -80,40 +81,33 @@ def environment(stack: Stack) -> dict[str, str]:
     )
 
 
-def _connections(stack: Stack) -> dict[str, dict[str, object]]:
+def _connections(stack: Stack) -> dict[str, airflow_connections.Fields]:
     settings = stack.settings
     return {
-        "AIRFLOW_CONN_ETAR_WAREHOUSE": {
-            "conn_type": "clickhouse",
-            "host": settings["ETAR_WAREHOUSE_HOST"],
-            "port": int(settings["ETAR_WAREHOUSE_PORT"]),
-            "schema": settings["ETAR_WAREHOUSE_DATABASE"],
-            "login": settings["ETAR_WAREHOUSE_USER"],
-            "password": settings["ETAR_WAREHOUSE_PASSWORD"],
-        },
-        "AIRFLOW_CONN_ETAR_S3": {
-            "conn_type": "aws",
-            "login": settings["ETAR_S3_ACCESS_KEY_ID"],
-            "password": settings["ETAR_S3_SECRET_ACCESS_KEY"],
-            "extra": {"endpoint_url": settings["ETAR_S3_ENDPOINT_URL"], "region_name": settings["ETAR_S3_REGION"]},
-        },
+        "AIRFLOW_CONN_ETAR_WAREHOUSE": airflow_connections.warehouse(
+            host=settings["ETAR_WAREHOUSE_HOST"],
+            port=int(settings["ETAR_WAREHOUSE_PORT"]),
+            database=settings["ETAR_WAREHOUSE_DATABASE"],
+            user=settings["ETAR_WAREHOUSE_USER"],
+            password=settings["ETAR_WAREHOUSE_PASSWORD"],
+        ),
+        "AIRFLOW_CONN_ETAR_S3": airflow_connections.object_store(
+            endpoint_url=settings["ETAR_S3_ENDPOINT_URL"],
+            region=settings["ETAR_S3_REGION"],
+            access_key_id=settings["ETAR_S3_ACCESS_KEY_ID"],
+            secret_access_key=settings["ETAR_S3_SECRET_ACCESS_KEY"],
+        ),
         "AIRFLOW_CONN_ETAR_SPARK": spark.airflow_connection(stack),
-        "AIRFLOW_CONN_ETAR_LEDGER": {
-            "conn_type": "postgres",
-            "host": settings["ETAR_REPORT_STORE_HOST"],
-            "port": int(settings["ETAR_REPORT_STORE_PORT"]),
-            "schema": settings["ETAR_REPORT_STORE_DATABASE"],
-            "login": settings["ETAR_REPORT_STORE_USER"],
-            "password": settings["ETAR_REPORT_STORE_PASSWORD"],
-            "extra": {"options": "-c TimeZone=UTC", "connect_timeout": 5},
-        },
-        "AIRFLOW_CONN_ETAR_API": {
-            "conn_type": "http",
-            "schema": "http",
-            "host": "127.0.0.1",
-            "port": settings.link("API"),
-            "password": settings["ETAR_API_WRITE_TOKEN"],
-        },
+        "AIRFLOW_CONN_ETAR_LEDGER": airflow_connections.report_store(
+            host=settings["ETAR_REPORT_STORE_HOST"],
+            port=int(settings["ETAR_REPORT_STORE_PORT"]),
+            database=settings["ETAR_REPORT_STORE_DATABASE"],
+            user=settings["ETAR_REPORT_STORE_USER"],
+            password=settings["ETAR_REPORT_STORE_PASSWORD"],
+        ),
+        "AIRFLOW_CONN_ETAR_API": airflow_connections.http(
+            host="127.0.0.1", port=settings.link("API"), token=settings["ETAR_API_WRITE_TOKEN"]
+        ),
     }
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from stack import jvm
+from stack import airflow_connections, jvm
 from stack.layout import BUILD, REPOSITORY, VENV_BIN
 from stack.parts import object_store
 from stack.parts.base import Part, Stack, answers, write_if_changed
@@ -132,22 +132,14 @@ def environment(access_key_id: str, secret_access_key: str) -> dict[str, str]:
     }
 
 
-def airflow_connection(stack: Stack) -> dict[str, object]:
+def airflow_connection(stack: Stack) -> airflow_connections.Fields:
     """What the task `analyse` is told: the Spark that stays, or how to submit a driver
     (``etar.pipeline.tasks.analysis``)."""
     if is_resident(stack):
-        return {
-            "conn_type": "http",
-            "schema": "http",
-            "host": "127.0.0.1",
-            "port": stack.settings.port("SPARK"),
-            "password": stack.settings["ETAR_STACK_SPARK_TOKEN"],
-        }
-    return {
-        "conn_type": "spark",
-        "host": master(stack),
-        "extra": {"deploy-mode": "client", "properties-file": str(properties_file(stack))},
-    }
+        return airflow_connections.http(
+            host="127.0.0.1", port=stack.settings.port("SPARK"), token=stack.settings["ETAR_STACK_SPARK_TOKEN"]
+        )
+    return airflow_connections.spark(master=master(stack), properties_file=str(properties_file(stack)))
 
 
 def _resident_environment(stack: Stack) -> dict[str, str]:

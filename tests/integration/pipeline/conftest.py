@@ -24,7 +24,9 @@ from etar.settings import (
     get_settings,
 )
 from etar.streams import USER_INTERACTIONS
+from stack import airflow_connections
 from stack.parts import Stack
+from tests.integration.airflow_connections import to_object_store, to_report_store, to_warehouse
 from tests.integration.pipeline.world import ROWS, TICK, LedgerReader, Minute, Record, store_client
 
 _MINUTES = itertools.count()
@@ -64,46 +66,17 @@ def airflow_connection(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 @pytest.fixture
 def s3_connection(object_store: ObjectStoreSettings, airflow_connection: Callable[..., None]) -> None:
-    airflow_connection(
-        "etar_s3",
-        {
-            "conn_type": "aws",
-            "login": object_store.access_key_id,
-            "password": object_store.secret_access_key.get_secret_value(),
-            "extra": {"endpoint_url": object_store.endpoint_url, "region_name": object_store.region},
-        },
-    )
+    airflow_connection("etar_s3", to_object_store(object_store))
 
 
 @pytest.fixture
 def warehouse_connection(warehouse: WarehouseSettings, airflow_connection: Callable[..., None]) -> None:
-    airflow_connection(
-        "etar_warehouse",
-        {
-            "conn_type": "clickhouse",
-            "host": warehouse.host,
-            "port": warehouse.port,
-            "schema": warehouse.database,
-            "login": warehouse.user,
-            "password": warehouse.password.get_secret_value(),
-        },
-    )
+    airflow_connection("etar_warehouse", to_warehouse(warehouse))
 
 
 @pytest.fixture
 def ledger_connection(report_store: ReportStoreSettings, airflow_connection: Callable[..., None]) -> None:
-    airflow_connection(
-        "etar_ledger",
-        {
-            "conn_type": "postgres",
-            "host": report_store.host,
-            "port": report_store.port,
-            "schema": report_store.database,
-            "login": report_store.user,
-            "password": report_store.password.get_secret_value(),
-            "extra": {"options": "-c TimeZone=UTC", "connect_timeout": 5},
-        },
-    )
+    airflow_connection("etar_ledger", to_report_store(report_store))
 
 
 @pytest.fixture
@@ -121,13 +94,9 @@ def connect(api: Stack, airflow_connection: Callable[..., None]) -> Callable[...
     """``connect(port=…, password=…)`` defines ``etar_api``, by default as it should be."""
 
     def define(**changes: object) -> None:
-        right = {
-            "conn_type": "http",
-            "schema": "http",
-            "host": "127.0.0.1",
-            "port": api.settings.port("API"),
-            "password": api.settings["ETAR_API_WRITE_TOKEN"],
-        }
+        right = airflow_connections.http(
+            host="127.0.0.1", port=api.settings.port("API"), token=api.settings["ETAR_API_WRITE_TOKEN"]
+        )
         airflow_connection("etar_api", right | changes)
 
     return define

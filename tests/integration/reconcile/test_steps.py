@@ -17,6 +17,8 @@ from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.tasks import again as steps
 from etar.pipeline.tasks.again import BatchFailedError, BatchUnfinishedError
 from etar.settings import ObjectStoreSettings, ReportStoreSettings, WarehouseSettings, get_settings
+from stack import airflow_connections
+from tests.integration.airflow_connections import to_object_store, to_report_store, to_warehouse
 from tests.integration.dashboard.serving import WRITE_TOKEN
 from tests.integration.reconcile.world import World
 from tests.ports import free_ports
@@ -37,39 +39,13 @@ RUN = Run()
 def first(world: World, monkeypatch: pytest.MonkeyPatch, airflow_home: Path) -> Iterator[MinuteWindow]:
     """The first minute of a deployment four minutes old; the steps work on the test's stream."""
     first = MinuteWindow.containing(world.now - 4 * MINUTE)
-    warehouse, store = get_settings(WarehouseSettings), get_settings(ReportStoreSettings)
-    objects = get_settings(ObjectStoreSettings)
-    connections: dict[str, dict[str, object]] = {
-        "etar_warehouse": {
-            "conn_type": "clickhouse",
-            "host": warehouse.host,
-            "port": warehouse.port,
-            "schema": warehouse.database,
-            "login": warehouse.user,
-            "password": warehouse.password.get_secret_value(),
-        },
-        "etar_s3": {
-            "conn_type": "aws",
-            "login": objects.access_key_id,
-            "password": objects.secret_access_key.get_secret_value(),
-            "extra": {"endpoint_url": objects.endpoint_url, "region_name": objects.region},
-        },
-        "etar_ledger": {
-            "conn_type": "postgres",
-            "host": store.host,
-            "port": store.port,
-            "schema": store.database,
-            "login": store.user,
-            "password": store.password.get_secret_value(),
-            "extra": {"options": "-c TimeZone=UTC"},
-        },
-        "etar_api": {
-            "conn_type": "http",
-            "schema": "http",
-            "host": "127.0.0.1",
-            "port": int(world.api.url.rsplit(":", 1)[1]),
-            "password": WRITE_TOKEN,
-        },
+    connections = {
+        "etar_warehouse": to_warehouse(get_settings(WarehouseSettings)),
+        "etar_s3": to_object_store(get_settings(ObjectStoreSettings)),
+        "etar_ledger": to_report_store(get_settings(ReportStoreSettings)),
+        "etar_api": airflow_connections.http(
+            host="127.0.0.1", port=int(world.api.url.rsplit(":", 1)[1]), token=WRITE_TOKEN
+        ),
     }
     for name, fields in connections.items():
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
