@@ -8,17 +8,15 @@ from typing import Annotated
 
 import typer
 
-from cli.context import DEFAULT_FOLDER, PLACES, Folder, errors_shown, existing_stack, fail, use_settings_of
+from cli.context import DEFAULT_FOLDER, PLACES, Folder, errors_shown, fail, use_settings_of
 from cli.reports import describe
-from cli.stack import published, running
+from cli.stack import is_running, published, running
 from cli.verify import show
 from etar.minute import MINUTE, MinuteWindow
 from etar.report import PublishedReport
 from producer.options import Mix, ProduceOptions
 from producer.run import produce
-from stack.layout import Layout
 from stack.parts import Stack
-from stack.supervision import Supervisor
 
 MINUTES = 3
 _LONGEST_WAIT = timedelta(minutes=3)
@@ -34,7 +32,7 @@ def demo(
     Exits with 0 when every record is accounted for.
     """
     with errors_shown():
-        if Layout.at(folder).settings_file.exists() and Supervisor(existing_stack(folder)).is_running():
+        if is_running(folder):
             fail(f"a stack runs in {folder}: `make down DIR={folder}` first, or give another folder with DIR=…")
         with running(folder, without=("demo-producer",), when_interrupted=130) as stack:
             use_settings_of(folder, *PLACES)

@@ -39,7 +39,7 @@ def up(
     """Start the stack and print each minute's report; Ctrl-C stops everything."""
     with errors_shown():
         if detach:
-            start(folder)
+            _start_detached(folder)
             return
         with running(folder) as stack:
             typer.echo("One line for each minute's report, some 20 s after the minute's end. Ctrl-C stops everything.")
@@ -51,15 +51,31 @@ def up(
                     fail("the stack was stopped from elsewhere (`etar down`, or a crash of its supervisor)")
 
 
+def _start_detached(folder: Path) -> None:
+    """Start the stack and leave it running; an interrupted start leaves what ran before it, and no more."""
+    ran = is_running(folder)
+    _interrupt_at_signals()
+    try:
+        start(folder)
+    except KeyboardInterrupt:
+        typer.echo()
+        if not ran:
+            _stop(folder)
+        raise typer.Exit(130) from None
+
+
+def is_running(folder: Path) -> bool:
+    """Whether there is a stack in the folder that is not stopped."""
+    return Layout.at(folder).settings_file.exists() and Supervisor(existing_stack(folder)).is_running()
+
+
 @contextmanager
 def running(folder: Path, *, without: Collection[str] = (), when_interrupted: int = 0) -> Iterator[Stack]:
     """A stack that is stopped again however the block ends; one whose start is refused is left as it was.
 
     Ctrl-C, SIGTERM and a closed terminal end the command quietly, with the exit code ``when_interrupted``.
     """
-    # SIGINT as well: a shell starts background commands with it ignored.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    _interrupt_at_signals()
     refused = False
     try:
         try:
@@ -72,13 +88,30 @@ def running(folder: Path, *, without: Collection[str] = (), when_interrupted: in
         typer.echo()
         raise typer.Exit(when_interrupted) from None
     finally:
-        if not refused and Layout.at(folder).settings_file.exists():
-            typer.echo("stopping")
-            lifecycle.stop(existing_stack(folder), say)
+        if not refused:
+            _stop(folder)
+
+
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _interrupt_at_signals() -> None:
+    # SIGINT as well: a shell starts background commands with it ignored.
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, _interrupt)
 
 
 def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _stop(folder: Path) -> None:
+    # Whoever is impatient sends a second signal, and so does `make` that is ended: it would cut the stopping short.
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if Layout.at(folder).settings_file.exists():
+        typer.echo("stopping")
+        lifecycle.stop(existing_stack(folder), say)
 
 
 def say(message: str) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
+from threading import Event
 
 from stack import processes, starting
 from stack.configuration import Settings, SettingsError, check_ports_free, prepare_settings, read_settings
@@ -56,7 +57,8 @@ def start(
     """Start every part of the stack in ``layout`` that does not run yet, but those named in ``without``.
 
     Returns when all that were started answer. A stream that has a fault, or of which something does not come up, is
-    left out and told of, and costs no other.
+    left out and told of, and costs no other. An interrupt (KeyboardInterrupt) ends the waiting at once, and leaves what
+    was started to :func:`stop`.
 
     Raises:
         SettingsError, PortTakenError: nothing was started, and what ran before still does.
@@ -84,8 +86,8 @@ def start(
         supervisor.spawn(parts)
     began = time.monotonic()
 
-    def bring_up(node: Part | Step) -> None:
-        _bring_up(node, running, supervisor)
+    def bring_up(node: Part | Step, given_up: Event) -> None:
+        _bring_up(node, running, supervisor, given_up)
         what = "ready" if isinstance(node, Part) else "done"
         progress(f"[{time.monotonic() - began:5.1f} s] {node.name} {what}")
 
@@ -131,11 +133,14 @@ def _require_what_runs(wanted: Stack, supervisor: Supervisor) -> None:
         )
 
 
-def in_order(nodes: Iterable[Part | Step], action: Callable[[Part | Step], None]) -> dict[str, StartError]:
-    """Run ``action`` on every node, each as soon as what it needs is done. The first failure ends it, but one of a
-    single stream among several: that stream's other nodes are left out. Returns these failures, by stream.
+def in_order(nodes: Iterable[Part | Step], action: Callable[[Part | Step, Event], None]) -> dict[str, StartError]:
+    """Run ``action`` on every node, each as soon as what it needs is done. The first failure or an interrupt ends it, but
+    not the failure of a single stream among several: that stream's other nodes are left out. Returns these failures, by
+    stream.
 
-    A need that is not among the nodes is one that this stack does not have: there is nothing to wait for.
+    A need that is not among the nodes is one that this stack does not have: there is nothing to wait for. An action is
+    given an event that is set at such an end. For those of parts it is waited, so that none starts its part later; a
+    step's has its own bounds.
 
     Raises:
         StartError: what all streams need did not come up, or something of each.
@@ -148,13 +153,15 @@ def in_order(nodes: Iterable[Part | Step], action: Callable[[Part | Step], None]
     )
     order.prepare()
     under_way: dict[Future[None], str] = {}
-    with ThreadPoolExecutor(max_workers=len(by_name)) as pool:
+    given_up = Event()
+    pool = ThreadPoolExecutor(max_workers=len(by_name))
+    try:
         while order.is_active():
             for name in order.get_ready():
                 if by_name[name].stream in left_out:
                     order.done(name)
                 else:
-                    under_way[pool.submit(action, by_name[name])] = name
+                    under_way[pool.submit(action, by_name[name], given_up)] = name
             if not under_way:
                 continue
             done, _ = wait(under_way, return_when=FIRST_COMPLETED)
@@ -168,32 +175,43 @@ def in_order(nodes: Iterable[Part | Step], action: Callable[[Part | Step], None]
                         raise
                     left_out[stream] = error
                 order.done(name)
+    finally:
+        given_up.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait(future for future, name in under_way.items() if isinstance(by_name[name], Part))
     return left_out
 
 
-def _bring_up(node: Part | Step, stack: Stack, supervisor: Supervisor) -> None:
+def _bring_up(node: Part | Step, stack: Stack, supervisor: Supervisor, given_up: Event) -> None:
     if isinstance(node, Step):
         try:
             node.action(stack)
         except Exception as error:
             raise StartError(f"{node.name} failed: {error}") from error
         return
+    if given_up.is_set():
+        raise _start_given_up(node)
     if not supervisor.states()[node.name].pid:
         starting.forget_starts(stack.layout, node.name)
     supervisor.start(node.name)
     try:
-        _until_ready(node, stack, supervisor)
+        _until_ready(node, stack, supervisor, given_up)
     except starting.StartGivenUpError as error:
         log = stack.layout.log(node.name)
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_LINES:]) if log.exists() else "(no log)"
         raise StartError(f"{error}. The end of {log}:\n{tail}") from error
 
 
-def _until_ready(part: Part, stack: Stack, supervisor: Supervisor) -> None:
+def _start_given_up(part: Part) -> StartError:
+    return StartError(f"{part.name} was not waited for, as the start was given up")
+
+
+def _until_ready(part: Part, stack: Stack, supervisor: Supervisor, given_up: Event) -> None:
     """Return when the part answers, however long that takes a busy machine.
 
     Raises:
         StartGivenUpError: it makes no progress.
+        StartError: ``given_up``.
     """
     watch = starting.Watch(part.name, limit=stack.settings.start_seconds)
     next_look = time.monotonic() + starting.LOOK_SECONDS
@@ -207,7 +225,8 @@ def _until_ready(part: Part, stack: Stack, supervisor: Supervisor) -> None:
             watch.look(starting.Look(process.began, processes.processor_seconds(process.pid)), now)
             next_look = now + starting.LOOK_SECONDS
         # Seventeen parts that are asked without a rest would take the processor from those that start.
-        time.sleep(min(max(4 * (now - asked), _SHORTEST_REST), _LONGEST_REST))
+        if given_up.wait(min(max(4 * (now - asked), _SHORTEST_REST), _LONGEST_REST)):
+            raise _start_given_up(part)
 
 
 def is_ready(part: Part, stack: Stack) -> bool:
