@@ -81,6 +81,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kept-parts", action="store_true", help="use the parts that an earlier run left, and leave them")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Airflow is told where its folder and our plugin are before it is imported, as a test's module may do when it is
+    collected: it would look into the home folder of whoever runs the tests, and not find the plugin."""
+    closing = ExitStack()
+    home = closing.enter_context(temporary_folder())
+    environment = closing.enter_context(pytest.MonkeyPatch.context())
+    environment.setenv("AIRFLOW_HOME", str(home))
+    environment.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
+    environment.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(REPOSITORY / "plugins"))
+    config.add_cleanup(closing.close)
+
+
 @pytest.fixture(scope="session")
 def parts_stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     """Settings and folder that the single parts below share; their variables are this process's until the end."""
@@ -203,14 +215,9 @@ def running_server(command: list[str], environment: dict[str, str], log: Path, *
 
 
 @pytest.fixture(scope="session")
-def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def airflow_home() -> Path:
     """The folder that Airflow is imported with, which it keeps for as long as the process runs."""
-    with pytest.MonkeyPatch.context() as environment:
-        home = tmp_path_factory.mktemp("airflow")
-        environment.setenv("AIRFLOW_HOME", str(home))
-        environment.setenv("AIRFLOW__CORE__LOAD_EXAMPLES", "False")
-        environment.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(REPOSITORY / "plugins"))
-        yield home
+    return Path(os.environ["AIRFLOW_HOME"])
 
 
 @pytest.fixture(scope="session")
