@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TypeVar
 
 from connect.native_sink.connector import Connector
+from connect.native_sink.logs import Summary
 from connect.native_sink.patience import StoppedWaitingError, persist
 from connect.native_sink.source import KafkaAwayError, OtherLogError, Source, made_anew
 from etar.clients import WarehouseUnavailableError
@@ -44,6 +44,7 @@ class Sink:
         self._warehouse = warehouse
         self._stopping = stopping
         self._stored_topic = ""
+        self._summary = Summary(source.behind)
         self._intake = Intake(
             database=connector.database,
             table=connector.table,
@@ -69,18 +70,16 @@ class Sink:
                     self._store(records)
                 # Also without records: a transaction that ends leaves offsets behind at which there are none.
                 self._persist("Kafka broker", self._source.commit, KafkaAwayError)
+                self._summary.look()
         except StoppedWaitingError as stopped:
             _log.warning("%s; what was not committed is read again at the next start", stopped)
+        finally:
+            self._summary.say()
 
     def _store(self, records: Sequence[Record]) -> None:
-        started = monotonic()
         if self._source.topic_id != self._stored_topic:
             self._require_stored_topic(self._source.topic_id)
-        stored = self._intake.take_in(records)
-        if stored.letters:
-            counts = Counter(letter.reason.value for letter in stored.letters)
-            _log.warning("%d dead letters: %s", len(stored.letters), dict(counts))
-        _log.debug("%d records stored in %.3f s", len(records), monotonic() - started)
+        self._summary.add(self._intake.take_in(records))
 
     def _require_stored_topic(self, found: str) -> None:
         """Before anything is stored: a record would take the place of another one's row or letter."""

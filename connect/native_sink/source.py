@@ -230,6 +230,19 @@ class Source:
                 self._holding = False
                 self._consumer.resume(self._consumer.assignment())
 
+    def behind(self) -> int:
+        """How many offsets of the partitions that are ours :meth:`take` has not come past, by what Kafka said last; a
+        partition of which nothing was read yet counts nothing."""
+        behind = 0
+        for entry in self._consumer.position(self._consumer.assignment()):
+            partition = entry.partition
+            # Past a transaction's last marker it is only the end of the partition that says so.
+            come_to = max(entry.offset, self._next.get(partition, -1), self._committed.get(partition, -1))
+            _, end = self._consumer.get_watermark_offsets(entry, cached=True)
+            if come_to >= 0:
+                behind += max(0, end - come_to)
+        return behind
+
     def close(self) -> None:
         """Leave Kafka. Its client waits for a commit under way before it closes: that one ends with the process, and
         the group, which keeps this member's place by its name, takes the next start for the same member.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -75,6 +76,10 @@ def test_poison_among_good_records_becomes_dead_letters_and_takes_none_with_it(l
     lane.settle(sink)
 
     assert lane.rows("count(), uniqExact(event_id)") == [(600, 600)]
+    assert sink.end() == 0
+    told = re.findall(r" s: (\d+) records, (\d+) rows, (\d+) dead letters", sink.log.read_text())
+    assert [sum(map(int, column)) for column in zip(*told, strict=True)] == [610, 600, 10]
+    assert sink.said("; 0 behind")
     letters = lane.dead_letters()
     assert {value: reason for reason, _, value in letters.values()} == {
         value: reason.value for value, reason in spoiled.items()

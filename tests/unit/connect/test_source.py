@@ -31,6 +31,8 @@ class Group:
     asked: list[dict[int, int]] = field(default_factory=list)
     answers: Event = field(default_factory=Event)
     closed: bool = False
+    positions: dict[int, int] = field(default_factory=dict)
+    watermarks: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.answers.set()
@@ -52,6 +54,16 @@ class Group:
         if self.refuses is not None and not self.answers_for_each:
             raise KafkaException(self.refuses)
         return [SimpleNamespace(error=self.refuses) for _ in offsets]
+
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition("t", partition) for partition in self.positions]
+
+    def position(self, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+        return [TopicPartition("t", each.partition, self.positions[each.partition]) for each in partitions]
+
+    def get_watermark_offsets(self, partition: TopicPartition, *, cached: bool) -> tuple[int, int]:
+        assert cached, "asking Kafka takes as long as Kafka likes"
+        return 0, self.watermarks[partition.partition]
 
     def close(self) -> None:
         self.closed = True
@@ -207,3 +219,35 @@ def committed(source: Source) -> None:
         else:
             return
     pytest.fail("no answer to a commit that was let go")
+
+
+UNKNOWN = -1001
+"""What Kafka's client says before it knows."""
+
+
+@pytest.mark.parametrize(
+    ("position", "watermark", "behind"),
+    [
+        (4, 9, 5),
+        (4, UNKNOWN, 0),
+        (UNKNOWN, 9, 0),
+        (UNKNOWN, UNKNOWN, 0),
+    ],
+)
+def test_behind_is_what_kafka_holds_and_was_not_given_out(
+    reading: Callable[[Group], Source], position: int, watermark: int, behind: int
+) -> None:
+    group = Group({}, positions={0: position, 1: 3}, watermarks={0: watermark, 1: 4})
+    group.asked.append({})  # nothing is to be read
+    assert reading(group).behind() == behind + 1
+
+
+def test_nothing_is_behind_the_end_of_a_partition_whatever_stands_before_it(
+    reading: Callable[[Group], Source],
+) -> None:
+    """Markers and records that were taken back are given to nobody."""
+    group = Group({0: 7}, positions={0: 5}, watermarks={0: 7})
+    source = reading(group)
+    assert source.behind() == 0
+    source.commit()
+    assert source.behind() == 0
