@@ -134,8 +134,8 @@ def _require_what_runs(wanted: Stack, supervisor: Supervisor) -> None:
 
 
 def in_order(nodes: Iterable[Part | Step], action: Callable[[Part | Step, Event], None]) -> dict[str, StartError]:
-    """Run ``action`` on every node, each as soon as what it needs is done. The first failure or an interrupt ends it, but
-    not the failure of a single stream among several: that stream's other nodes are left out. Returns these failures, by
+    """Run ``action`` on every node, each as soon as what it needs is done. The first failure or an interrupt ends it,
+    but not the failure of a single stream among several: that stream's other nodes are left out. Returns these, by
     stream.
 
     A need that is not among the nodes is one that this stack does not have: there is nothing to wait for. An action is

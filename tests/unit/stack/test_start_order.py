@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -42,9 +43,7 @@ class Doing:
 
 def test_each_node_comes_when_all_that_it_needs_and_the_stack_has_is_done() -> None:
     doing = Doing()
-    in_order(
-        [part("top", "left", "right"), part("left", "base"), step("right", "base", "absent"), part("base")], doing
-    )
+    in_order([part("top", "left", "right"), part("left", "base"), step("right", "base", "absent"), part("base")], doing)
     assert doing.ended[0] == "base"
     assert doing.ended[-1] == "top"
     assert sorted(doing.ended) == ["base", "left", "right", "top"]
@@ -55,7 +54,7 @@ def fail(_: Event) -> None:
 
 
 def interrupt(given_up: Event) -> None:
-    signal.raise_signal(signal.SIGINT)  # the main thread gets it, as from a terminal
+    os.kill(os.getpid(), signal.SIGINT)  # to the process, as from a terminal: the main thread gets it
     given_up.wait(30)
 
 
@@ -125,6 +124,10 @@ def test_what_all_streams_need_or_something_of_each_ends_the_start(broken: tuple
 
 
 def test_what_does_not_come_up_of_the_only_stream_ends_the_start() -> None:
-    only = [part("kafka"), step("topic-a", "kafka", stream="a"), part("sink-a", "topic-a", stream="a")]
+    only: list[Part | Step] = [
+        part("kafka"),
+        step("topic-a", "kafka", stream="a"),
+        part("sink-a", "topic-a", stream="a"),
+    ]
     with pytest.raises(StartError, match="it ends each time"):
         in_order(only, Doing(**{"topic-a": fail}))
