@@ -24,6 +24,7 @@ Folder = Annotated[
     typer.Option("--dir", envvar="ETAR_DIR", help="Folder of the stack: its settings, data and logs."),
 ]
 DEFAULT_FOLDER = Path(".etar")
+StreamName = Annotated[str, typer.Option("--stream", metavar="NAME", help="The stream, as `etar stream list` has it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

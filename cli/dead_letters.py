@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, fail, use_settings_of
+from cli.context import DEFAULT_FOLDER, AsJson, Folder, StreamName, errors_shown, fail, use_settings_of
 from etar.dead_letter_office.repair import HookError, InvalidPatchError, Repair, hook_repair, patch_repair
 from etar.dead_letters import Reason
 from etar.dead_letters.letters import LetterId, Selection, State, Summary, UnknownLetterError
 from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.settings import DeadLetterSettings, get_settings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import DEFAULT_STREAM, stream_named
 from etar.text import printable
 
 if TYPE_CHECKING:  # the decoder and the warehouse's client take a second to load, which other commands need not pay
@@ -76,11 +76,12 @@ def list_(
     limit: Annotated[int, typer.Option(help="Print at most so many; 0 for all.", min=0)] = 100,
     summary: Annotated[bool, typer.Option("--summary", help="Count by reason and state instead.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
+    stream: StreamName = DEFAULT_STREAM,
     log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Print dead letters, the oldest first."""
-    with _office(folder, log) as office:
+    with _office(folder, stream, log) as office:
         for former, letters in office.former_logs().items():
             number = former.rpartition("@")[2]
             typer.echo(f"{former}, a log that has ended, has {letters:,} letters of its own: --log {number}", err=True)
@@ -101,13 +102,14 @@ def list_(
 def show(
     letter: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="The letter, like 3:1042.")],
     as_json: AsJson = False,
+    stream: StreamName = DEFAULT_STREAM,
     log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Print everything about one letter: its bytes, its fields as far as they can be read, what was done about it."""
     from etar.dead_letter_office.document import to_json
 
-    with _office(folder, log) as office:
+    with _office(folder, stream, log) as office:
         dossier = office.show(LetterId.parse(letter))
         typer.echo(to_json(_dossier_as_json(dossier)) if as_json else _describe(dossier))
 
@@ -120,11 +122,12 @@ def export(
     from_: From = None,
     to: To = None,
     state: Annotated[str, typer.Option(help="unfiled, open, replayed, discarded or all.")] = "all",
+    stream: StreamName = DEFAULT_STREAM,
     log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Write letters to a file, with their bytes in base64 and their fields."""
-    with _office(folder, log) as office:
+    with _office(folder, stream, log) as office:
         count = office.export(_selection(None, reason, from_, to, _states(state)), file)
         typer.echo(f"{count:,} dead letters written to {file}")
 
@@ -142,11 +145,12 @@ def fix(
     hook: Hook = False,
     schema_id: SchemaId = None,
     apply: Apply = False,
+    stream: StreamName = DEFAULT_STREAM,
     log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Repair records and keep them for `replay`; says of each whether it would now become a row."""
-    with _office(folder, log) as office:
+    with _office(folder, stream, log) as office:
         repair = _repair(patch, patch_file, hook)
         if repair is None:
             fail("say how to repair: --patch, --patch-file or --hook")
@@ -172,11 +176,12 @@ def replay(
         bool, typer.Option("--force", help="Also records that become dead letters again, or count twice.")
     ] = False,
     apply: Apply = False,
+    stream: StreamName = DEFAULT_STREAM,
     log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Send records through Kafka again: repaired now, or as they were fixed before, or as they are."""
-    with _office(folder, log) as office:
+    with _office(folder, stream, log) as office:
         states = {State.OPEN, State.REPLAYED} if again else {State.OPEN}
         selection = _selection(ids, reason, from_, to, frozenset() if ids else states)
         _require_choice(selection, everything)
@@ -197,11 +202,12 @@ def discard(
     everything: All = False,
     undo: Annotated[bool, typer.Option("--undo", help="Open discarded letters again.")] = False,
     apply: Apply = False,
+    stream: StreamName = DEFAULT_STREAM,
     log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Give letters up: they stay listed as discarded, and are never replayed."""
-    with _office(folder, log) as office:
+    with _office(folder, stream, log) as office:
         states = {State.DISCARDED} if undo else {State.OPEN}
         selection = _selection(ids, reason, from_, to, frozenset() if ids else states)
         _require_choice(selection, everything)
@@ -209,9 +215,9 @@ def discard(
 
 
 @contextmanager
-def _office(folder: Path, log: int | None) -> Iterator[Office]:
-    """The office of the stack in ``folder``, for the letters of that former ``log`` if one is given; an expected error
-    ends the command with a message."""
+def _office(folder: Path, stream: str, log: int | None) -> Iterator[Office]:
+    """The office of one stream of the stack in ``folder``, for the letters of that former ``log`` if one is given; an
+    expected error ends the command with a message."""
     import psycopg
 
     from etar.clients import WarehouseUnavailableError
@@ -223,12 +229,13 @@ def _office(folder: Path, log: int | None) -> Iterator[Office]:
     with errors_shown():
         use_settings_of(folder, *_SETTINGS)
         command = shlex.join(["etar", *sys.argv[1:]])
+        chosen = stream_named(stream)
         try:
             with open_office(
-                USER_INTERACTIONS,
+                chosen,
                 command=command,
                 say=lambda text: typer.echo(text, err=True),
-                log=USER_INTERACTIONS.former_log(log) if log else None,
+                log=chosen.former_log(log) if log else None,
             ) as office:
                 yield office
         except psycopg.Error as error:

@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, fail, use_settings_of
+from cli.context import DEFAULT_FOLDER, AsJson, Folder, StreamName, errors_shown, fail, use_settings_of
 from cli.reports import api_client
 from etar.ledger import LedgerEntry, MinuteHistory, Stage, StageTimes, State
 from etar.minute import MinuteWindow
 from etar.settings import ReportReadSettings, get_settings
+from etar.streams import DEFAULT_STREAM
 
 _WIDTH = 180
 """Columns of a table that is not printed on a terminal: wide enough that nothing is cut."""
@@ -40,6 +41,7 @@ def minutes(
     to: Annotated[str | None, typer.Option("--to", help="Minute to stop before; after the newest if left out.")] = None,
     state: Annotated[list[State] | None, typer.Option(help="Only minutes in this state; may be repeated.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1440, help="At most this many minutes: the newest.")] = 60,
+    stream: StreamName = DEFAULT_STREAM,
     as_json: AsJson = False,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
@@ -48,9 +50,9 @@ def minutes(
         use_settings_of(folder, "ETAR_API_")
         asked = MinuteWindow.parse(minute) if minute else None
         if asked and (from_ or to or state):
-            fail("give either one minute or a range: MINUTE goes with --json and --dir only")
+            fail("give either one minute or a range: MINUTE goes with --stream, --json and --dir only")
         path = f"/minutes/{asked}" if asked else "/minutes"
-        answer = _get(path, {} if asked else _parameters(from_, to, state, limit))
+        answer = _get(path, {"stream": stream} | ({} if asked else _parameters(from_, to, state, limit)))
     if as_json:
         typer.echo(json.dumps(answer.json(), indent=2))
     elif asked:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.context import DEFAULT_FOLDER, Folder, errors_shown, existing_stack, fail, use_settings_of
+from cli.context import DEFAULT_FOLDER, Folder, StreamName, errors_shown, existing_stack, fail, use_settings_of
 from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.streams import DEFAULT_STREAM, Stream, stream_named
 from stack.configuration import SettingsError
@@ -24,7 +24,7 @@ _SETTINGS = ("ETAR_KAFKA_", "ETAR_WAREHOUSE_", "ETAR_REPORT_STORE_")
 @app.command("begin-anew")
 def begin_anew(
     *,
-    stream: Annotated[str, typer.Option(help="The stream whose topic it is.")] = DEFAULT_STREAM,
+    stream: StreamName = DEFAULT_STREAM,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
