@@ -45,7 +45,8 @@ def new_stream(*, partitions: int, timestamps: str = "LogAppendTime") -> Iterato
         timestamps: ``CreateTime`` for append times that the check chooses.
     """
     name = f"scenario_{uuid4().hex[:12]}"
-    stream = NewStream(name, register(get_settings(RegistrySettings), f"{name}-value", SCHEMA_TEXT))
+    schema_id = register(get_settings(RegistrySettings), f"{name}-value", SCHEMA_TEXT)
+    stream = NewStream(name, schema_id=schema_id)
     make_topic(get_settings(KafkaSettings), stream.topic, partitions, **{"message.timestamp.type": timestamps})
     with warehouse_client(get_settings(WarehouseSettings)) as client:
         client.command(f"CREATE TABLE {stream.table} AS user_interactions")
