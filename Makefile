@@ -4,7 +4,7 @@
 DIR ?= .etar
 ETAR := .venv/bin/etar
 PYTHON := .venv/bin/python
-PACKAGES := plugins/etar producer connect dashboard stack spark_apps cli
+PACKAGES := plugins/etar producer connect dashboard stack spark_apps streams cli
 SHELL := /bin/bash
 # make up SINK=connect EXECUTOR=celery SPARK=standalone BROKERS=3: a stack of other parts (docs/operations.md)
 SHAPE := $(foreach part,SINK EXECUTOR SPARK BROKERS,$(if $($(part)),ETAR_STACK_$(part)=$($(part))))

@@ -30,8 +30,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from confluent_kafka import Consumer, TopicPartition
 
-from etar.report import EVENT_TYPES
 from etar.settings import KafkaSettings
+from producer.user_event import EVENT_TYPES
 from stack.configuration import prepare_settings
 from stack.layout import REPOSITORY, Layout
 from stack.parts import Stack

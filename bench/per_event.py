@@ -36,7 +36,7 @@ from stack.waiting import wait_until
 from tests.conftest import running_part, stack_environment, temporary_folder
 
 _SMALL = 6_000
-_APP = REPOSITORY / "spark_apps" / "interaction_report.py"
+_APP = REPOSITORY / "spark_apps" / "minute_report.py"
 
 
 def cpu(pid: int) -> float:
@@ -108,7 +108,10 @@ def analyse(stack: Stack, extracted: Extract) -> float:
     """Run Spark on a minute's extract; returns its CPU seconds."""
     before = cpu_of_ended()
     submit = [str(VENV_BIN / "spark-submit"), "--properties-file", str(spark.properties_file(stack)), str(_APP)]
-    options = ("--minute", extracted.minute, "--source", str(extracted.source), "--result", extracted.result)
+    options = (
+        *("--stream", USER_INTERACTIONS.name, "--minute", extracted.minute),
+        *("--source", str(extracted.source), "--result", extracted.result),
+    )
     subprocess.run(
         [*submit, *options],
         env=os.environ | spark.environment(*spark.credentials(stack)) | {"PYTHONPATH": str(REPOSITORY)},

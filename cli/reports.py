@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,25 +40,37 @@ def report(
         fail(f"there is no report{f' of {minute}' if minute else ''} yet; a minute is reported seconds after its end")
     if not answer.is_success:
         fail(f"the report API at {client.base_url} answers {answer.status_code}: {answer.text[:200]}")
-    published = PublishedReport.model_validate_json(answer.text)
-    typer.echo(published.model_dump_json(indent=2) if as_json else describe(published))
+    # As it was answered: in its order, and with all that the stream's report has.
+    typer.echo(json.dumps(answer.json(), indent=2) if as_json else describe(PublishedReport(**answer.json())))
 
 
 def describe(report: PublishedReport) -> str:
-    """A report as text: one line of totals, then one line for each event type."""
-    lines = [one_line(report)]
-    lines += [
-        f"  {name:<12} {outcomes.success:>9,} success {outcomes.error:>9,} error"
-        for name, outcomes in report.event_types.items()
-    ]
-    return "\n".join(lines)
+    """A report as text: its headline, then the body, one line for each of its values."""
+    return "\n".join([one_line(report), *_lines(report.body, indent=2)])
 
 
 def one_line(report: PublishedReport) -> str:
-    return (
-        f"{report.window}  {report.total_events:>9,} events  {report.unique_users:>8,} users  "
-        f"{report.total_errors:>7,} errors ({report.error_rate:.1%})  revision {report.revision}"
-    )
+    """Which minute, and what it comes to in its stream's own words."""
+    from etar.stream_code import headline
+
+    return f"{report.window}  {headline(report)}  revision {report.revision}"
+
+
+def _lines(values: Mapping[str, Any], *, indent: int) -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and any(isinstance(each, Mapping) for each in value.values()):
+            yield f"{' ' * indent}{name}"
+            yield from _lines(value, indent=indent + 2)
+        else:
+            yield f"{' ' * indent}{name:<16} {_words(value)}"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "  ".join(f"{_words(each):>9} {name}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def api_client(settings: ReportReadSettings) -> httpx.Client:

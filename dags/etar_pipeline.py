@@ -19,8 +19,9 @@ from airflow.sdk import CronDataIntervalTimetable, ExceptionRetryPolicy, RetryAc
 from etar.pipeline.tasks import minute
 from etar.pipeline.tasks.analysis import AnalysisOperator
 from etar.settings import PipelineSettings, get_settings
+from etar.streams import USER_INTERACTIONS
 
-REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "interaction_report.py"
+REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "minute_report.py"
 HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.errors.PermanentError"], RetryAction.FAIL)
 
 
@@ -51,7 +52,7 @@ def etar_pipeline() -> None:
     extracted = task(multiple_outputs=False)(minute.extract)()
     analysed = AnalysisOperator(
         task_id="analyse",
-        doc_md="Count the extract's events with Spark, and leave the report as one JSON object.",
+        doc_md="Make the stream's report of the extract with Spark, and leave it as one JSON object.",
         conn_id="etar_spark",
         properties_file="{{ conn.etar_spark.extra_dejson.get('properties-file', '') }}",
         application=str(REPORT_APP),
@@ -59,6 +60,7 @@ def etar_pipeline() -> None:
         # A cluster that lost master and executor leaves a driver waiting for ever, and that would take a run's place.
         execution_timeout=timedelta(minutes=10),
         application_args=[
+            *("--stream", USER_INTERACTIONS.name),
             *("--minute", "{{ ti.xcom_pull('extract')['minute'] }}"),
             *("--source", "{{ ti.xcom_pull('extract')['source'] }}"),
             *("--result", "{{ ti.xcom_pull('extract')['result'] }}"),

@@ -31,7 +31,7 @@ from etar.pipeline.tasks import again
 from etar.pipeline.tasks.analysis import AnalysisOperator
 from etar.settings import PipelineSettings, ReconcileSettings, get_settings
 
-REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "interaction_report.py"
+REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "minute_report.py"
 HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.errors.PermanentError"], RetryAction.FAIL)
 MOST = get_settings(ReconcileSettings).batch_minutes
 NAMED = f"At most {MOST} minutes to report again, like 2026-11-21T10:31Z; none: those found to need it"
@@ -62,7 +62,7 @@ def etar_reconcile() -> None:
     extracted = task(multiple_outputs=True)(again.extract)(found)
     analysed = AnalysisOperator(
         task_id="analyse",
-        doc_md="Count the events of the batch's extracts with one Spark, each minute by itself.",
+        doc_md="Make the reports of the batch's extracts with one Spark, each minute by itself.",
         conn_id="etar_spark",
         properties_file="{{ conn.etar_spark.extra_dejson.get('properties-file', '') }}",
         application=str(REPORT_APP),

@@ -9,6 +9,7 @@ from etar.streams import default_stream
 
 SCHEMA_TEXT = default_stream().schema_text or ""
 
+EVENT_TYPES = ("view", "click", "add_to_cart", "checkout", "purchase", "search")
 STATUSES = ("success", "error")
 
 

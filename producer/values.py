@@ -12,8 +12,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from etar.report import EVENT_TYPES
-from producer.user_event import STATUSES, UserEvent
+from producer.user_event import EVENT_TYPES, STATUSES, UserEvent
 
 FIELDS = UserEvent._fields
 REQUIRED = ("user_id", "event_type", "event_time")

@@ -1,6 +1,6 @@
 """One Spark that stays: runs the analysis for whoever asks over HTTP, in a second instead of a driver's ten.
 
-``POST /analyses {"arguments": [...]}`` takes what ``interaction_report.py`` takes on its command line, and answers with
+``POST /analyses {"arguments": [...]}`` takes what ``minute_report.py`` takes on its command line, and answers with
 its exit code and its lines. Ends as soon as its JVM does, so that who supervises it starts both anew.
 """
 
@@ -21,7 +21,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from pyspark.sql import SparkSession
 
-from spark_apps import interaction_report
+from etar.stream_code import report_transform
+from etar.streams import default_stream
+from spark_apps import minute_report
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ _ONE_EVENT = pa.table(
 
 
 class Asked(BaseModel):
-    """Arguments of ``interaction_report.py``."""
+    """Arguments of ``minute_report.py``."""
 
     arguments: list[str]
 
@@ -68,7 +70,7 @@ def create_app() -> FastAPI:
     threading.Thread(target=_end_with_the_jvm, args=(jvm, stopping), daemon=True).start()
     # What the first minute would have to wait for: classes loaded, code generated.
     # From Arrow: for rows of Python, Spark would keep three more Pythons.
-    interaction_report.transform(spark.createDataFrame(_ONE_EVENT)).collect()
+    _warm(spark)
 
     def known(given: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]) -> None:
         if given is None or not hmac.compare_digest(given.credentials.encode(), token.encode()):
@@ -96,13 +98,21 @@ def create_app() -> FastAPI:
         """Run the analysis; several callers at once share this Spark's cores."""
         lines: list[str] = []
         try:
-            code = interaction_report.main(asked.arguments, say=lines.append, complain=lines.append)
+            code = minute_report.main(asked.arguments, say=lines.append, complain=lines.append)
         except SystemExit:
             raise HTTPException(422, f"not the arguments of an analysis: {asked.arguments}") from None
         print(*lines, sep="\n", flush=True)
         return Answered(code=code, lines=lines)
 
     return app
+
+
+def _warm(spark: SparkSession) -> None:
+    try:
+        report_transform(default_stream())(spark.createDataFrame(_ONE_EVENT)).collect()
+    except Exception as error:
+        # A fault of this stream is no reason to keep the others from Spark; its own minutes say it as well.
+        _log.warning("Spark begins cold: %s", error)
 
 
 def _end_with_the_jvm(jvm: subprocess.Popen[bytes], stopping: threading.Event) -> None:

@@ -194,7 +194,7 @@ make_archive() { # name, file, what the program is made from besides what all ar
 
 # Spark's, which takes a minute of one core, reads from S3 and writes to it; the others take as long together.
 [ -z "$s3_server_pid" ] || wait "$s3_server_pid"
-make_archive spark-driver spark-driver.jsa stack/parts/spark.py spark_apps/interaction_report.py &
+make_archive spark-driver spark-driver.jsa stack/parts/spark.py spark_apps/minute_report.py &
 pids+=($!)
 make_archive kafka kafka.jsa stack/parts/kafka.py
 make_archive registry registry.aot stack/parts/registry.py

@@ -35,6 +35,7 @@ from stack.waiting import wait_until
 from tests.kept_parts import is_kept, kept_stack, start_kept_part
 from tests.ports import free_ports
 from tests.stopping import stop
+from tests.stream_folders import FOLDERS
 
 # Hypothesis tries the same examples at every run; with `pytest --hypothesis-profile=default` it looks for new ones.
 settings.load_profile("ci")
@@ -73,7 +74,7 @@ def new_stack(variables: Mapping[str, str] | None = None) -> Iterator[Stack]:
     with temporary_folder() as folder:
         layout = Layout.at(folder)
         layout.create()
-        environment = stack_environment() | dict(variables or {})
+        environment = stack_environment() | {"ETAR_STREAMS_FOLDERS": FOLDERS} | dict(variables or {})
         yield Stack(layout, prepare_settings(layout.settings_file, environment, datetime.now(UTC)))
 
 
@@ -98,13 +99,21 @@ def parts_stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
     """Settings and folder that the single parts below share; their variables are this process's until the end."""
     with ExitStack() as closing, pytest.MonkeyPatch.context() as environment:
         if pytestconfig.option.kept_parts:
-            stack = kept_stack(stack_environment())
+            stack = kept_stack(stack_environment() | {"ETAR_STREAMS_FOLDERS": FOLDERS})
         else:
             stack = closing.enter_context(new_stack())
         # Of all parts and not of those that run by now: what a test finds must not depend on the tests before it.
-        for kind in (KafkaSettings, RegistrySettings, WarehouseSettings, ObjectStoreSettings, ReportStoreSettings):
+        for kind in (
+            KafkaSettings,
+            RegistrySettings,
+            WarehouseSettings,
+            ObjectStoreSettings,
+            ReportStoreSettings,
+        ):
             for name, value in stack.settings.starting_with(str(kind.model_config["env_prefix"])).items():
                 environment.setenv(name, value)
+        for name, value in stack.settings.starting_with("ETAR_STREAMS").items():
+            environment.setenv(name, value)
         get_settings.cache_clear()
         yield stack
 

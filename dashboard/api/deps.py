@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator
 from dashboard.api.problems import invalid
 from dashboard.api.security import Access, MissingTokenError, Tokens, WrongTokenError
 from etar.minute import MinuteWindow
-from etar.streams import USER_INTERACTIONS
+from etar.streams import DEFAULT_STREAM
 
 # A database that accepts connections but answers nothing must not hold requests for ever.
 DATABASE_SECONDS = 8.0
@@ -83,6 +83,4 @@ RangeEnd = Annotated[
     Instant | None, Query(alias="to", description="End of the range, exclusive", examples=["2026-11-21T11:00Z"])
 ]
 Now = Annotated[datetime, Depends(_now)]
-StreamName = Annotated[
-    str, Query(min_length=1, max_length=200, description="Event stream", examples=[USER_INTERACTIONS.name])
-]
+StreamName = Annotated[str, Query(min_length=1, max_length=200, description="Event stream", examples=[DEFAULT_STREAM])]

@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncNullConnectionPool
 
-from dashboard.api import logs, problems
+from dashboard.api import logs, openapi, problems
 from dashboard.api.body_limit import BodyLimit
 from dashboard.api.head import HeadOfEveryGet
-from dashboard.api.routes import health, minutes, reports
+from dashboard.api.routes import health, minutes, reports, streams
 from dashboard.api.security import Tokens
 from etar.settings import ReportApiSettings, ReportStoreSettings, get_settings
 
@@ -50,7 +50,9 @@ def create_app() -> FastAPI:
     problems.install(app, store_address=f"{store.host}:{store.port}")
     app.include_router(reports.router)
     app.include_router(minutes.router)
+    app.include_router(streams.router)
     app.include_router(health.router)
+    openapi.install(app)
     return app
 
 

@@ -12,6 +12,8 @@ from fastapi.responses import JSONResponse
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
 
+from etar.stream_code import StreamCodeError
+
 _log = logging.getLogger(__name__)
 
 _Responses = dict[int | str, dict[str, Any]]
@@ -59,7 +61,9 @@ MINUTE_NOT_FOUND: Final = _problem(
 TOO_LARGE: Final = _problem(413, "The body is too large", "the body is larger than 1048576 bytes")
 INVALID: Final[_Responses] = {422: {"model": InvalidRequest, "description": "A part of the request does not fit"}}
 STORE_AWAY: Final = _problem(
-    503, "The report store is away", "the report store (PostgreSQL at 127.0.0.1:5432) does not answer; try again"
+    503,
+    "The report store is away, or the stream's own code is at fault",
+    "the report store (PostgreSQL at 127.0.0.1:5432) does not answer; try again",
 )
 AUTHENTICATED: Final[_Responses] = {**UNAUTHORIZED, **FORBIDDEN}
 
@@ -90,10 +94,16 @@ def install(app: FastAPI, store_address: str) -> None:
         part = {"loc": [], "msg": f"the report store cannot hold this: {_one_line(error)}", "type": "value_error"}
         return JSONResponse({"detail": [part]}, 422)
 
+    async def stream_at_fault(request: Request, error: Exception) -> JSONResponse:
+        # Not the poster's fault, and mended without a restart: the same may be sent again.
+        _log.error("stream at fault", extra={"path": request.url.path, "error": _one_line(error)})
+        return _answer(503, _one_line(error))
+
     for away in (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError):
         app.add_exception_handler(away, store_away)
     app.add_exception_handler(psycopg.errors.UndefinedTable, tables_missing)
     app.add_exception_handler(psycopg.DataError, not_storable)
+    app.add_exception_handler(StreamCodeError, stream_at_fault)
     app.add_exception_handler(RequestValidationError, invalid_request)
 
 

@@ -10,8 +10,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
+from dashboard.api.bodies import answer, stored_model
 from etar.ledger import LedgerEntry, MinuteHistory, State
-from etar.report import PublishedReport, Report
+from etar.report import MinuteReport
+
+Answer = dict[str, Any]
+"""A report with its revision, as it is served."""
 
 _COLUMNS = "content, revision, published_at"
 
@@ -88,7 +92,20 @@ _MINUTE_REVISIONS = f"""
 """
 
 
-async def publish(connection: AsyncConnection[Any], report: Report) -> tuple[PublishedReport, bool]:
+# The newest minute of each stream costs one look into the index.
+_NEWEST_MINUTES = """
+    WITH RECURSIVE reported AS (
+        (SELECT stream FROM reports ORDER BY stream LIMIT 1)
+        UNION ALL
+        SELECT (SELECT stream FROM reports WHERE stream > reported.stream ORDER BY stream LIMIT 1)
+        FROM reported WHERE reported.stream IS NOT NULL
+    )
+    SELECT stream, (SELECT max(minute) FROM reports WHERE reports.stream = reported.stream) AS minute
+    FROM reported WHERE stream IS NOT NULL
+"""
+
+
+async def publish(connection: AsyncConnection[Any], report: MinuteReport) -> tuple[Answer, bool]:
     """Keep a report, and say whether that made a new revision of its minute.
 
     The content that the minute already has is no new revision. Content that an *earlier* revision had is one: whoever
@@ -107,7 +124,7 @@ async def publish(connection: AsyncConnection[Any], report: Report) -> tuple[Pub
         return (await _fetch(connection, _INSERT_NEXT, parameters))[0], True
 
 
-async def newest(connection: AsyncConnection[Any], stream: str) -> PublishedReport | None:
+async def newest(connection: AsyncConnection[Any], stream: str) -> Answer | None:
     """The latest revision of the newest minute, whenever it arrived."""
     found = await _fetch(connection, _NEWEST, {"stream": stream})
     return found[0] if found else None
@@ -115,7 +132,7 @@ async def newest(connection: AsyncConnection[Any], stream: str) -> PublishedRepo
 
 async def of_minute(
     connection: AsyncConnection[Any], stream: str, minute: datetime, revision: int | None = None
-) -> PublishedReport | None:
+) -> Answer | None:
     """One revision of a minute's report; the latest unless told."""
     found = await _fetch(connection, _OF_MINUTE, {"stream": stream, "minute": minute, "revision": revision})
     return found[0] if found else None
@@ -123,9 +140,14 @@ async def of_minute(
 
 async def between(
     connection: AsyncConnection[Any], stream: str, start: datetime | None, end: datetime | None, limit: int
-) -> list[PublishedReport]:
+) -> list[Answer]:
     """Latest revisions of the newest ``limit`` minutes in ``[start, end)``, oldest first."""
     return await _fetch(connection, _BETWEEN, {"stream": stream, "start": start, "end": end, "limit": limit})
+
+
+async def newest_minutes(connection: AsyncConnection[Any]) -> dict[str, datetime]:
+    """By stream, the newest minute that has a report, of every stream that has one."""
+    return {row["stream"]: row["minute"] for row in await _rows(connection, _NEWEST_MINUTES, {})}
 
 
 async def minutes_between(
@@ -163,15 +185,15 @@ async def check(connection: AsyncConnection[Any]) -> None:
     await connection.execute("SELECT FROM reports, minutes LIMIT 0")
 
 
-async def _fetch(connection: AsyncConnection[Any], query: str, parameters: dict[str, Any]) -> list[PublishedReport]:
-    return [_report(row) for row in await _rows(connection, query, parameters)]
+async def _fetch(connection: AsyncConnection[Any], query: str, parameters: dict[str, Any]) -> list[Answer]:
+    model = stored_model(parameters["stream"])
+    return [
+        answer(row["content"], model=model, revision=row["revision"], published_at=row["published_at"])
+        for row in await _rows(connection, query, parameters)
+    ]
 
 
 async def _rows(connection: AsyncConnection[Any], query: str, parameters: dict[str, Any]) -> list[DictRow]:
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query.encode(), parameters)
         return await cursor.fetchall()
-
-
-def _report(row: DictRow) -> PublishedReport:
-    return PublishedReport(**row["content"], revision=row["revision"], published_at=row["published_at"])

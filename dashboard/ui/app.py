@@ -10,7 +10,7 @@ from functools import partial
 import plotly.graph_objects as go
 import streamlit as st
 
-from dashboard.ui import accounting, figures, freshness
+from dashboard.ui import accounting, figures, freshness, interactions
 from dashboard.ui.client import Feed, MadeOnce, ReportClient, Snapshot
 from etar.ledger import LedgerEntry
 from etar.report import PublishedReport
@@ -56,7 +56,7 @@ class Charts:
     def of(cls, reports: Sequence[PublishedReport]) -> Charts:
         newest = reports[-1]
         recent = figures.recent(reports, HISTORY)
-        return cls(newest.window.end - recent[0].minute, figures.event_types(newest), figures.history(recent))
+        return cls(newest.window.end - recent[0].minute, interactions.event_types(newest), interactions.history(recent))
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,16 @@ def show_notice(snapshot: Snapshot[PublishedReport]) -> None:
 
 
 def show_metrics(report: PublishedReport) -> None:
-    metrics = {
-        "minute": ("Minute (UTC)", f"{report.minute:%H:%M}", f"[{report.window}, {report.window.next})"),
-        "events": ("Events", f"{report.total_events:,}", "Unique events: one that was sent twice counts once"),
-        "errors": ("Errors", f"{report.total_errors:,}", "Events with status error"),
-        "error-rate": ("Error rate", f"{report.error_rate:.2%}", "Errors / events"),
-        "unique-users": ("Unique users", f"{report.unique_users:,}", "Different users with at least one event"),
-        "revision": ("Revision", f"{report.revision}", "Above 1: late events changed this minute's report"),
-    }
+    window = report.window
+    metrics = [
+        interactions.Metric("minute", "Minute (UTC)", f"{report.minute:%H:%M}", f"[{window}, {window.next})"),
+        *interactions.metrics(report),
+        interactions.Metric(
+            "revision", "Revision", f"{report.revision}", "Above 1: late events changed this minute's report"
+        ),
+    ]
     with st.container(key="metrics", horizontal=True):
-        for key, (name, value, meaning) in metrics.items():
+        for key, name, value, meaning in metrics:
             with st.container(key=f"metric-{key}", width="stretch"):
                 st.metric(name, value, help=meaning, border=True)
 

@@ -9,11 +9,12 @@ from playwright.sync_api import Locator, Page, expect
 from etar.clients import report_store_connection
 from etar.ledger import State
 from etar.minute import MinuteWindow
-from etar.report import PublishedReport, Report
+from etar.report import PublishedReport
 from etar.settings import ReportStoreSettings
 from tests.browser.conftest import dashboard
 from tests.integration.dashboard.ledger_rows import keep_minutes
 from tests.integration.dashboard.serving import RunningApi, serving
+from tests.interactions import Report
 from tests.ports import free_ports
 from tests.unit.dashboard.samples import a_failed_entry, a_report, an_entry, an_open_entry
 

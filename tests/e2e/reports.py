@@ -12,8 +12,8 @@ import pytest
 
 from cli.reports import api_client
 from etar.minute import MinuteWindow
-from etar.report import EVENT_TYPES
 from etar.settings import ReportReadSettings
+from producer.user_event import EVENT_TYPES
 from stack.waiting import wait_until
 
 if TYPE_CHECKING:

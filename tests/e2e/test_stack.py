@@ -17,8 +17,8 @@ import pytest
 
 from etar.clients import object_store_client
 from etar.minute import MINUTE, MinuteWindow
-from etar.report import EVENT_TYPES
 from etar.settings import ObjectStoreSettings
+from producer.user_event import EVENT_TYPES
 from stack.parts import parts_of
 from stack.waiting import wait_until
 from tests.e2e.conftest import MINUTES, RATE, Etar, Traffic

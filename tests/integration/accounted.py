@@ -16,12 +16,13 @@ from etar.clients import object_store_client
 from etar.ledger import Ledger, Stage
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.extract import extract_minute
-from etar.report import Outcomes, PublishedReport, Report
+from etar.report import PublishedReport
 from etar.settings import ObjectStoreSettings
 from etar.verify import account
 from etar.verify.compare import Verification
 from tests.integration.audit.conftest import World, milliseconds
 from tests.integration.connect.conftest import client_of
+from tests.interactions import Outcomes, Report
 
 
 @dataclass(kw_only=True)

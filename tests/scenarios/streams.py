@@ -27,6 +27,7 @@ from tests.integration.connect.conftest import Lane, SinkProcess, client_of
 from tests.integration.schemas import register
 from tests.integration.topics import delete_topics, make_topic
 from tests.scenarios.parts import SINK, Parts
+from tests.stream_folders import like_the_first
 from tests.unit.records.events import SCHEMA_TEXT
 
 
@@ -46,7 +47,7 @@ def new_stream(*, partitions: int, timestamps: str = "LogAppendTime") -> Iterato
     """
     name = f"scenario_{uuid4().hex[:12]}"
     schema_id = register(get_settings(RegistrySettings), f"{name}-value", SCHEMA_TEXT)
-    stream = NewStream(name, schema_id=schema_id)
+    stream = NewStream(**vars(like_the_first(name)), schema_id=schema_id)
     make_topic(get_settings(KafkaSettings), stream.topic, partitions, **{"message.timestamp.type": timestamps})
     with warehouse_client(get_settings(WarehouseSettings)) as client:
         client.command(f"CREATE TABLE {stream.table} AS user_interactions")

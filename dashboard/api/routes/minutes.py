@@ -11,7 +11,7 @@ from dashboard.api.deps import Connection, MayRead, Minute, RangeEnd, RangeStart
 from dashboard.api.problems import AUTHENTICATED, INVALID, MINUTE_NOT_FOUND, STORE_AWAY, example
 from etar.ledger import LedgerEntry, MinuteHistory, State
 from etar.minute import MinuteWindow
-from etar.streams import USER_INTERACTIONS
+from etar.streams import DEFAULT_STREAM
 
 router = APIRouter(tags=["minutes"])
 
@@ -51,7 +51,7 @@ _EXAMPLE: dict[str, Any] = {
 async def minutes(
     *,
     connection: Connection,
-    stream: StreamName = USER_INTERACTIONS.name,
+    stream: StreamName = DEFAULT_STREAM,
     start: RangeStart = None,
     end: RangeEnd = None,
     state: Annotated[
@@ -81,7 +81,7 @@ async def minutes(
 async def minute(
     connection: Connection,
     minute: Annotated[Minute, Path(description="Start of the minute", examples=["2026-11-21T10:31Z"])],
-    stream: StreamName = USER_INTERACTIONS.name,
+    stream: StreamName = DEFAULT_STREAM,
 ) -> MinuteHistory:
     """The minute as it is now; under `revisions`, as it was when each revision of its report was published."""
     found = await queries.minute_with_history(connection, stream, minute)

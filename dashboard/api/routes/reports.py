@@ -6,9 +6,11 @@ import logging
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, HTTPException, Query, Response
+from fastapi import APIRouter, Body, HTTPException, Query
+from fastapi.responses import JSONResponse
 
 from dashboard.api import queries
+from dashboard.api.bodies import posted
 from dashboard.api.deps import (
     Connection,
     MayRead,
@@ -20,34 +22,14 @@ from dashboard.api.deps import (
     StreamName,
     require_range,
 )
-from dashboard.api.problems import AUTHENTICATED, BAD_BODY, INVALID, NOT_FOUND, STORE_AWAY, TOO_LARGE, example, invalid
+from dashboard.api.problems import AUTHENTICATED, BAD_BODY, INVALID, NOT_FOUND, STORE_AWAY, TOO_LARGE, invalid
 from etar.minute import MinuteWindow
-from etar.report import PublishedReport, Report
-from etar.streams import USER_INTERACTIONS
+from etar.report import PublishedReport
+from etar.streams import DEFAULT_STREAM
 
 _log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["reports"])
-
-_EXAMPLE: dict[str, Any] = {
-    "schema_version": 1,
-    "stream": "user_interactions",
-    "minute": "2026-11-21T10:31:00Z",
-    "total_events": 1000,
-    "total_errors": 12,
-    "event_types": {
-        "view": {"success": 612, "error": 5},
-        "click": {"success": 240, "error": 3},
-        "add_to_cart": {"success": 61, "error": 2},
-        "checkout": {"success": 22, "error": 1},
-        "purchase": {"success": 14, "error": 1},
-        "search": {"success": 39, "error": 0},
-    },
-    "unique_users": 431,
-    "rows_read": 1002,
-    "source_object": "s3://etar/extracts/user_interactions/2026-11-21_10-31.parquet",
-}
-_PUBLISHED = {**_EXAMPLE, "error_rate": 0.012, "revision": 1, "published_at": "2026-11-21T10:32:11.412Z"}
 
 
 def require_begun(window: MinuteWindow, now: datetime) -> None:
@@ -65,14 +47,11 @@ def require_begun(window: MinuteWindow, now: datetime) -> None:
 @router.post(
     "/report",
     summary="Publish the report of a minute",
+    response_model=PublishedReport,
     dependencies=[MayWrite],
     responses={
-        200: {"description": "The minute already had this content: that revision", **example(_PUBLISHED)},
-        201: {
-            "model": PublishedReport,
-            "description": "New content: the next revision of the minute",
-            **example(_PUBLISHED),
-        },
+        200: {"description": "The minute already had this content: that revision"},
+        201: {"model": PublishedReport, "description": "New content: the next revision of the minute"},
         **AUTHENTICATED,
         **BAD_BODY,
         **TOO_LARGE,
@@ -81,39 +60,41 @@ def require_begun(window: MinuteWindow, now: datetime) -> None:
     },
 )
 async def publish(
-    report: Annotated[Report, Body(openapi_examples={"minute": {"summary": "One minute", "value": _EXAMPLE}})],
+    body: Annotated[dict[str, Any], Body()],
     connection: Connection,
-    response: Response,
     now: Now,
-) -> PublishedReport:
-    """Idempotent: content that the minute already has keeps its revision, other content is the next revision."""
+) -> JSONResponse:
+    """Idempotent: content that the minute already has keeps its revision, other content is the next revision.
+
+    What a report has beside the envelope is its stream's: `stream` says which of the shapes it is.
+    """
+    report = posted(body)
     require_begun(report.window, now)
     published, is_new = await queries.publish(connection, report)
-    if is_new:
-        response.status_code = 201
     _log.info(
         "report published" if is_new else "report known",
-        extra={"stream": report.stream, "minute": str(report.window), "revision": published.revision},
+        extra={"stream": report.stream, "minute": str(report.window), "revision": published["revision"]},
     )
-    return published
+    return JSONResponse(published, 201 if is_new else 200)
 
 
 @router.get(
     "/report",
     summary="The newest minute's report, or one minute's",
+    response_model=PublishedReport,
     dependencies=[MayRead],
-    responses={200: example(_PUBLISHED), **AUTHENTICATED, **NOT_FOUND, **INVALID, **STORE_AWAY},
+    responses={**AUTHENTICATED, **NOT_FOUND, **INVALID, **STORE_AWAY},
 )
 async def report(
     connection: Connection,
-    stream: StreamName = USER_INTERACTIONS.name,
+    stream: StreamName = DEFAULT_STREAM,
     minute: Annotated[
         Minute | None, Query(description="Start of the minute; the newest unless given", examples=["2026-11-21T10:31Z"])
     ] = None,
     revision: Annotated[
         int | None, Query(ge=1, le=2**31 - 1, description="An earlier revision of `minute`; the latest unless given")
     ] = None,
-) -> PublishedReport:
+) -> JSONResponse:
     """Without `minute`: the latest revision of the newest minute, which is not always the newest arrival."""
     if minute is None:
         if revision is not None:
@@ -126,22 +107,23 @@ async def report(
         what = f"no {which} of {stream} for {MinuteWindow(minute)}"
     if found is None:
         raise HTTPException(404, what)
-    return found
+    return JSONResponse(found)
 
 
 @router.get(
     "/reports",
     summary="Reports of a range of minutes, oldest first",
+    response_model=list[PublishedReport],
     dependencies=[MayRead],
-    responses={200: example([_PUBLISHED]), **AUTHENTICATED, **INVALID, **STORE_AWAY},
+    responses={**AUTHENTICATED, **INVALID, **STORE_AWAY},
 )
 async def reports(
     connection: Connection,
-    stream: StreamName = USER_INTERACTIONS.name,
+    stream: StreamName = DEFAULT_STREAM,
     start: RangeStart = None,
     end: RangeEnd = None,
     limit: Annotated[int, Query(ge=1, le=1440, description="At most this many minutes: the newest of the range")] = 60,
-) -> list[PublishedReport]:
+) -> JSONResponse:
     """The latest revision of each minute whose start is in `[from, to)`."""
     require_range(start, end)
-    return await queries.between(connection, stream, start, end, limit)
+    return JSONResponse(await queries.between(connection, stream, start, end, limit))

@@ -11,7 +11,8 @@ from requests.auth import AuthBase
 
 from etar.errors import PermanentError, TransientError
 from etar.minute import MinuteWindow
-from etar.report import PublishedReport, Report
+from etar.report import MinuteReport, PublishedReport
+from etar.stream_code import headline, report_model
 from etar.streams import Stream
 
 _TIMEOUT_SECONDS = 30
@@ -53,18 +54,20 @@ class BearerToken(AuthBase):
         return request
 
 
-def report_of(window: MinuteWindow, *, rows: int, stream: Stream, store: ObjectStore, bucket: str) -> Report:
+def report_of(window: MinuteWindow, *, rows: int, stream: Stream, store: ObjectStore, bucket: str) -> MinuteReport:
     """The report of a minute whose extract holds ``rows`` rows; without rows nothing is read.
 
     Raises:
+        StreamCodeError: the stream's folder has no model that can be used.
         ResultMismatchError: the result object is not a report, or one of another minute or another extract.
     """
+    model = report_model(stream)
     if not rows:
-        return Report.empty(window, stream=stream.name)
+        return model.empty(window, stream=stream.name)
     key = stream.result_key(window)
     body: IO[bytes] = store.get_object(Bucket=bucket, Key=key)["Body"]
     try:
-        report = Report.model_validate_json(body.read())
+        report = model.model_validate_json(body.read())
     except ValidationError as error:
         raise ResultMismatchError(f"s3://{bucket}/{key} is not a report: {error}") from error
     if (report.stream, report.window, report.rows_read) != (stream.name, window, rows):
@@ -75,7 +78,7 @@ def report_of(window: MinuteWindow, *, rows: int, stream: Stream, store: ObjectS
     return report
 
 
-def publish(report: Report, *, http: Http) -> PublishedReport:
+def publish(report: MinuteReport, *, http: Http) -> PublishedReport:
     """POST the report. The same report again is the same revision, so this may be repeated freely.
 
     Raises:
@@ -102,7 +105,7 @@ def publish(report: Report, *, http: Http) -> PublishedReport:
         raise ReportApiError(
             f"the report API answered {status} for minute {report.window}, but not with a report: {error}"
         ) from error
-    if Report.model_validate(published.model_dump(include=set(Report.model_fields))) != report:
+    if published.content != report.model_dump(mode="json"):
         raise ReportApiError(f"the report API answered with another report than the one sent: {response.text[:2000]}")
     return published
 
@@ -110,7 +113,5 @@ def publish(report: Report, *, http: Http) -> PublishedReport:
 def summary(published: PublishedReport) -> str:
     """One line for the task log."""
     return (
-        f"{published.window}: {published.total_events} events, {published.total_errors} errors "
-        f"({published.error_rate:.2%}), {published.unique_users} users, from {published.rows_read} rows: "
-        f"revision {published.revision}"
+        f"{published.window}: {headline(published)}, from {published.rows_read:,} rows: revision {published.revision}"
     )

@@ -7,7 +7,9 @@ read again when their files have changed, so that a new one needs no restart.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -124,19 +126,31 @@ def _stream_folders(folder: Path) -> list[Path]:
     """Those in it that define a stream, or were meant to: with a file of the definition's name."""
     if not folder.is_dir():
         return []
-    return [each for each in sorted(folder.iterdir()) if (each / FILE_NAME).exists()]
+    try:
+        return [each for each in sorted(folder.iterdir()) if (each / FILE_NAME).exists()]
+    except OSError:
+        return []
 
 
 def _signature(folders: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
     """What changes with any file that the catalogue reads."""
-    files = (
-        file
+    return tuple(
+        (file.path, (state := file.stat()).st_mtime_ns, state.st_size)
         for folder in folders
         for each in _stream_folders(folder)
-        for file in sorted(each.glob("*"))
-        if file.suffix in (".toml", ".avsc", ".json") and file.is_file()
+        for file in _entries(each)
+        if file.name.endswith((".toml", ".avsc", ".json"))
     )
-    return tuple((str(file), (found := file.stat()).st_mtime_ns, found.st_size) for file in files)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """The files in it, by name; none of a folder that is just being taken away."""
+    with suppress(OSError), os.scandir(folder) as found:
+        files = [entry for entry in found if entry.is_file()]
+        for entry in files:
+            entry.stat()  # kept by the entry
+        return sorted(files, key=lambda entry: entry.name)
+    return []
 
 
 @lru_cache(maxsize=16)

@@ -42,6 +42,7 @@ from tests.integration.audit.hiding_registry import HidingRegistry, hiding_regis
 from tests.integration.connect.conftest import client_of
 from tests.integration.schemas import register
 from tests.integration.topics import admin_of, delete_topics, make_topic
+from tests.stream_folders import like_the_first
 from tests.unit.records.events import SCHEMA_TEXT, encode, event
 
 PARTITIONS = 3
@@ -218,7 +219,7 @@ def new_world(
     made: list[Stream] = []
 
     def make(**topic_settings: str) -> World:
-        stream = Stream(f"audit_{uuid4().hex[:12]}")
+        stream = like_the_first(f"audit_{uuid4().hex[:12]}")
         make_topic(kafka, stream.topic, PARTITIONS, **{"message.timestamp.type": "CreateTime", **topic_settings})
         made.append(stream)
         client.command(f"CREATE TABLE {stream.table} AS user_interactions")

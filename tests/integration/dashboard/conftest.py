@@ -8,6 +8,7 @@ import pytest
 
 from etar.settings import ReportStoreSettings
 from tests.integration.dashboard.serving import RunningApi, serving
+from tests.stream_folders import like_the_first
 
 
 @pytest.fixture(scope="session")
@@ -21,4 +22,4 @@ def api(report_store: ReportStoreSettings, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def stream() -> str:
     """A stream of the test's own: the store is shared, and nothing in it is ever deleted."""
-    return f"stream-{uuid4().hex}"
+    return like_the_first(f"stream-{uuid4().hex}").name

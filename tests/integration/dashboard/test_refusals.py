@@ -9,9 +9,10 @@ import pytest
 
 from etar.minute import MinuteWindow
 from tests.integration.dashboard.serving import MAX_BODY_BYTES, READ_TOKEN, WRITE_TOKEN, RunningApi, bearer
+from tests.stream_folders import like_the_first
 from tests.unit.dashboard.samples import a_report
 
-READ = ["/report", "/reports", "/minutes", "/minutes/2025-11-21T10:31Z"]
+READ = ["/report", "/reports", "/streams", "/minutes", "/minutes/2025-11-21T10:31Z"]
 JSON = {"Content-Type": "application/json"}
 
 
@@ -91,9 +92,12 @@ class TestBodies:
             ({"minute": "9999-12-31T23:59:00-12:00"}, "out of range"),
             ({"schema_version": 2}, "Input should be 1"),
             ({"revision": 7}, "Extra inputs are not permitted"),
-            ({"stream": "a\x00b"}, "cannot hold this"),
+            ({"stream": "sales"}, "'sales' is no stream; known are "),
+            ({"stream": "../../etc"}, "is no stream"),
+            ({"stream": "a\x00b"}, "is no stream"),
+            ({"stream": 5}, "is no stream"),
             ({"source_object": "a\x00b"}, "cannot hold this"),
-            ({"stream": "\ud800"}, "unicode"),
+            ({"stream": "\ud800"}, "is no stream"),
             ({"unique_users": float("nan")}, "finite number"),
         ],
         ids=str,
@@ -101,7 +105,7 @@ class TestBodies:
     def test_what_is_no_report_is_refused_with_the_reason(
         self, api: RunningApi, change: dict[str, object], reason: str
     ) -> None:
-        body = json.dumps(a_report(stream="refused").model_dump(mode="json") | change)
+        body = json.dumps(a_report(stream=like_the_first("refused").name).model_dump(mode="json") | change)
 
         response = api.writer.post("/report", content=body, headers=JSON)
 

@@ -16,7 +16,7 @@ from etar.errors import PermanentError
 from etar.extracts import Extract, OffsetSpan
 from etar.ledger import Ledger, LedgerEntry, Stage, State, SupersededError, between
 from etar.minute import MinuteWindow
-from etar.report import Outcomes, PublishedReport, Report
+from etar.report import PublishedReport
 from etar.settings import ReportStoreSettings
 from etar.streams import Stream
 from tests.integration.ledger.conftest import WINDOW, Book
@@ -40,11 +40,9 @@ def an_extract(rows: int = 5, **changes: Any) -> Extract:
 
 def a_report(rows: int = 5, events: int = 4, *, revision: int = 1) -> PublishedReport:
     return PublishedReport(
+        stream="user_interactions",
         minute=WINDOW.start,
         total_events=events,
-        total_errors=0,
-        event_types={"view": Outcomes(success=events)},
-        unique_users=events,
         rows_read=rows,
         source_object="s3a://etar/an/extract.parquet",
         revision=revision,
@@ -116,7 +114,7 @@ def test_an_empty_minute_is_reported_without_an_object_and_without_an_analysis(b
     ledger.began(WINDOW, Stage.SETTLE)
     ledger.settled(WINDOW, {3: 0})
     ledger.extracted(WINDOW, an_extract(0))
-    ledger.reported(WINDOW, PublishedReport(**Report.empty(WINDOW).model_dump(), revision=1, published_at=WINDOW.end))
+    ledger.reported(WINDOW, a_report(rows=0, events=0))
     found = book.entry()
     assert (found.state, found.received, found.unique_events, found.duplicates) == (State.REPORTED, 0, 0, 0)
     assert (found.object_key, found.object_size, found.object_etag, found.offsets) == (None, None, None, {})
@@ -285,11 +283,11 @@ class TestTwoRuns:
 
 def test_a_revision_that_nobody_wrote_down_joins_the_history_with_the_next(book: Book, ledger: Ledger) -> None:
     """Published by a run that was killed before it wrote to the ledger; the next run had more rows."""
-    report = Report.model_validate(a_report(rows=5, events=4).model_dump(include=set(Report.model_fields)))
+    report = a_report(rows=5, events=4)
     with book.connection.transaction():
         book.connection.execute(
             "INSERT INTO reports (stream, minute, revision, content) VALUES (%s, %s, 1, %s)",
-            (book.stream.name, WINDOW.start, Jsonb(report.model_dump(mode="json"))),
+            (book.stream.name, WINDOW.start, Jsonb(report.content)),
         )
     run_to_the_end(ledger, rows=8, events=6, revision=2)
     unwritten, known = book.history()

@@ -34,10 +34,12 @@ from etar.minute import MinuteWindow
 from etar.pipeline.affected import MinuteFacts, ReportCounts, affected
 from etar.pipeline.extract import extract_minute
 from etar.pipeline.publish import publish, report_of
-from etar.report import Outcomes, PublishedReport, Report
+from etar.report import PublishedReport
 from etar.settings import PipelineSettings, ReconcileSettings, ReportStoreSettings
 from etar.streams import Stream
 from tests.integration.dashboard.serving import RunningApi, serving
+from tests.interactions import Outcomes, Report
+from tests.stream_folders import like_the_first
 
 FIRST = MinuteWindow.containing(datetime.now(UTC) - timedelta(hours=3))
 MINUTES = (FIRST, FIRST.next)
@@ -164,7 +166,7 @@ class World:
 
     connection: psycopg.Connection[Any]
     api: RunningApi
-    stream: Stream = field(default_factory=lambda: Stream(f"model-{uuid4().hex}"))
+    stream: Stream = field(default_factory=lambda: like_the_first(f"model-{uuid4().hex}"))
     kafka: Kafka = field(default_factory=Kafka)
     objects: Objects = field(default_factory=Objects)
     now: datetime = FIRST.end + timedelta(hours=1)

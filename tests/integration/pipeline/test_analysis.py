@@ -16,13 +16,13 @@ import pytest
 from etar.clients import object_store_client
 from etar.minute import MinuteWindow
 from etar.pipeline.tasks.analysis import AnalysisFailedError, AnalysisOperator, AnalysisRefusedError
-from etar.report import Report
 from etar.settings import ObjectStoreSettings
 from etar.streams import USER_INTERACTIONS
 from spark_apps.analysis_server import EXIT_SPARK_ENDED
 from stack.parts import Stack, spark
 from stack.processes import exists
 from tests.conftest import running_part
+from tests.interactions import Report
 from tests.ports import free_ports
 
 WINDOW = MinuteWindow.parse("2026-11-21T10:31Z")
@@ -55,7 +55,7 @@ def analyse(
             argument
             for window in windows
             for argument in (
-                *("--minute", str(window)),
+                *("--stream", USER_INTERACTIONS.name, "--minute", str(window)),
                 *("--source", f"s3a://{bucket}/{USER_INTERACTIONS.extract_key(window)}"),
                 *("--result", f"s3a://{bucket}/{USER_INTERACTIONS.result_key(window)}"),
             )

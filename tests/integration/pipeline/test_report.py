@@ -15,11 +15,11 @@ from etar.ledger import Ledger, Stage, SupersededError
 from etar.minute import MinuteWindow
 from etar.pipeline.publish import ReportRefusedError
 from etar.pipeline.tasks import minute as steps
-from etar.report import Outcomes, Report
 from etar.settings import ObjectStoreSettings, ReportStoreSettings
 from etar.streams import USER_INTERACTIONS
 from stack.parts import Stack
 from tests.integration.pipeline.world import LedgerReader, Run
+from tests.interactions import Outcomes, Report
 from tests.ports import free_ports
 
 pytestmark = pytest.mark.usefixtures("s3_connection", "ledger_connection", "report_store")

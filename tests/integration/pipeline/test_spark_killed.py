@@ -17,19 +17,19 @@ from clickhouse_connect.driver.client import Client
 
 from etar.clients import object_store_client
 from etar.minute import MinuteWindow
-from etar.report import Report
 from etar.settings import ObjectStoreSettings
 from etar.streams import USER_INTERACTIONS
 from stack.layout import REPOSITORY, VENV_BIN
 from stack.parts import Stack, spark
 from tests.integration.pipeline.test_extract import extract, insert_many
+from tests.interactions import Report
 
-APP = REPOSITORY / "spark_apps" / "interaction_report.py"
+APP = REPOSITORY / "spark_apps" / "minute_report.py"
 
 # The program itself, with its JVM killed where the result is written, before or after it.
 KILLED = """
 import os, signal, sys
-from spark_apps import interaction_report as app
+from spark_apps import minute_report as app
 
 write = app.write_object
 
@@ -47,7 +47,7 @@ sys.exit(app.main(sys.argv[1:]))
 
 def submit(stack: Stack, store: ObjectStoreSettings, program: Path, window: MinuteWindow) -> int:
     arguments = [
-        *("--minute", str(window)),
+        *("--stream", USER_INTERACTIONS.name, "--minute", str(window)),
         *("--source", f"s3a://{store.bucket}/{USER_INTERACTIONS.extract_key(window)}"),
         *("--result", f"s3a://{store.bucket}/{USER_INTERACTIONS.result_key(window)}"),
     ]

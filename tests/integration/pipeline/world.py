@@ -20,10 +20,10 @@ from etar.ledger import LedgerEntry, between, revisions
 from etar.minute import MinuteWindow
 from etar.pipeline.tasks import connections
 from etar.pipeline.tasks import minute as steps
-from etar.report import Outcomes, Report
 from etar.settings import ObjectStoreSettings, ReportStoreSettings
 from etar.streams import USER_INTERACTIONS, Stream
 from stack.parts import Stack
+from tests.interactions import Outcomes, Report
 
 NAMESPACE = UUID("00000000-0000-4000-8000-000000000002")
 TICK = timedelta(milliseconds=1)

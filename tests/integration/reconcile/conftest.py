@@ -18,6 +18,7 @@ from etar.streams import Stream
 from tests.integration.dashboard.serving import RunningApi, serving
 from tests.integration.reconcile.world import Stores, World
 from tests.integration.topics import delete_topics, make_topic
+from tests.stream_folders import like_the_first
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +44,7 @@ def connection(report_store: ReportStoreSettings) -> Iterator[Any]:
 @pytest.fixture
 def stream(kafka: KafkaSettings, client: Client) -> Iterator[Stream]:
     """With an empty topic of two partitions and an empty table; what is in the stores shared with others is its own."""
-    stream = Stream(f"reconcile_{uuid4().hex[:12]}")
+    stream = like_the_first(f"reconcile_{uuid4().hex[:12]}")
     make_topic(kafka, stream.topic, 2)
     client.command(f"CREATE TABLE {stream.table} AS user_interactions")
     yield stream

@@ -70,7 +70,8 @@ def test_from_finding_to_the_report(world: World, first: MinuteWindow) -> None:
     key = world.stream.extract_key(first)
     result = f"s3a://{world.stores.bucket}/{world.stream.result_key(first)}"
     assert extracted["arguments"] == [
-        *("--minute", str(first), "--source", f"s3a://{world.stores.bucket}/{key}", "--result", result)
+        *("--stream", world.stream.name, "--minute", str(first)),
+        *("--source", f"s3a://{world.stores.bucket}/{key}", "--result", result),
     ], "minutes without rows have nothing to analyse"
     analyse(world, extracted)
     reported = steps.report(extracted, RUN)

@@ -29,10 +29,10 @@ from etar.pipeline.facts import read_facts
 from etar.pipeline.lost_rows import lost_rows
 from etar.pipeline.publish import publish, report_of
 from etar.pipeline.tasks.again import Failures, extract_batch, leave_lost, report_batch
-from etar.report import Outcomes, Report
 from etar.settings import KafkaSettings, PipelineSettings, ReconcileSettings
 from etar.streams import Stream
 from tests.integration.dashboard.serving import WRITE_TOKEN, RunningApi, bearer
+from tests.interactions import Outcomes, Report
 
 GRACE = timedelta(seconds=2)
 RETENTION = timedelta(hours=26)

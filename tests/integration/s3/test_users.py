@@ -15,11 +15,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from etar.minute import MinuteWindow
-from etar.report import Report
 from etar.streams import USER_INTERACTIONS
 from stack.layout import REPOSITORY, VENV_BIN
 from stack.parts import spark
 from tests.integration.s3.conftest import Store
+from tests.interactions import Report
 
 ETAR, SPARK = "etar", "etar-spark"
 
@@ -149,8 +149,8 @@ def test_the_analysis_runs_with_sparks_own_rights(store: Store) -> None:
     submit = [
         *(str(VENV_BIN / "spark-submit"), "--master", "local[2]"),
         *("--properties-file", str(spark.properties_file(store.stack))),
-        str(REPOSITORY / "spark_apps" / "interaction_report.py"),
-        *("--minute", str(window)),
+        str(REPOSITORY / "spark_apps" / "minute_report.py"),
+        *("--stream", USER_INTERACTIONS.name, "--minute", str(window)),
         *("--source", f"s3a://{store.bucket}/{extract}"),
         *("--result", f"s3a://{store.bucket}/{result}"),
     ]

@@ -71,8 +71,9 @@ def submit(stack: Stack, properties: Path, events: Path, result: Path) -> subpro
     return subprocess.Popen(
         [
             str(VENV_BIN / "spark-submit"), "--master", spark.master(stack), "--properties-file", str(properties),
-            str(REPOSITORY / "spark_apps" / "interaction_report.py"),
-            "--minute", str(MINUTE), "--source", events.as_uri(), "--result", result.as_uri(),
+            str(REPOSITORY / "spark_apps" / "minute_report.py"),
+            "--stream", "user_interactions", "--minute", str(MINUTE),
+            "--source", events.as_uri(), "--result", result.as_uri(),
         ],
         env=os.environ | spark.environment("unused", "unused") | {"PYTHONPATH": str(REPOSITORY)},
         cwd=REPOSITORY,

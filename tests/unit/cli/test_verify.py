@@ -10,9 +10,10 @@ from rich.console import Console
 from cli.verify import render
 from etar.minute import MINUTE, MinuteWindow
 from etar.offsets import Span
-from etar.report import PublishedReport, Report
+from etar.report import PublishedReport
 from etar.verify.compare import Verification, compare
 from etar.verify.facts import Coverage, GoneRows, MinuteInPlaces, PartitionFacts, Sent, TotalsFacts
+from tests.interactions import Report
 
 WINDOW = MinuteWindow.parse("2026-11-21T10:31Z")
 GAP = MinuteInPlaces(WINDOW, rows=0, unique=0, dead_letters=0, parquet=None, report=None, ledger=None)
@@ -48,7 +49,9 @@ def test_a_gap_is_shown_with_the_commands_that_fill_it() -> None:
 
 
 def test_an_exact_account_says_so_last() -> None:
-    report = PublishedReport(**Report.empty(WINDOW).model_dump(), revision=1, published_at=WINDOW.end)
+    report = PublishedReport(
+        **Report.empty(WINDOW, stream="user_interactions").model_dump(mode="json"), revision=1, published_at=WINDOW.end
+    )
     verification = account(replace(GAP, report=report))
     exact = verification.model_copy(
         update={"minutes": (verification.minutes[0].model_copy(update={"difference": 0, "note": None}),)}

@@ -8,7 +8,8 @@ from typing import Any
 from etar.extracts import OffsetSpan
 from etar.ledger import LedgerEntry, Stage, StageTimes, State
 from etar.minute import MinuteWindow
-from etar.report import EVENT_TYPES, Outcomes, PublishedReport, Report
+from etar.report import PublishedReport
+from tests.interactions import EVENT_TYPES, Outcomes, Report
 
 MINUTE = MinuteWindow.parse("2025-11-21T10:31Z")
 
@@ -32,7 +33,7 @@ def a_report(window: MinuteWindow = MINUTE, *, views: int = 100, view_errors: in
 
 def a_published_report(window: MinuteWindow = MINUTE, *, at: datetime | None = None, **report: Any) -> PublishedReport:
     """The same as the API serves it: revision 1, published at the minute's end unless told."""
-    content = a_report(window, **report).model_dump()
+    content = a_report(window, **report).model_dump(mode="json")
     return PublishedReport(**content, revision=1, published_at=at or window.end)
 
 

@@ -20,8 +20,9 @@ from etar.pipeline.publish import (
     report_of,
     summary,
 )
-from etar.report import Outcomes, PublishedReport, Report
+from etar.report import MinuteReport, PublishedReport
 from etar.streams import USER_INTERACTIONS
+from tests.interactions import Outcomes, Report
 
 WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))
 REPORT = Report(
@@ -113,7 +114,7 @@ def test_the_token_is_a_header_and_not_in_the_objects_repr() -> None:
     assert "t0ken" not in repr(BearerToken("t0ken-of-the-writer"))
 
 
-def report_from(results: Results, *, rows: int = 5) -> Report:
+def report_from(results: Results, *, rows: int = 5) -> MinuteReport:
     return report_of(WINDOW, rows=rows, stream=USER_INTERACTIONS, store=results, bucket="etar")
 
 
@@ -123,7 +124,7 @@ def test_the_stored_analysis_is_the_report() -> None:
 
 def test_an_empty_minute_is_zeros_whatever_is_stored() -> None:
     stale = Results({USER_INTERACTIONS.result_key(WINDOW): REPORT.model_dump_json().encode()})
-    assert report_from(stale, rows=0) == Report.empty(WINDOW)
+    assert report_from(stale, rows=0) == Report.empty(WINDOW, stream="user_interactions")
 
 
 @pytest.mark.parametrize(

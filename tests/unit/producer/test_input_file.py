@@ -25,11 +25,10 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etar.report import EVENT_TYPES
 from producer.columns import Column, plain_values
 from producer.input_file import InputFileError, Piece, Reject, StoppedError, find_files, read_pieces
 from producer.rows import Row, RowConverter
-from producer.user_event import UserEvent
+from producer.user_event import EVENT_TYPES, UserEvent
 from producer.values import RowError, Values
 from producer.wire import event_of
 

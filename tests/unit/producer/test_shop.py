@@ -7,9 +7,8 @@ from random import Random
 
 import pytest
 
-from etar.report import EVENT_TYPES
 from producer.shop import EventFactory, Shop, Zipf
-from producer.user_event import UserEvent
+from producer.user_event import EVENT_TYPES, UserEvent
 from tests.unit.producer.drafts import shop
 
 START = 1_763_717_460_000

@@ -7,8 +7,7 @@ from typing import Any
 
 import fastavro
 
-from etar.report import EVENT_TYPES
-from producer.user_event import SCHEMA_TEXT, STATUSES, UserEvent
+from producer.user_event import EVENT_TYPES, SCHEMA_TEXT, STATUSES, UserEvent
 
 SCHEMA: dict[str, Any] = json.loads(SCHEMA_TEXT)
 FIELDS = {field["name"]: field for field in SCHEMA["fields"]}

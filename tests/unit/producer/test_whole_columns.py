@@ -15,11 +15,10 @@ import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from etar.report import EVENT_TYPES
 from producer.columns import Column, plain_values, python_values
 from producer.input_file import Reject, read_pieces
 from producer.rows import OneByOne, Row, RowConverter
-from producer.user_event import STATUSES
+from producer.user_event import EVENT_TYPES, STATUSES
 from producer.values import FIELDS, REQUIRED, RowError, Values
 
 HEADER = b"\0\0\0\0\1"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from etar.ledger import LedgerEntry, State
 from etar.minute import MinuteWindow
 from etar.offsets import Span
-from etar.report import Outcomes, PublishedReport, Report
+from etar.report import PublishedReport
 from etar.verify.compare import Verification, compare, gone_rows
 from etar.verify.facts import Coverage, GoneRows, MinuteInPlaces, PartitionFacts, Sent, StoredObject, TotalsFacts
 
@@ -25,11 +25,9 @@ STALE_BEFORE = WINDOW.start + timedelta(minutes=5)
 
 def report(rows: int, events: int, *, window: MinuteWindow = WINDOW, revision: int = 1) -> PublishedReport:
     return PublishedReport(
+        stream="user_interactions",
         minute=window.start,
         total_events=events,
-        total_errors=0,
-        event_types={"view": Outcomes(success=events)},
-        unique_users=min(events, 1),
         rows_read=rows,
         source_object="s3a://etar/x.parquet" if rows else None,
         revision=revision,
@@ -69,7 +67,7 @@ STORED = StoredObject(rows=105, size=4321, etag="abc")
 EXACT = MinuteInPlaces(
     WINDOW, rows=105, unique=100, dead_letters=3, parquet=STORED, report=report(105, 100), ledger=entry()
 )
-EMPTY_REPORT = PublishedReport(**Report.empty(WINDOW).model_dump(), revision=1, published_at=WINDOW.end)
+EMPTY_REPORT = report(0, 0)
 EMPTY = MinuteInPlaces(WINDOW, rows=0, unique=0, dead_letters=0, parquet=None, report=EMPTY_REPORT, ledger=EMPTY_ENTRY)
 WHOLE = Coverage(Span(10, 110), in_table=97, in_dead_letters=3, in_both=0)
 NONE_ARRIVED = TotalsFacts(WINDOW.start, WINDOW.end)

@@ -21,7 +21,7 @@ from etar.pipeline.extract import extract_minute
 from etar.pipeline.facts import read_facts, unreported_arrivals
 from etar.pipeline.lost_rows import have_put_back, lost_rows
 from etar.pipeline.tasks import connections
-from etar.report import PublishedReport, Report
+from etar.report import MinuteReport, PublishedReport
 from etar.settings import KafkaSettings, ObjectStoreSettings, PipelineSettings, ReconcileSettings, get_settings
 from etar.streams import USER_INTERACTIONS, Stream
 
@@ -144,7 +144,7 @@ def extract(found: Sequence[Mapping[str, str]], dag_run: DagRun) -> dict[str, An
     return {
         "extracts": [each.as_xcom() for each in extracts],
         "failures": failures.of_minutes,
-        "arguments": analysis_arguments(extracts),
+        "arguments": analysis_arguments(extracts, _STREAM),
     }
 
 
@@ -292,8 +292,8 @@ def report_batch(
     extracts: Iterable[Extract],
     *,
     ledger: Ledger,
-    report_of: Callable[[MinuteWindow, int], Report],
-    publish: Callable[[Report], PublishedReport],
+    report_of: Callable[[MinuteWindow, int], MinuteReport],
+    publish: Callable[[MinuteReport], PublishedReport],
 ) -> tuple[list[PublishedReport], Failures]:
     """Publish each minute whose analysis is one of its extract.
 
@@ -325,13 +325,16 @@ def report_batch(
     return reported, failures
 
 
-def analysis_arguments(extracts: Iterable[Extract]) -> list[str]:
-    """Arguments of ``spark_apps/interaction_report.py`` for the extracts that hold rows."""
+def analysis_arguments(extracts: Iterable[Extract], stream: Stream) -> list[str]:
+    """Arguments of ``spark_apps/minute_report.py`` for the extracts that hold rows."""
     return [
         argument
         for each in extracts
         if each.source
-        for argument in ("--minute", each.minute, "--source", each.source, "--result", each.result)
+        for argument in (
+            *("--stream", stream.name, "--minute", each.minute),
+            *("--source", each.source, "--result", each.result),
+        )
     ]
 
 

@@ -1,60 +1,15 @@
-"""The transformation as whole frames in and out, and the job as its caller sees it: a file, an exit code, a line."""
+"""The first stream's transformation as whole frames in and out, and the report that its row says."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
-from pyspark.sql import types as T
-from pyspark.sql.pandas.types import to_arrow_schema
 
-from etar.minute import MinuteWindow
-from etar.report import EVENT_TYPES, Outcomes, Report
-from spark_apps.interaction_report import OTHER_TYPES, UNKNOWN_TYPES_LISTED, main, report_of, transform
-
-SCHEMA = T.StructType(
-    [
-        T.StructField("event_id", T.BinaryType(), nullable=False),
-        T.StructField("user_id", T.BinaryType(), nullable=False),
-        T.StructField("event_type", T.StringType(), nullable=False),
-        T.StructField("status", T.StringType(), nullable=False),
-        T.StructField("_partition", T.IntegerType(), nullable=False),
-        T.StructField("_offset", T.LongType(), nullable=False),
-    ]
-)
-ARROW = to_arrow_schema(SCHEMA)
-WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))
-
-
-@dataclass(frozen=True)
-class Event:
-    event: int
-    user: int = 1
-    kind: str = "view"
-    status: str = "success"
-    partition: int = 0
-    offset: int = 0
-
-    @property
-    def row(self) -> tuple[Any, ...]:
-        ids = (self.event.to_bytes(16, "big"), self.user.to_bytes(16, "big"))
-        return (*ids, self.kind, self.status, self.partition, self.offset)
-
-
-def table(events: Sequence[Event]) -> pa.Table:
-    return pa.Table.from_pylist([dict(zip(SCHEMA.names, event.row, strict=True)) for event in events], ARROW)
-
-
-def frame(spark: SparkSession, events: Sequence[Event]) -> DataFrame:
-    # As Arrow: for rows of Python, Spark starts a Python of its own beside its JVM.
-    return spark.createDataFrame(table(events), SCHEMA)
+from tests.interactions import EVENT_TYPES, OTHER_TYPES, UNKNOWN_TYPES_LISTED, Outcomes, Report, transform
+from tests.unit.spark_apps.events import WINDOW, Event, frame
 
 
 def only_row(frame: DataFrame) -> dict[str, Any]:
@@ -173,10 +128,12 @@ def counted(**event_types: tuple[int, int]) -> Row:
     )
 
 
+def report_of(row: Row) -> Report:
+    return Report.of_row(row.asDict(recursive=True), window=WINDOW, stream="user_interactions", source="s3a://x")
+
+
 def test_the_report_lists_types_in_funnel_order_and_unknown_ones_last() -> None:
-    report = report_of(
-        counted(wishlist=(1, 0), search=(2, 1), refund=(1, 1), view=(3, 0)), minute=WINDOW, source="s3a://x"
-    )
+    report = report_of(counted(wishlist=(1, 0), search=(2, 1), refund=(1, 1), view=(3, 0)))
     assert list(report.event_types) == [*EVENT_TYPES, "refund", "wishlist"]
     assert report.event_types["search"] == Outcomes(success=2, error=1)
     assert report.event_types["purchase"] == Outcomes()
@@ -184,7 +141,7 @@ def test_the_report_lists_types_in_funnel_order_and_unknown_ones_last() -> None:
 
 def test_a_status_that_is_not_success_is_an_error_whatever_it_is_called(spark: SparkSession) -> None:
     events = [Event(number, status=status, offset=number) for number, status in enumerate(("success", "error", "slow"))]
-    report = report_of(transform(frame(spark, events)).collect()[0], minute=WINDOW, source="s3a://x")
+    report = report_of(transform(frame(spark, events)).collect()[0])
     assert (report.total_events, report.total_errors) == (3, 2)
     assert report.event_types["view"] == Outcomes(success=1, error=2)
 
@@ -192,77 +149,9 @@ def test_a_status_that_is_not_success_is_an_error_whatever_it_is_called(spark: S
 def test_event_types_of_any_text_and_number_fit_into_a_report() -> None:
     """As a writer's schema may allow: text that PostgreSQL cannot hold, of any length, another for each event."""
     odd = {f"type {number:05}": (1, 0) for number in range(5_000)} | {"a\0b": (3, 1), "c" * 10_000: (2, 0)}
-    report = report_of(counted(view=(1, 0), **odd), minute=WINDOW, source="s3a://x")
+    report = report_of(counted(view=(1, 0), **odd))
     assert report.event_types["a\ufffdb"] == Outcomes(success=3, error=1)
     assert report.event_types["c" * 100] == Outcomes(success=2)
     assert report.event_types["type 00097"] == Outcomes(success=1)
     assert report.event_types[OTHER_TYPES] == Outcomes(success=5_000 - (UNKNOWN_TYPES_LISTED - 2))
     assert len(report.event_types) == len(EVENT_TYPES) + UNKNOWN_TYPES_LISTED + 1
-
-
-def run(source: Path, result: Path) -> int:
-    return main(["--minute", str(WINDOW), "--source", f"file:{source}", "--result", f"file:{result}"])
-
-
-def test_the_job_leaves_one_object_and_the_same_one_again(spark: SparkSession, tmp_path: Path) -> None:
-    source, result = tmp_path / "extract.parquet", tmp_path / "results" / "minute.json"
-    pq.write_table(table([Event(1), Event(2, user=2, kind="search", status="error", offset=1)]), source)
-    written = []
-    for _ in range(2):
-        assert run(source, result) == 0
-        written.append(result.read_bytes())
-    assert len(set(written)) == 1
-    assert {path.name for path in result.parent.iterdir()} <= {"minute.json", ".minute.json.crc"}
-    report = Report.model_validate_json(written[0])
-    assert (report.total_events, report.total_errors, report.unique_users, report.rows_read) == (2, 1, 2, 2)
-    assert (report.window, report.source_object) == (WINDOW, f"file:{source}")
-
-
-def test_a_missing_source_is_one_line_on_stderr_and_no_object(
-    spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    assert run(tmp_path / "absent.parquet", tmp_path / "minute.json") == 1
-    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("interaction_report")]
-    assert len(said) == 1
-    assert "2026-11-21T10:31Z" in said[0]
-    assert "absent.parquet" in said[0]
-    assert not (tmp_path / "minute.json").exists()
-
-
-def test_several_minutes_are_each_counted_by_itself_and_a_bad_one_stops_no_other(
-    spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    windows = [WINDOW, WINDOW.next, WINDOW.next.next]
-    pq.write_table(table([Event(1), Event(2, offset=1)]), tmp_path / "0.parquet")
-    (tmp_path / "1.parquet").write_text("not Parquet")
-    pq.write_table(table([Event(1, kind="search", status="error")]), tmp_path / "2.parquet")
-    arguments = []
-    for number, window in enumerate(windows):
-        arguments += ["--minute", str(window), "--source", f"file:{tmp_path / f'{number}.parquet'}"]
-        arguments += ["--result", f"file:{tmp_path / f'{number}.json'}"]
-    assert main(arguments) == 1
-    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("interaction_report")]
-    assert len(said) == 1
-    assert str(windows[1]) in said[0]
-    assert not (tmp_path / "1.json").exists()
-    reports = [Report.model_validate_json((tmp_path / f"{number}.json").read_bytes()) for number in (0, 2)]
-    assert [(report.window, report.total_events, report.total_errors) for report in reports] == [
-        (windows[0], 2, 0),
-        (windows[2], 1, 1),
-    ]
-    assert main([*arguments[:6], *arguments[12:]]) == 0
-
-
-def test_a_minute_without_its_own_source_and_result_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    minutes = ["--minute", str(WINDOW), "--minute", str(WINDOW.next)]
-    with pytest.raises(SystemExit) as ended:
-        main([*minutes, "--source", "s3a://x", "--result", "s3a://y", "--result", "s3a://z"])
-    assert ended.value.code == 2
-    assert "every --minute takes one --source and one --result" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("minute", ["2026-11-21T10:31:30Z", "soon"])
-def test_what_is_not_a_minute_is_a_usage_error(minute: str) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["--minute", minute, "--source", "s3a://x", "--result", "s3a://y"])
-    assert ended.value.code == 2

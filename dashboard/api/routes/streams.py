@@ -1,0 +1,67 @@
+"""Which streams there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import AwareDatetime, BaseModel, Field
+
+from dashboard.api import queries
+from dashboard.api.deps import Connection, MayRead
+from dashboard.api.problems import AUTHENTICATED, STORE_AWAY, example
+from etar.stream_code import StreamCodeError, report_model
+from etar.streams import Catalogue, Stream, catalogue
+
+router = APIRouter(tags=["streams"])
+
+_EXAMPLE: dict[str, Any] = {
+    "name": "user_interactions",
+    "title": "User interactions",
+    "newest_minute": "2026-11-21T10:31:00Z",
+    "fault": None,
+}
+
+
+class StreamOverview(BaseModel):
+    """A stream that is reported, or has been."""
+
+    name: str
+    title: str = Field(description="The same for people")
+    newest_minute: AwareDatetime | None = Field(description="Newest minute that has a report; null before the first")
+    fault: str | None = Field(description="Why its reports cannot be made now, and what to do; null as a rule")
+
+
+@router.get(
+    "/streams",
+    summary="The streams, by name",
+    dependencies=[MayRead],
+    responses={200: example([_EXAMPLE]), **AUTHENTICATED, **STORE_AWAY},
+)
+async def streams(connection: Connection) -> list[StreamOverview]:
+    """Those that have a folder, and those that have not any more but have reports."""
+    known = catalogue()
+    newest = await queries.newest_minutes(connection)
+    names = {*known.streams, *newest, *(fault.stream for fault in known.faults if fault.stream)}
+    return [
+        StreamOverview(
+            name=name,
+            title=(known.streams.get(name) or Stream(name)).title or name,
+            newest_minute=newest.get(name),
+            fault=_fault(known, name),
+        )
+        for name in sorted(names)
+    ]
+
+
+def _fault(known: Catalogue, name: str) -> str | None:
+    if own := [str(fault) for fault in known.faults if fault.stream == name]:
+        return "; ".join(own)
+    stream = known.streams.get(name)
+    if stream is None:
+        return f"stream {name} has no folder; its past reports stay"
+    try:
+        report_model(stream)
+    except StreamCodeError as error:
+        return str(error)
+    return None
