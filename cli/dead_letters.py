@@ -223,8 +223,8 @@ def _office(folder: Path, stream: str, log: int | None) -> Iterator[Office]:
     from etar.clients import WarehouseUnavailableError
     from etar.dead_letter_office.office import UnknownSchemaError, open_office
     from etar.dead_letter_office.replay import ReplayInDoubtError
+    from etar.records.column_types import UnsupportedTableError
     from etar.records.registry import RegistryUnavailableError
-    from etar.records.table import UnsupportedTableError
 
     with errors_shown():
         use_settings_of(folder, *_SETTINGS)

@@ -25,8 +25,8 @@ def like_the_first(name: str) -> Stream:
 
 
 def define(folder: Path, name: str, **files: str) -> None:
-    """A stream of a few fields in ``folder/name``: ``define(folder, "sales", **{"report.py": …})``. What is there already
-    stays, but for files of the same name."""
+    """A stream of a few fields in ``folder/name``: ``define(folder, "sales", **{"report.py": …})``. What is there
+    already stays, but for files of the same name."""
     own = folder / name
     own.mkdir(parents=True, exist_ok=True)
     definition = f'[stream]\nname = "{name}"\n[event]\nid = ["event_id"]\ntime = "event_time"\n'

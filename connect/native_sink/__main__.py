@@ -58,7 +58,8 @@ def main() -> int:
 def _run(arguments: argparse.Namespace, stop: Event) -> None:
     settings = get_settings(SinkSettings)
     beat: Path | None = arguments.beat
-    connector = Connector.load(arguments.connector, variables=variables(stream_named(arguments.stream)))
+    stream = stream_named(arguments.stream)
+    connector = Connector.load(arguments.connector, variables=variables(stream), record=stream.record)
     with (
         closing(Warehouse(get_settings(WarehouseSettings))) as warehouse,
         closing(Registry.connect(get_settings(RegistrySettings))) as registry,
@@ -73,6 +74,7 @@ def _run(arguments: argparse.Namespace, stop: Event) -> None:
         with closing(source):
             _log.info("topic %s into %s.%s", connector.topic, connector.database, connector.table)
             Sink(
+                stream,
                 connector,
                 bounds=EventTimeBounds.of(get_settings(PipelineSettings)),
                 source=source,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from connect.template import ConnectorConfigError, Template
 from etar.records.table import MetadataColumns
+from etar.streams import RecordFormat
 
 _CONNECTOR_CLASS = "com.clickhouse.kafka.connect.ClickHouseSinkConnector"
 _INSERT_FIELD = "org.apache.kafka.connect.transforms.InsertField$Value"
@@ -15,7 +16,13 @@ _FILTER = "org.apache.kafka.connect.transforms.Filter"
 _VALUE_TO_KEY = "org.apache.kafka.connect.transforms.ValueToKey"
 _REPLACE_FIELD = "org.apache.kafka.connect.transforms.ReplaceField$Value"
 _IS_TOMBSTONE = "org.apache.kafka.connect.transforms.predicates.RecordIsTombstone"
-_AVRO_CONVERTER = "AvroConverter"
+_CONVERTERS = {
+    RecordFormat.AVRO: ("AvroConverter", "an Avro converter"),
+    RecordFormat.JSON: ("JsonConverter", "Kafka's JsonConverter"),
+    RecordFormat.JSON_REGISTERED: ("JsonSchemaConverter", "a JsonSchemaConverter"),
+}
+"""How the class of a converter ends that reads a format, and what it is called."""
+
 _LANDING = "_landing"
 
 
@@ -35,28 +42,31 @@ class Connector:
         return f"connect-{self.name}"
 
     @classmethod
-    def load(cls, path: Path, *, variables: Mapping[str, str]) -> Connector:
+    def load(cls, path: Path, *, variables: Mapping[str, str], record: RecordFormat = RecordFormat.AVRO) -> Connector:
         """Read ``path``, in the form ``POST /connectors`` takes: ``{"name": …, "config": {…}}``.
 
         Args:
             variables: what its places are filled with (:mod:`connect.variables`).
+            record: the format of the stream's records, which the converter has to be of.
 
         Raises:
             ConnectorConfigError: with the file, the key and what to write instead.
         """
-        return _Reader(Template.load(path), variables).connector()
+        return _Reader(Template.load(path), variables, record).connector()
 
 
 class _Reader:
-    def __init__(self, template: Template, variables: Mapping[str, str]) -> None:
+    def __init__(self, template: Template, variables: Mapping[str, str], record: RecordFormat) -> None:
         self._template = template
         self._variables = variables
+        self._record = record
 
     def connector(self) -> Connector:
         if self._text("connector.class") != _CONNECTOR_CLASS:
             raise self._error("connector.class", f"must be {_CONNECTOR_CLASS}")
-        if not self._text("value.converter").endswith(_AVRO_CONVERTER):
-            raise self._error("value.converter", "must be an Avro converter: the native sink reads nothing else")
+        ends, called = _CONVERTERS[self._record]
+        if not self._text("value.converter").endswith(ends):
+            raise self._error("value.converter", f"must be {called}: the stream's records are {self._record}")
         topic = self._text("topics")
         if "," in topic:
             raise self._error("topics", "must name one topic: the native sink takes one topic per configuration")

@@ -13,11 +13,12 @@ from connect.native_sink.patience import StoppedWaitingError, persist
 from connect.native_sink.source import KafkaAwayError, OtherLogError, Source, made_anew
 from etar.clients import WarehouseUnavailableError
 from etar.event_times import EventTimeBounds
-from etar.records.decode import Record
+from etar.records.column_types import UnsupportedTableError
 from etar.records.intake import Intake
+from etar.records.record import Record
 from etar.records.registry import Registry
-from etar.records.table import UnsupportedTableError
 from etar.records.warehouse import Warehouse
+from etar.streams import Stream
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -28,6 +29,7 @@ class Sink:
 
     def __init__(
         self,
+        stream: Stream,
         connector: Connector,
         *,
         bounds: EventTimeBounds,
@@ -45,7 +47,8 @@ class Sink:
         self._stopping = stopping
         self._stored_topic = ""
         self._summary = Summary(source.behind)
-        self._intake = Intake(
+        self._intake = Intake.of(
+            stream,
             database=connector.database,
             table=connector.table,
             metadata=connector.metadata,

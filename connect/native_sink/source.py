@@ -13,7 +13,7 @@ from time import monotonic
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from etar.kafka.offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
-from etar.records.decode import Record
+from etar.records.record import Record
 from etar.settings import KafkaSettings, SinkSettings
 
 _log = logging.getLogger(__name__)

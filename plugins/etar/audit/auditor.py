@@ -17,16 +17,15 @@ from etar.dead_letters import Reason
 from etar.dead_letters.journal import Journal
 from etar.dead_letters.letters import LetterId
 from etar.errors import PermanentError, TransientError
-from etar.instants import from_milliseconds
+from etar.instants import from_milliseconds, to_milliseconds
 from etar.kafka.log import PartitionLogs
 from etar.kafka.offsets import TopicOffsets
 from etar.kafka.records import KafkaRecords
 from etar.minute import MinuteWindow
 from etar.offsets import Span
-from etar.records.decode import Row
 from etar.records.intake import REFUSED_TOGETHER, TOLD_APART, Decoded, Intake
+from etar.records.record import Row
 from etar.records.registry import Registry
-from etar.records.table import EVENT_TIME
 from etar.settings import PipelineSettings
 from etar.streams import Stream, subject_of
 
@@ -527,12 +526,10 @@ class Auditor:
 
     def _gone_by(self, then: datetime) -> Callable[[Row], bool]:
         """Whether the table has dropped the minute of a row by then, or is about to."""
-        columns = self._intake.layout().fields
-        at = [column.name for column in columns].index(EVENT_TIME)
-        per_second = 10 ** (columns[at].precision or 3)
+        layout = self._intake.layout()
         oldest = MinuteWindow.containing(then - self._policy.retention).next
-        oldest_ticks = int(oldest.start.timestamp()) * per_second
-        return lambda row: row.values[at] < oldest_ticks
+        oldest_ms = to_milliseconds(oldest.start)
+        return lambda row: layout.event_ms(row.values) < oldest_ms
 
     def _lost_error(self, lost: Mapping[tuple[str, int], Sequence[Span]]) -> LostRecordsError:
         count = sum(run.size for those in lost.values() for run in those)

@@ -13,7 +13,7 @@ from etar.audit.pieces import Piece
 from etar.clients import WarehouseUnavailableError, warehouse_client
 from etar.dead_letters import Reason
 from etar.offsets import Span
-from etar.records.decode import IN_HEADER
+from etar.records.framing import IN_HEADER
 from etar.records.intake import REFUSED_TOGETHER
 from etar.settings import WarehouseSettings
 from etar.streams import Stream

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from etar.dead_letters import DeadLetter
-    from etar.records.decode import Row
     from etar.records.intake import Decoded
+    from etar.records.record import Row
 
 
 class Repair(StrEnum):

@@ -82,9 +82,9 @@ def run_audit(
             records=records,
             logs=logs,
             holdings=holdings,
-            intake=Intake(
+            intake=Intake.of(
+                stream,
                 database=warehouse.database,
-                table=stream.table,
                 bounds=EventTimeBounds.of(policy),
                 registry=registry,
                 warehouse=rows,

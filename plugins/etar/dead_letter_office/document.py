@@ -6,16 +6,18 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from enum import StrEnum
 from io import BytesIO
-from typing import Any
-from uuid import UUID
+from typing import Any, Protocol
 
-from fastavro.validation import validate
-
-from etar.records.avro import LONG, AvroSchema, Node, UnreadableSchemaError
-from etar.records.decode import APICURIO_BYTES, HEADER_BYTES, SchemaId, apicurio_id_of, schema_id_of, with_header
-from etar.records.table import TICKS_PER_SECOND, UUID_BYTES
+from etar.records.avro import LONG
+from etar.records.avro_writer import AvroWriter, Instant
+from etar.records.codec import Writer
+from etar.records.framing import APICURIO_BYTES, HEADER_BYTES, SchemaId, apicurio_id_of, schema_id_of
+from etar.records.json_codec import JsonWriter
+from etar.records.json_text import read_object, to_text
+from etar.records.record import BadRecordError
 
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 """Halves of a character, as a JSON text may name them by their escapes. No encoding can write them."""
@@ -63,39 +65,58 @@ class WriterSchema:
     references: Sequence[str] = ()
 
 
-class UnusableSchemaError(ValueError):
-    """A schema that is not an Avro record: nothing can be read or written with it."""
+class ReadingSchema(Protocol):
+    """Reads records of one schema as far as they go, and writes them."""
 
+    @property
+    def schema_id(self) -> int | str | None:
+        """A GUID as its text; None of the stream's own."""
+        ...
 
-class NotEncodableError(ValueError):
-    """Fields that do not make a record of the schema; the message names the field."""
+    def read(self, value: bytes, *, body: int = HEADER_BYTES) -> Document:
+        """The fields as far as they can be decoded. ``body``: where in the value its body begins."""
+        ...
+
+    def encode(self, fields: Mapping[str, Any], *, repaired: Document | None = None) -> bytes:
+        """A value of the stream's format.
+
+        Args:
+            repaired: what the fields were before.
+
+        Raises:
+            NotEncodableError: a field is missing, unknown to the schema, or not of its type.
+        """
+        ...
 
 
 class RecordSchema:
-    """Reads records of one schema as far as they go, and writes them. In a union, of any of its records."""
+    """Reads Avro records of one schema as far as they go, and writes them. In a union, of any of its records."""
 
     def __init__(self, schema: WriterSchema) -> None:
         """Raises:
         UnusableSchemaError: it is not an Avro record.
         """
-        self.schema_id: int | str = str(schema.schema_id) if isinstance(schema.schema_id, UUID) else schema.schema_id
-        """A GUID as its text."""
-        try:
-            parsed = AvroSchema(schema.text, schema.references)
-            self._branches = [_Fields(parsed, node) if parsed.is_record(node) else None for node in parsed.branches]
-        except UnreadableSchemaError as error:
-            raise UnusableSchemaError(f"schema id {schema.schema_id} is not an Avro record: {error}") from error
-        if not any(self._branches):
-            raise UnusableSchemaError(f"schema id {schema.schema_id} is not an Avro record")
-        self._is_union = parsed.is_union
+        self._writer = AvroWriter(schema.schema_id, schema.text, schema.references)
+
+    @classmethod
+    def of(cls, writer: AvroWriter) -> RecordSchema:
+        """Of what the stream's codec writes with."""
+        made = cls.__new__(cls)
+        made._writer = writer
+        return made
+
+    @property
+    def schema_id(self) -> int | str:
+        return self._writer.schema_id
 
     def read(self, value: bytes, *, body: int = HEADER_BYTES) -> Document:
         """The fields up to the first that cannot be decoded. ``body``: where in the value its Avro body begins."""
+        branches = self._writer.branches
         source = BytesIO(value)
         source.seek(body)
         try:
-            number = LONG.read(source) if self._is_union else 0
-            record = self._branches[number] if number >= 0 else None
+            number = LONG.read(source) if self._writer.is_union else 0
+            record = branches[number] if number >= 0 else None
         except Exception as error:  # a decoder given arbitrary bytes raises nearly anything
             return Document(Form.AVRO_IN_PART, {}, self.schema_id, fault=f"no branch of the schema's union: {error!r}")
         if record is None:
@@ -116,122 +137,70 @@ class RecordSchema:
         Raises:
             NotEncodableError: a field is missing, unknown to the schema, or not of its type.
         """
-        if isinstance(self.schema_id, str):
-            raise NotEncodableError("a schema that is known by its GUID alone cannot be named in Confluent's header")
-        refusals = []
-        for number, record in enumerate(self._branches):
-            if record is None:
-                continue
-            body = BytesIO()
-            if self._is_union:
-                LONG.write(body, number)
-            try:
-                record.write(body, record.in_own_ticks(fields, repaired) if repaired else fields)
-            except NotEncodableError as error:
-                refusals.append(error)
-                continue
-            return with_header(self.schema_id, body.getvalue())
-        raise NotEncodableError(f"{refusals[0]} (schema id {self.schema_id})") from refusals[0]
+        former = {}
+        if repaired:
+            former = {
+                name: Instant(repaired.fields[name], ticks)
+                for name, ticks in repaired.ticks.items()
+                if name in repaired.fields
+            }
+        return self._writer.encode(fields, former)
 
 
-class _Fields:
-    """The fields of one record of a schema, read and written one by one: so a record is read as far as it goes."""
+class JsonSchema:
+    """Reads JSON records, whatever their schema says of them, and writes what it allows."""
 
-    def __init__(self, schema: AvroSchema, node: Node) -> None:
-        types = schema.fields(node)
-        self._shapes = {name: schema.shape(part) for name, part in types.items()}
-        kinds = {name: set(schema.kinds(part)) for name, part in types.items()}
-        self._uuids = {name for name, each in kinds.items() if ("fixed", "uuid") in each}
-        self.ticks = {
-            name: ticks for name, part in types.items() if (ticks := _ticks(schema.logical_type(part))) is not None
-        }
-        try:
-            self._whole = schema.shape(node, defaults=True)
-        except UnreadableSchemaError:  # a default that is none: what is written has to be whole
-            self._whole = schema.shape(node)
+    def __init__(self, writer: JsonWriter) -> None:
+        self._writer = writer
 
     @property
-    def width(self) -> int:
-        return len(self._shapes)
+    def schema_id(self) -> int | str | None:
+        return self._writer.schema_id
 
-    def read(self, source: BytesIO) -> tuple[dict[str, Any], str | None]:
-        """The fields up to the first that cannot be decoded, and what stopped the reading (None: nothing did)."""
-        fields: dict[str, Any] = {}
-        for name, shape in self._shapes.items():
-            try:
-                value = _renamed(shape.read(source), shape.symbols)
-            except Exception as error:  # a decoder given arbitrary bytes raises nearly anything
-                return fields, f"{name} cannot be decoded: {error!r:.200}"
-            is_uuid = name in self._uuids and isinstance(value, bytes) and len(value) == UUID_BYTES
-            fields[name] = str(UUID(bytes=value)) if is_uuid else value
-        return fields, None
-
-    def write(self, body: BytesIO, fields: Mapping[str, Any]) -> None:
-        """Raises:
-        NotEncodableError: names the field, where it is one.
-        """
-        ours = {symbol: name for name, symbol in self._whole.symbols.items()}
-        plain = {name: _renamed(self._uuid_bytes(name, value), ours) for name, value in fields.items()}
+    def read(self, value: bytes, *, body: int = HEADER_BYTES) -> Document:
+        """The object that the value is; nothing of it where it is none. ``body``: where in the value it begins."""
+        text = value[body:].decode(errors="replace")
         try:
-            self._whole.write(body, plain)
-        except Exception as error:  # as many kinds as there are wrong values
-            misfit = next((name for name in self._shapes if not self._fits(name, plain)), None)
-            raise NotEncodableError(f"{f'{misfit}: ' if misfit else ''}{error}") from error
-        # The writer takes 2**40 for an int and any text for a boolean.
-        for name, value in plain.items():
-            if not validate(value, self._shapes[name].schema, raise_errors=False):
-                raise NotEncodableError(f"{name}: {fields[name]!r:.60} is not of the schema's type")
+            return Document(Form.JSON, read_object(value[body:]), self.schema_id, text=text)
+        except BadRecordError as error:
+            return replace(_lenient(text, error), schema_id=self.schema_id)
 
-    def in_own_ticks(self, fields: Mapping[str, Any], before: Document) -> dict[str, Any]:
-        return {
-            name: value * self.ticks[name] // before.ticks[name]
-            if type(value) is int and value == before.fields.get(name) and name in self.ticks and name in before.ticks
-            else value
-            for name, value in fields.items()
-        }
-
-    def _uuid_bytes(self, name: str, value: Any) -> Any:
-        try:
-            return UUID(value).bytes if name in self._uuids and isinstance(value, str) else value
-        except ValueError:
-            return value
-
-    def _fits(self, name: str, fields: Mapping[str, Any]) -> bool:
-        try:
-            # Left out, it is the whole record's writer that knows whether there is a default.
-            self._shapes[name].write(BytesIO(), fields[name])
-        except Exception:  # as above
-            return False
-        return True
+    def encode(self, fields: Mapping[str, Any], *, repaired: Document | None = None) -> bytes:  # noqa: ARG002
+        """As of :class:`ReadingSchema`: the JSON itself, decimals digit by digit."""
+        return self._writer.encode(fields)
 
 
-def _ticks(logical_type: str | None) -> int | None:
-    return TICKS_PER_SECOND.get((logical_type or "").removeprefix("local-"))
+def reading_schema(writer: Writer) -> ReadingSchema:
+    """Reads what a stream's codec writes."""
+    if isinstance(writer, JsonWriter):
+        return JsonSchema(writer)
+    if isinstance(writer, AvroWriter):
+        return RecordSchema.of(writer)
+    raise TypeError(f"there is no reading what {type(writer).__name__} writes")
 
 
-def _renamed(value: Any, symbols: Mapping[str, str]) -> Any:
-    """``value`` with the enum symbols in it replaced."""
-    if not symbols:
-        return value
-    match value:
-        case str():
-            return symbols.get(value, value)
-        case list():
-            return [_renamed(each, symbols) for each in value]
-        case dict():
-            return {name: _renamed(each, symbols) for name, each in value.items()}
-    return value
+def _lenient(text: str, why: BadRecordError) -> Document:
+    """Of text that is no record: the fields where an object begins it, or where its numbers alone are too long."""
+    try:
+        found, _ = _ANY_JSON.raw_decode(text.lstrip())
+    except (ValueError, ArithmeticError, RecursionError):
+        return Document(Form.TEXT, {}, text=text, fault=why.detail)
+    return Document(Form.JSON, found if isinstance(found, dict) else {}, text=text, fault=why.detail)
+
+
+_ANY_JSON = json.JSONDecoder(parse_float=Decimal)
+"""For people's eyes: of a key that is there twice it takes the last value."""
 
 
 def read_document(
-    value: bytes | None, schema: RecordSchema | None, guess: RecordSchema | None, *, body: int = HEADER_BYTES
+    value: bytes | None, schema: ReadingSchema | None, guess: ReadingSchema | None, *, body: int = HEADER_BYTES
 ) -> Document:
     """Read ``value`` as far as it goes.
 
     Args:
         schema: its writer's; None where it names none, or none that can be read.
         guess: tried in its place. What it reads counts only where it reads all of the value.
-        body: where the Avro body begins that ``schema`` is of.
+        body: where the body begins that ``schema`` is of.
     """
     if not value:
         return Document(Form.NOTHING, {})
@@ -247,11 +216,14 @@ def read_document(
     return _unframed(value, guess)
 
 
-def _unframed(value: bytes, guess: RecordSchema | None) -> Document:
+def _unframed(value: bytes, guess: ReadingSchema | None) -> Document:
     fault = "no Confluent header (00, then 4 bytes of schema id)"
+    if isinstance(guess, JsonSchema):
+        read = guess.read(value, body=0)
+        return replace(read, schema_id=None, fault=f"{fault}{f'; {read.fault}' if read.fault else ''}")
     try:
         text = value.decode()
-        parsed = json.loads(text)
+        parsed = _ANY_JSON.decode(text)
     except UnicodeDecodeError:
         other = Document(Form.BYTES, {}, fault=f"{fault}, and no text either")
     except (ValueError, RecursionError):
@@ -262,14 +234,16 @@ def _unframed(value: bytes, guess: RecordSchema | None) -> Document:
     return _guessed(value, guess, 0, fault) or other
 
 
-def _guessed(value: bytes, guess: RecordSchema | None, body: int, why: str) -> Document | None:
+def _guessed(value: bytes, guess: ReadingSchema | None, body: int, why: str) -> Document | None:
     if guess is None or (read := guess.read(value, body=body)).fault:
         return None
-    fault = f"{why}; read with schema id {guess.schema_id}, which may not be its writer's"
-    return replace(read, form=Form.GUESS, schema_id=schema_id_of(value), fault=fault)
+    read_with = "the stream's schema" if guess.schema_id is None else f"schema id {guess.schema_id}"
+    fault = f"{why}; read with {read_with}, which may not be its writer's"
+    form = read.form if read.form is Form.JSON else Form.GUESS
+    return replace(read, form=form, schema_id=schema_id_of(value), fault=fault)
 
 
 def to_json(value: Any) -> str:
     """Fields as JSON; bytes as Avro's own JSON has them, one character a byte."""
-    text = json.dumps(value, ensure_ascii=False, default=lambda raw: raw.decode("latin-1"))
+    text = to_text(value, allow_nan=True)
     return _LONE_SURROGATES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -18,15 +18,7 @@ from pathlib import Path
 from etar.audit.holdings import Holdings
 from etar.audit.marks import Marks
 from etar.clients import report_store_connection
-from etar.dead_letter_office.document import (
-    Document,
-    NotEncodableError,
-    RecordSchema,
-    UnusableSchemaError,
-    WriterSchema,
-    read_document,
-    to_json,
-)
+from etar.dead_letter_office.document import Document, ReadingSchema, read_document, reading_schema, to_json
 from etar.dead_letter_office.front_door import FrontDoor, Headers
 from etar.dead_letter_office.repair import NotRepairableError, Repair
 from etar.dead_letter_office.replay import Replayer, Sending, Sent
@@ -38,10 +30,12 @@ from etar.event_times import EventTimeBounds
 from etar.instants import from_milliseconds, to_milliseconds
 from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
-from etar.records.decode import IN_HEADER, Record, SchemaId, frame_of
+from etar.records.codec import Codec, NotEncodableError, UnusableSchemaError
+from etar.records.decode import frame_of
+from etar.records.framing import IN_HEADER, OWN_SCHEMA, SchemaId
 from etar.records.intake import Decoded, Intake
+from etar.records.record import Record
 from etar.records.registry import RegisteredSchema, Registry
-from etar.records.table import EVENT_TIME
 from etar.records.warehouse import Warehouse
 from etar.settings import (
     DeadLetterSettings,
@@ -123,7 +117,7 @@ class Office:
         self._replayer = Replayer(journal, door, author, patience=patience)
         self._say = say
         self._now = now
-        self._schemas: dict[SchemaId, RecordSchema | str] = {}
+        self._schemas: dict[SchemaId, ReadingSchema | str] = {}
 
     def find(self, selection: Selection) -> Iterator[tuple[Summary, State]]:
         """The letters of a selection with their states, read as they are asked for: what is filed by append time, then
@@ -286,7 +280,7 @@ class Office:
         letters: Sequence[DeadLetter],
         states: dict[LetterId, State],
         repair: Repair | None,
-        writer: RecordSchema | None,
+        writer: ReadingSchema | None,
         *,
         again: bool,
         force: bool,
@@ -322,7 +316,7 @@ class Office:
             yield from (Outcome(sending.of, True, "would be replayed") for sending in sendings)
 
     def _repaired(
-        self, letters: Sequence[DeadLetter], repair: Repair, writer: RecordSchema
+        self, letters: Sequence[DeadLetter], repair: Repair, writer: ReadingSchema
     ) -> tuple[dict[LetterId, bytes], dict[LetterId, str]]:
         """Values as ``repair`` makes them, and why it cannot; letters that it leaves alone are in neither."""
         values, refused = {}, {}
@@ -359,12 +353,10 @@ class Office:
         rows = self._decoded(letters, sent).rows
         if not rows:
             return {}
-        columns = self._intake.layout().fields
-        at = [column.name for column in columns].index(EVENT_TIME)
-        per_millisecond = 10 ** ((columns[at].precision or 3) - 3)
+        layout = self._intake.layout()
         return {
             LetterId(row.record.partition, row.record.offset): MinuteWindow.containing(
-                from_milliseconds(row.values[at] // per_millisecond)
+                from_milliseconds(layout.event_ms(row.values))
             )
             for row in rows
         }
@@ -384,7 +376,7 @@ class Office:
         )
 
     def _document(
-        self, letter: DeadLetter, guess: Callable[[], RecordSchema | None], headers: Headers | None = None
+        self, letter: DeadLetter, guess: Callable[[], ReadingSchema | None], headers: Headers | None = None
     ) -> Document:
         """``guess``: gives the schema that is tried where the writer's cannot be read."""
         if headers is None and IN_HEADER in letter.detail:
@@ -392,9 +384,9 @@ class Office:
         at = to_milliseconds(letter.appended)
         key, value = letter.key, letter.value
         record = Record(letter.topic, letter.partition, letter.offset, at, key, value, headers or ())
-        if (frame := frame_of(record)) is not None:
+        if (frame := frame_of(record, self._intake.codec)) is not None:
             schema_id, body, _ = frame
-            if isinstance(schema := self._schema(schema_id), RecordSchema):
+            if not isinstance(schema := self._schema(schema_id), str):
                 return read_document(value, schema, None, body=body)
         return read_document(value, None, guess())
 
@@ -405,19 +397,33 @@ class Office:
         except (KafkaUnavailableError, UnknownTopicError):
             return None
 
-    def _schema(self, schema_id: SchemaId) -> RecordSchema | str:
+    def _schema(self, schema_id: SchemaId) -> ReadingSchema | str:
         """A schema to read and write with, or why it is none, in words."""
         if schema_id not in self._schemas:
-            self._schemas[schema_id] = _usable(schema_id, self._registry.schema(schema_id))
+            own = self._intake.codec.own_schema if schema_id == OWN_SCHEMA else None
+            registered = own or self._registry.schema(schema_id)
+            self._schemas[schema_id] = _usable(self._intake.codec, schema_id, registered)
         return self._schemas[schema_id]
 
-    def _latest(self) -> RecordSchema | None:
-        latest = self._registry.latest(subject_of(self._stream.topic))
-        schema = self._schema(latest[0]) if latest else None
-        return schema if isinstance(schema, RecordSchema) else None
+    def _latest(self) -> ReadingSchema | None:
+        if self._intake.codec.own_schema:
+            schema = self._schema(OWN_SCHEMA)
+        else:
+            latest = self._registry.latest(subject_of(self._stream.topic))
+            schema = self._schema(latest[0]) if latest else ""
+        return None if isinstance(schema, str) else schema
 
-    def _writer(self, schema_id: int | None) -> RecordSchema:
+    def _writer(self, schema_id: int | None) -> ReadingSchema:
         of_subject = ""
+        if self._intake.codec.own_schema:
+            if schema_id is not None:
+                raise UnknownSchemaError(
+                    f"records of {self._stream.name} have no header that names a schema; leave --schema-id out"
+                )
+            writer = self._schema(OWN_SCHEMA)
+            if isinstance(writer, str):
+                raise UnknownSchemaError(f"the schema of {self._stream.name} is nothing to write with: {writer}")
+            return writer
         if schema_id is None:
             subject = subject_of(self._stream.topic)
             latest = self._registry.latest(subject)
@@ -503,9 +509,9 @@ def open_office(
         warehouse = stack.enter_context(closing(Warehouse(warehouse_settings)))
         of = log or stream.topic
         letters = stack.enter_context(closing(Letters(warehouse_settings, of)))
-        intake = Intake(
+        intake = Intake.of(
+            stream,
             database=warehouse_settings.database,
-            table=stream.table,
             bounds=EventTimeBounds.of(get_settings(PipelineSettings)),
             registry=registry,
             warehouse=warehouse,
@@ -537,15 +543,13 @@ def open_office(
         )
 
 
-def _usable(schema_id: SchemaId, registered: RegisteredSchema | None) -> RecordSchema | str:
+def _usable(codec: Codec, schema_id: SchemaId, registered: RegisteredSchema | None) -> ReadingSchema | str:
     if registered is None:
         return "the registry has no such schema"
-    if registered.kind != "AVRO":
-        return f"it is {registered.kind}, not Avro"
     if registered.missing:
         return f"the registry does not have {', '.join(registered.missing)}, which it refers to"
     try:
-        return RecordSchema(WriterSchema(schema_id, registered.text, registered.references))
+        return reading_schema(codec.writer(registered, schema_id))
     except UnusableSchemaError as error:
         return str(error)
 

@@ -6,6 +6,7 @@ import copy
 import importlib
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, cast
 
 from etar.dead_letters import DeadLetter
@@ -37,7 +38,7 @@ def patch_repair(text: str) -> Repair:
     from jsonpointer import JsonPointerException
 
     try:
-        patch = jsonpatch.JsonPatch(json.loads(text))
+        patch = jsonpatch.JsonPatch(json.loads(text, parse_float=Decimal))
     except (ValueError, TypeError, jsonpatch.JsonPatchException, JsonPointerException) as error:
         raise InvalidPatchError(
             f"not a JSON patch: {error}. Write a list of operations, like "

@@ -20,8 +20,8 @@ from etar.dead_letters.letters import LetterId, Letters, Selection
 from etar.kafka.offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
 from etar.kafka.records import TopicReader, append_time
 from etar.offsets import Span
-from etar.records.decode import Record
 from etar.records.intake import Decoded, Intake
+from etar.records.record import Record
 from etar.settings import KafkaSettings
 from etar.streams import Stream
 

@@ -14,7 +14,7 @@ class Reason(StrEnum):
     """The closed list of reasons. The value is what stands in the table's ``reason`` column."""
 
     NULL_VALUE = "null_value"
-    """The record has no value at all (a tombstone), or its value is Avro's null."""
+    """The record has no value at all (a tombstone), or its value is Avro's or JSON's null."""
 
     EMPTY_VALUE = "empty_value"
     """The value is zero bytes long."""
@@ -24,13 +24,18 @@ class Reason(StrEnum):
     schema; or its body holds what the schema does not allow: text that is not UTF-8, an enum symbol or union branch
     that does not exist."""
 
+    NOT_JSON = "not_json"
+    """The value is not the one JSON object that a record is: bytes that are no UTF-8, a breach of the grammar, a key
+    twice in one object, NaN, another value than an object, or nesting without end. Or, where the stream's records have
+    a header, it has none. The detail says at which line and column, or byte."""
+
     UNKNOWN_SCHEMA_ID = "unknown_schema_id"
     """The registry answered that it has no schema of this id, or so many ids of one batch had none that it was not
     asked for this one. (A registry that does not answer is waited for.)"""
 
     UNSUPPORTED_SCHEMA = "unsupported_schema"
-    """The registry has the schema, but it is not an Avro record that can be read here, or refers to what the registry
-    does not have; or it is named by an id that the registry cannot be asked for."""
+    """The schema is there, but it is not one of a record in the stream's format that can be read here, or refers to
+    what the registry does not have; or it is named by an id that the registry cannot be asked for."""
 
     TRUNCATED = "truncated"
     """The value ends before the record does."""
@@ -42,7 +47,8 @@ class Reason(StrEnum):
     """A field that a column needs is absent or null, or its value is not of the column's type."""
 
     OUT_OF_RANGE = "out_of_range"
-    """A number or an instant is of the right type, but beyond what its column can hold."""
+    """A value is of the right type, but beyond what its column can hold, a rule of the JSON Schema allows, or the
+    stream's own checks do; the detail names field, rule and value."""
 
     EVENT_TIME_OUT_OF_BOUNDS = "event_time_out_of_bounds"
     """The event time is further ahead of the broker's append time than ``PipelineSettings.max_ahead``."""

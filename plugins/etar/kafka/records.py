@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from etar.instants import from_milliseconds
 from etar.kafka.offsets import KafkaUnavailableError
 from etar.offsets import Span, runs
-from etar.records.decode import Record
+from etar.records.record import Record
 from etar.settings import KafkaSettings
 
 _BATCH_RECORDS = 10_000

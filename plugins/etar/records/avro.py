@@ -13,6 +13,8 @@ import fastavro
 from fastavro import _read_py as recursion_safe
 from fastavro.schema import SchemaParseException
 
+from etar.records.column_types import NOTHING_DECLARED, Declared
+
 _PRIMITIVES = frozenset(("null", "boolean", "int", "long", "float", "double", "bytes", "string"))
 _NAMED = frozenset(("record", "error", "enum", "fixed"))
 _RECORDS = frozenset(("record", "error"))
@@ -103,21 +105,24 @@ class AvroSchema:
         namespace = _namespace(record)
         return {part["name"]: Node(part["type"], namespace) for part in record.json["fields"]}
 
-    def kinds(self, node: Node) -> Iterator[tuple[str, str | None]]:
-        """What a value may be, through unions, nested type objects and names: Avro types, each with its logical one."""
+    def types(self, node: Node) -> Iterator[Node]:
+        """What a value may be, through unions, nested type objects and names."""
         node = self._resolved(node)
         if isinstance(node.json, list):
             for part in node.json:
-                yield from self.kinds(Node(part, node.namespace))
-        elif isinstance(node.json, dict):
-            logical = node.json.get("logicalType")
-            yield node.json["type"], logical if isinstance(logical, str) else None
+                yield from self.types(Node(part, node.namespace))
         else:
-            yield node.json, None
+            yield node
 
-    def logical_type(self, node: Node) -> str | None:
-        """The logical type of a value, as :meth:`kinds` finds it; several joined by "or"."""
-        return " or ".join(sorted({logical for _, logical in self.kinds(node) if logical})) or None
+    def kinds(self, node: Node) -> Iterator[tuple[str, str | None]]:
+        """The Avro types of :meth:`types`, each with its logical one."""
+        for found in self.types(node):
+            logical = found.json.get("logicalType") if isinstance(found.json, dict) else None
+            yield _type_of(found), logical if isinstance(logical, str) else None
+
+    def logical_type(self, *nodes: Node) -> str | None:
+        """The logical type of a value at one of these, as :meth:`kinds` finds it; several joined by "or"."""
+        return " or ".join(sorted({logical for node in nodes for _, logical in self.kinds(node) if logical})) or None
 
     def shape(self, node: Node, *, only: Collection[str] | None = None, defaults: bool = False) -> Shape:
         """Of the values at ``node``.
@@ -198,6 +203,79 @@ class AvroSchema:
 
 
 _BUILT = frozenset(("array", "map"))
+
+
+class AvroDeclared(Declared):
+    """What a schema says of the values at one place in it."""
+
+    def __init__(self, schema: AvroSchema, *nodes: Node) -> None:
+        """``nodes``: the values are of any of these."""
+        self._schema = schema
+        self._nodes = nodes
+        self._types = [found for node in nodes for found in schema.types(node)]
+
+    @property
+    def logical_type(self) -> str | None:
+        return self._schema.logical_type(*self._nodes)
+
+    @property
+    def fixed(self) -> bool:
+        return any(_type_of(each) == "fixed" for each in self._types)
+
+    @property
+    def scale(self) -> int | None:
+        """None also where the values may be of two scales: no value says which."""
+        found = [each.json for each in self._types if _type_of(each) in ("bytes", "fixed")]
+        scales = {part.get("scale", 0) if isinstance(part, dict) and _is_decimal(part) else None for part in found}
+        only = scales.pop() if len(scales) == 1 else None
+        return only if type(only) is int and 0 <= only <= _LARGEST_SCALE else None
+
+    @property
+    def size(self) -> int | None:
+        """How many bytes the values are, where they are bytes of a fixed number, else None."""
+        sizes = {each.json["size"] for each in self._types if _type_of(each) == "fixed"}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    @property
+    def items(self) -> Declared:
+        inner = [
+            Node(each.json["items" if _type_of(each) == "array" else "values"], each.namespace)
+            for each in self._types
+            if _type_of(each) in _BUILT
+        ]
+        return AvroDeclared(self._schema, *inner) if inner else NOTHING_DECLARED
+
+    def field(self, name: str) -> Declared:
+        fields = [self._schema.fields(each) for each in self._types if self._schema.is_record(each)]
+        inner = [found[name] for found in fields if name in found]
+        return AvroDeclared(self._schema, *inner) if inner else NOTHING_DECLARED
+
+
+_LARGEST_SCALE = 400
+"""More digits after the point than any column has; a decimal of more is read as bytes that say nothing."""
+
+
+def _type_of(node: Node) -> str:
+    kind: str = node.json["type"] if isinstance(node.json, dict) else node.json
+    return kind
+
+
+def _is_decimal(part: Mapping[str, Any]) -> bool:
+    return part.get("logicalType") == "decimal"
+
+
+def renamed(value: Any, symbols: Mapping[str, str]) -> Any:
+    """``value`` with the enum symbols in it replaced."""
+    if not symbols:
+        return value
+    match value:
+        case str():
+            return symbols.get(value, value)
+        case list():
+            return [renamed(each, symbols) for each in value]
+        case dict():
+            return {name: renamed(each, symbols) for name, each in value.items()}
+    return value
 
 
 @dataclass

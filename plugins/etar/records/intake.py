@@ -8,21 +8,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from etar.clients import WarehouseUnavailableError
 from etar.dead_letters import DeadLetter, Reason
 from etar.event_times import EventTimeBounds
-from etar.records.decode import Decoder, Reader, Record, Row, SchemaId, Unreadable, compile_reader, schema_of
+from etar.records.codec import Codec, Reader
+from etar.records.column_types import UnsupportedTableError
+from etar.records.decode import AVRO, Decoder, schema_of
+from etar.records.formats import codec_of
+from etar.records.framing import OWN_SCHEMA, SchemaId
+from etar.records.record import Record, Row, Unreadable
 from etar.records.registry import RegisteredSchema, Registry, RegistryUnavailableError
-from etar.records.table import METADATA, MetadataColumns, TableLayout, UnsupportedTableError
+from etar.records.table import METADATA, EventColumns, MetadataColumns, TableLayout
 from etar.records.warehouse import (
     InsertRefusedError,
     InsertTooLargeError,
     TableChangedError,
     Warehouse,
 )
-from etar.streams import subject_of
+from etar.streams import Stream, subject_of
 
 _log = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
@@ -84,14 +89,24 @@ class Intake:
         registry: Registry,
         warehouse: Warehouse,
         metadata: MetadataColumns = METADATA,
+        codec: Codec = AVRO,
+        event: EventColumns = EventColumns(),  # noqa: B008  (frozen)
         persist: Persist = try_once,
         layout_seconds: float = 30.0,
         now: Callable[[], float] = monotonic,
     ) -> None:
-        """``persist`` decides what happens while registry or warehouse are away; ``now`` is a monotonic clock (s)."""
+        """
+        Args:
+            codec, event: how the records are written, and what is known of the event's columns; by default those of the
+                first stream. :meth:`of` takes both from a stream.
+            persist: decides what happens while registry or warehouse are away.
+            now: a monotonic clock (s).
+        """
         self._database = database
         self._table = table
         self._metadata = metadata
+        self._codec = codec
+        self._event = event
         self._bounds = bounds
         self._registry = registry
         self._warehouse = warehouse
@@ -100,8 +115,42 @@ class Intake:
         self._now = now
         self._layout: TableLayout | None = None
         self._layout_read = 0.0
-        self._schemas: dict[SchemaId, RegisteredSchema] = {}
+        self._schemas: dict[SchemaId, RegisteredSchema] = {OWN_SCHEMA: codec.own_schema} if codec.own_schema else {}
         self._readers: dict[SchemaId, Reader | Unreadable] = {}
+
+    @classmethod
+    def of(
+        cls,
+        stream: Stream,
+        *,
+        database: str,
+        bounds: EventTimeBounds,
+        registry: Registry,
+        warehouse: Warehouse,
+        table: str | None = None,
+        metadata: MetadataColumns = METADATA,
+        persist: Persist = try_once,
+    ) -> Self:
+        """The one way to make the intake of a stream, for all who decide about its records.
+
+        Args:
+            table, metadata: where they are not the stream's own.
+        """
+        return cls(
+            database=database,
+            table=table or stream.table,
+            bounds=bounds,
+            registry=registry,
+            warehouse=warehouse,
+            metadata=metadata,
+            codec=codec_of(stream),
+            event=EventColumns.of(stream),
+            persist=persist,
+        )
+
+    @property
+    def codec(self) -> Codec:
+        return self._codec
 
     def layout(self) -> TableLayout:
         """The table's layout, read on the first call.
@@ -130,7 +179,7 @@ class Intake:
             UnsupportedTableError, RegistryUnavailableError, WarehouseUnavailableError: as for :meth:`layout`.
         """
         readers = self._readers_of(records)
-        decoder = Decoder(self.layout(), self._bounds)
+        decoder = Decoder(self.layout(), self._bounds, self._codec)
         decoded = Decoded()
         for record in records:
             outcome = decoder.decode(record, readers)
@@ -181,7 +230,7 @@ class Intake:
             raise WarehouseUnavailableError(str(error)) from error
 
     def _readers_of(self, records: Sequence[Record]) -> Mapping[SchemaId, Reader | Unreadable]:
-        met = Counter(identifier for record in records if (identifier := schema_of(record)) is not None)
+        met = Counter(named for record in records if (named := schema_of(record, self._codec)) is not None)
         new = met.keys() - self._schemas.keys()
         # Where so many are new that not all may be asked for, the subject's own go first: good events are under these.
         # Then what many records name, and what is small: registries count upwards.
@@ -192,7 +241,7 @@ class Intake:
         self._schemas |= news
         for identifier, schema in self._schemas.items():
             if identifier not in self._readers:
-                self._readers[identifier] = self._compile(schema)
+                self._readers[identifier] = self._codec.reader(schema, self.layout())
         return self._readers | unreadable
 
     def _own_ids(self, topic: str) -> frozenset[int]:
@@ -220,11 +269,6 @@ class Intake:
                 news[identifier] = schema
         return unreadable, news
 
-    def _compile(self, schema: RegisteredSchema) -> Reader | Unreadable:
-        if schema.kind != "AVRO":
-            return Unreadable(Reason.UNSUPPORTED_SCHEMA, f"the schema is {schema.kind}, not Avro")
-        return compile_reader(schema.text, self.layout(), schema.references)
-
     def _refresh_layout(self) -> None:
         known = self.layout()
         try:
@@ -244,7 +288,9 @@ class Intake:
         described = self._persist(
             "warehouse", partial(self._warehouse.describe, self._database, self._table), WarehouseUnavailableError
         )
-        return TableLayout.of(described, database=self._database, table=self._table, metadata=self._metadata)
+        return TableLayout.of(
+            described, database=self._database, table=self._table, metadata=self._metadata, event=self._event
+        )
 
     def _insert(
         self, items: Sequence[_Item], insert: Callable[[Sequence[_Item]], None]

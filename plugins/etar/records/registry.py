@@ -28,21 +28,23 @@ class RegisteredSchema:
     """A schema as it was registered; ``kind`` is AVRO, JSON or PROTOBUF.
 
     ``references``: the texts of what it refers to, directly or through others, each once. ``missing``: subject and
-    version of what of these the registry does not have.
+    version of what of these the registry does not have. ``names``: of each reference, what it is called by those who
+    refer to it.
     """
 
     text: str
     kind: str
     references: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Document:
-    """An answer about a schema. ``references``: subjects and versions."""
+    """An answer about a schema. ``references``: names, subjects and versions."""
 
     schema: RegisteredSchema
-    references: Sequence[tuple[str, int]]
+    references: Sequence[tuple[str, str, int]]
 
 
 _LARGEST_ID = 2**31 - 1
@@ -90,19 +92,20 @@ class Registry:
         return None if document is None else self._with_references(document)
 
     def _with_references(self, document: _Document) -> RegisteredSchema:
-        found: dict[tuple[str, int], _Document | None] = {}
+        found: dict[tuple[str, str, int], _Document | None] = {}
         todo = list(document.references)
         while todo:
             if (reference := todo.pop()) in found:
                 continue
-            subject, version = reference
+            _, subject, version = reference
             answer = self._of_subject(subject, str(version), _document)
             found[reference] = answer
             todo += answer.references if answer else ()
         return replace(
             document.schema,
             references=tuple(each.schema.text for each in found.values() if each),
-            missing=tuple(f"{subject} {version}" for (subject, version), each in found.items() if each is None),
+            names=tuple(name for (name, _, _), each in found.items() if each),
+            missing=tuple(f"{subject} {version}" for (_, subject, version), each in found.items() if each is None),
         )
 
     def latest(self, subject: str) -> tuple[int, RegisteredSchema] | None:
@@ -170,5 +173,5 @@ def _error_code(response: httpx.Response) -> int | None:
 def _document(answer: Any) -> _Document:
     return _Document(
         RegisteredSchema(text=answer["schema"], kind=answer.get("schemaType") or "AVRO"),
-        [(str(each["subject"]), int(each["version"])) for each in answer.get("references") or ()],
+        [(str(each["name"]), str(each["subject"]), int(each["version"])) for each in answer.get("references") or ()],
     )

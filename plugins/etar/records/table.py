@@ -1,44 +1,25 @@
-"""The table a sink fills: its columns, the values each can hold, and rows as Arrow."""
+"""The table a sink fills: its columns, the values each can hold, and which of them say what an event is and when."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Self
 
 import pyarrow as pa
 
-Convert = Callable[[Any], Any]
-"""From a value as Avro gave it to one as Arrow takes it; raises :class:`WrongValueError`, :class:`OutOfRangeError`."""
-
-EVENT_TIME = "event_time"
-"""The column that every stream's table has: when the event happened."""
-
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_INTEGER = re.compile(r"(?P<unsigned>U?)Int(?P<bits>8|16|32|64)")
-_DATETIME64 = re.compile(r"DateTime64\((?P<precision>[36])(?:, 'UTC')?\)")
-_WRAPPER = re.compile(r"(?P<wrapper>LowCardinality|Nullable)\((?P<inner>.*)\)")
-
-# What DateTime64 holds at every precision, in seconds: [1900-01-01, 2300-01-01) as the engine documents it.
-_FIRST_SECOND, _END_SECOND = -2_208_988_800, 10_413_792_000
-TICKS_PER_SECOND = {"timestamp-millis": 1_000, "timestamp-micros": 1_000_000, "timestamp-nanos": 1_000_000_000}
-"""Logical types that are instants. A local timestamp is none: of which place it is local its schema does not say."""
-
-UUID_BYTES = 16
-
-
-class UnsupportedTableError(ValueError):
-    """The table has a shape that the native sink cannot fill; the message names the column and the way out."""
-
-
-class WrongValueError(ValueError):
-    """A value that is not of its column's type."""
-
-
-class OutOfRangeError(ValueError):
-    """A value of the right type that its column cannot hold."""
+from etar.records.column_types import (
+    FILLS,
+    NOTHING_DECLARED,
+    ColumnType,
+    Convert,
+    Declared,
+    OutOfRangeError,
+    UnsupportedTableError,
+    shown,
+)
+from etar.streams import Limits, Stream, TimeForm
 
 
 @dataclass(frozen=True)
@@ -60,178 +41,207 @@ METADATA = MetadataColumns(topic="_topic", partition="_partition", offset="_offs
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column that the sink fills. ``kind`` is the ClickHouse type without its wrappers."""
+class EventColumns:
+    """Columns that a stream's definition says more about than the table does. ``checks``: by column."""
 
-    name: str
-    kind: str
-    nullable: bool
+    time: str = "event_time"
+    time_form: TimeForm = TimeForm.LOGICAL
+    identity: tuple[str, ...] = ("event_id",)
+    checks: Mapping[str, Limits] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def parse(cls, name: str, declared: str) -> Column:
-        """From a type as ``DESCRIBE TABLE`` writes it, e.g. ``LowCardinality(Nullable(String))``."""
-        kind, nullable = declared, False
-        while match := _WRAPPER.fullmatch(kind):
-            nullable = nullable or match["wrapper"] == "Nullable"
-            kind = match["inner"]
-        column = cls(name, kind, nullable)
-        column.arrow_type  # noqa: B018  (an unsupported type is refused here, before the first row)
+    def of(cls, stream: Stream) -> Self:
+        return cls(stream.time, stream.time_form, stream.identity, stream.checks)
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Those without which no row says what it is, or keeps what was promised of it."""
+        return frozenset((self.time, *self.identity, *self.checks))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column that the sink fills. ``form``: how an event tells the instant in it; ``limits``: beyond its type."""
+
+    name: str
+    type: ColumnType
+    form: TimeForm = TimeForm.LOGICAL
+    limits: Limits | None = None
+
+    @classmethod
+    def parse(
+        cls, name: str, declared: str, *, form: TimeForm = TimeForm.LOGICAL, limits: Limits | None = None
+    ) -> Column:
+        """From a type as ``DESCRIBE TABLE`` writes it, e.g. ``LowCardinality(Nullable(String))``.
+
+        Raises:
+            UnsupportedTableError: the type cannot be filled, or has nothing that the limits could be of.
+        """
+        try:
+            column = cls(name, ColumnType.parse(declared), form, limits)
+        except UnsupportedTableError as error:
+            part = "" if str(error) == declared else f", with {error} in it"
+            raise UnsupportedTableError(
+                f"column {name!r} has the type {declared}{part}, which the native sink cannot fill (it fills {FILLS}); "
+                "change the column, let the table compute it, or use the official connector"
+            ) from None
+        if limits is not None and (misfit := _misfit(limits, column.type)):
+            raise UnsupportedTableError(f"column {name!r} has the type {declared}, and the check {misfit}")
         return column
 
     @property
+    def nullable(self) -> bool:
+        return self.type.nullable
+
+    @property
     def precision(self) -> int | None:
-        """Digits after the second of a DateTime64 column, else None."""
-        match = _DATETIME64.fullmatch(self.kind)
-        return int(match["precision"]) if match else None
+        """Digits after the second of a column of instants, else None."""
+        return self.type.precision
 
     @property
     def arrow_type(self) -> pa.DataType:
-        if match := _INTEGER.fullmatch(self.kind):
-            return pa.type_for_alias(f"{'u' if match['unsigned'] else ''}int{match['bits']}")
-        if self.precision:
-            return pa.timestamp("ms" if self.precision == 3 else "us", tz="UTC")
-        plain = {"String": pa.string(), "UUID": pa.binary(16), "Float64": pa.float64(), "Bool": pa.bool_()}
-        if self.kind not in plain:
-            raise UnsupportedTableError(
-                f"column {self.name!r} has the type {self.kind}, which the native sink cannot fill (it fills String, "
-                "UUID, Bool, Float64, integers, and DateTime64 of precision 3 or 6 in UTC, nullable or not); change "
-                "the column, let the table compute it, or use the official connector"
-            )
-        return plain[self.kind]
+        return self.type.arrow_type
 
-    def converter(self, logical_type: str | None, *, fixed: bool = False) -> Convert:
-        """The check and conversion of one value, given the logical type that its writer declared, and whether it may be
-        bytes of a fixed number."""
-        if match := _INTEGER.fullmatch(self.kind):
-            convert = _integer(int(match["bits"]), signed=not match["unsigned"])
-        elif self.precision:
-            convert = _instant(logical_type, self.precision)
-        else:
-            convert = {"String": _text, "UUID": _uuid, "Float64": _number, "Bool": _boolean}[self.kind]
-            if fixed and logical_type == "uuid" and self.kind in _OF_UUID_BYTES:
-                convert = _or_uuid_bytes(convert, _OF_UUID_BYTES[self.kind])
-        if not self.nullable:
-            return convert
-        return lambda value: None if value is None else convert(value)
+    def converter(self, declared: Declared | None) -> Convert:
+        """The check and conversion of one value, given what its writer declared."""
+        convert = self.type.converter(declared or NOTHING_DECLARED, self.form)
+        return convert if self.limits is None else _limited(convert, self.limits, self.type)
 
 
 @dataclass(frozen=True)
 class TableLayout:
-    """The columns of a table that the sink fills: ``fields`` from the event, ``metadata`` from its place in Kafka."""
+    """The columns of a table that the sink fills: ``fields`` from the event, ``metadata`` from its place in Kafka.
+
+    ``identity``: the columns that tell one event from another.
+    """
 
     database: str
     table: str
     fields: tuple[Column, ...]
     metadata: MetadataColumns
     metadata_types: Mapping[str, pa.DataType]
+    time: Column
+    time_index: int
+    """Where in a row's values its time is."""
+
+    ticks_per_ms: int
+    """Of that time."""
+
+    identity: tuple[str, ...]
     unfilled: tuple[str, ...] = ()
     """Why a column is left to its default, for each that no event can fill."""
 
     @classmethod
     def of(
-        cls, described: Iterable[tuple[str, str, str]], *, database: str, table: str, metadata: MetadataColumns
+        cls,
+        described: Iterable[tuple[str, str, str]],
+        *,
+        database: str,
+        table: str,
+        metadata: MetadataColumns,
+        event: EventColumns | None = None,
     ) -> TableLayout:
         """From ``(name, type, default kind)`` per column, as ``DESCRIBE TABLE`` gives them.
 
         Columns with a default kind (MATERIALIZED, ALIAS, DEFAULT) are the table's own business and left to it. So is
         one of a type that cannot be filled, as a field without a column is: it must not hold up every event.
 
+        Args:
+            event: what the stream says of its columns; by default that of the first stream.
+
         Raises:
-            UnsupportedTableError: a metadata or event time column is missing, or of a type that cannot be filled.
+            UnsupportedTableError: a metadata column, the event's time, its identity or a column with a check is
+                missing, or of a type that cannot be filled.
         """
+        event = event or EventColumns()
         columns: dict[str, Column] = {}
         unfilled: list[str] = []
         for name, declared, default in described:
             if default:
                 continue
+            form = event.time_form if name == event.time else TimeForm.LOGICAL
             try:
-                columns[name] = Column.parse(name, declared)
+                columns[name] = Column.parse(name, declared, form=form, limits=event.checks.get(name))
             except UnsupportedTableError as error:
-                if name == EVENT_TIME or name in metadata.names:
+                if name in event.needed or name in metadata.names:
                     raise
                 unfilled.append(str(error))
-        instant = columns.get(EVENT_TIME)
-        if instant is None or instant.precision is None or instant.nullable:
+        time = columns.get(event.time)
+        if time is None or not time.precision or time.nullable:
             raise UnsupportedTableError(
-                f"{database}.{table} needs a column {EVENT_TIME!r} of type DateTime64, not null"
+                f"{database}.{table} needs a column {event.time!r} of type DateTime64, not null"
             )
         if missing := sorted(metadata.names - columns.keys()):
             raise UnsupportedTableError(f"{database}.{table} lacks the metadata columns {', '.join(missing)}")
+        if missing := sorted(event.needed - columns.keys()):
+            raise UnsupportedTableError(
+                f"{database}.{table} lacks columns that the stream names as its events' identity or checks: "
+                f"{', '.join(missing)}"
+            )
+        fields = tuple(column for name, column in columns.items() if name not in metadata.names)
         return cls(
             database=database,
             table=table,
-            fields=tuple(column for name, column in columns.items() if name not in metadata.names),
+            fields=fields,
             metadata=metadata,
             metadata_types={name: columns[name].arrow_type for name in metadata.names},
+            time=time,
+            time_index=fields.index(time),
+            ticks_per_ms=10 ** (time.precision - 3),
+            identity=event.identity,
             unfilled=tuple(unfilled),
         )
 
+    def event_ms(self, values: tuple[Any, ...]) -> int:
+        """When the event of a row happened, in whole milliseconds since 1970.
 
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise WrongValueError(f"expected text, got {_shown(value)}")
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise WrongValueError(f"expected text, got half of a surrogate pair in {_shown(value)}")
-    return value
-
-
-def _uuid(value: Any) -> bytes:
-    if type(value) is not str or not _UUID.fullmatch(value):
-        raise WrongValueError(f"expected a UUID, got {_shown(value)}")
-    return bytes.fromhex(value.replace("-", ""))
+        Args:
+            values: the row's, in the order of :attr:`fields`.
+        """
+        milliseconds: int = values[self.time_index] // self.ticks_per_ms
+        return milliseconds
 
 
-_OF_UUID_BYTES: Mapping[str, Convert] = {"UUID": bytes, "String": lambda value: str(UUID(bytes=value))}
+def _misfit(limits: Limits, of: ColumnType) -> str | None:
+    """What of the limits cannot be held by values of a type, in words."""
+    if not of.is_number and (limits.min is not None or limits.max is not None):
+        return "min or max is for numbers"
+    if not (of.is_number or of.is_text) and limits.one_of is not None:
+        return "one_of is for numbers and text"
+    has_length = of.is_text or of.kind in ("Array", "Map")
+    if not has_length and (limits.min_length is not None or limits.max_length is not None):
+        return "min_length or max_length is for text, lists and maps"
+    if of.is_number and limits.one_of is not None:
+        try:
+            list(map(Decimal, limits.one_of))
+        except ArithmeticError:
+            return f"one_of names what is no number: {', '.join(limits.one_of)}"
+    return None
 
 
-def _or_uuid_bytes(convert: Convert, of_bytes: Convert) -> Convert:
-    """``convert``, where the writer may hold a UUID as its sixteen bytes and not as text."""
-    return lambda value: of_bytes(value) if type(value) is bytes and len(value) == UUID_BYTES else convert(value)
+def _limited(convert: Convert, limits: Limits, of: ColumnType) -> Convert:
+    """``convert``, and then the limits. Null keeps them all."""
+    low, high, shortest, longest = limits.min, limits.max, limits.min_length, limits.max_length
+    known: frozenset[Any] | None = None
+    if limits.one_of is not None:
+        known = frozenset(map(Decimal, limits.one_of)) if of.is_number else frozenset(limits.one_of)
 
+    def check(value: Any) -> Any:
+        converted = convert(value)
+        if converted is None:
+            return None
+        # Comparing and hashing are exact, whichever kinds of number meet. NaN, which no Decimal is compared with, is
+        # in no range.
+        if low is not None and (converted != converted or converted < low):  # noqa: PLR0124
+            raise OutOfRangeError(f"min is {low}, got {shown(converted)}")
+        if high is not None and (converted != converted or converted > high):  # noqa: PLR0124
+            raise OutOfRangeError(f"max is {high}, got {shown(converted)}")
+        if known is not None and converted not in known:
+            raise OutOfRangeError(f"one_of is {', '.join(limits.one_of or ()):.200}, got {shown(converted)}")
+        if shortest is not None and len(converted) < shortest:
+            raise OutOfRangeError(f"min_length is {shortest}, got {len(converted)}: {shown(converted)}")
+        if longest is not None and len(converted) > longest:
+            raise OutOfRangeError(f"max_length is {longest}, got {len(converted)}: {shown(converted)}")
+        return converted
 
-def _number(value: Any) -> float:
-    if type(value) is not float and type(value) is not int:
-        raise WrongValueError(f"expected a number, got {_shown(value)}")
-    return float(value)
-
-
-def _boolean(value: Any) -> bool:
-    if type(value) is not bool:
-        raise WrongValueError(f"expected true or false, got {_shown(value)}")
-    return value
-
-
-def _integer(bits: int, *, signed: bool) -> Convert:
-    low, end = (-(1 << bits - 1), 1 << bits - 1) if signed else (0, 1 << bits)
-
-    def convert(value: Any) -> int:
-        if type(value) is not int:
-            raise WrongValueError(f"expected an integer, got {_shown(value)}")
-        if not low <= value < end:
-            raise OutOfRangeError(f"{value} does not fit {'' if signed else 'U'}Int{bits}")
-        return value
-
-    return convert
-
-
-def _instant(logical_type: str | None, precision: int) -> Convert:
-    per_second = TICKS_PER_SECOND.get(logical_type or "")
-    ticks: int = 10**precision
-    low, end = _FIRST_SECOND * ticks, _END_SECOND * ticks
-
-    def convert(value: Any) -> int:
-        if per_second is None or type(value) is not int:
-            raise WrongValueError(
-                f"expected a long of logical type {' or '.join(TICKS_PER_SECOND)}, got {_shown(value)}"
-                f"{'' if logical_type else ' without one'}"
-            )
-        instant = value * ticks // per_second
-        if not low <= instant < end:
-            raise OutOfRangeError(f"the instant {value} ({logical_type}) is beyond the years 1900 to 2299")
-        return instant
-
-    return convert
-
-
-def _shown(value: object) -> str:
-    return f"{type(value).__name__} {value!r:.60}"
+    return check

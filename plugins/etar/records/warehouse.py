@@ -12,7 +12,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from etar import dead_letters
 from etar.clients import WarehouseUnavailableError, warehouse_client
 from etar.dead_letters import DeadLetter
-from etar.records.decode import Row
+from etar.records.record import Row
 from etar.records.table import TableLayout
 from etar.settings import WarehouseSettings
 

@@ -29,10 +29,13 @@ class TimeForm(StrEnum):
     """How an event says when it happened."""
 
     LOGICAL = "logical"
-    """By the logical type that its Avro schema gives the field."""
+    """A number whose unit the writer's schema says: Avro's logical types."""
     ISO8601 = "iso8601"
+    """Text with an offset, ``2026-11-21T10:31:00.123Z``."""
     UNIX_MS = "unix_ms"
+    """Milliseconds since 1970, with or without a fraction."""
     UNIX_S = "unix_s"
+    """Seconds since 1970, with or without a fraction."""
 
 
 class KeyForm(StrEnum):
@@ -54,7 +57,8 @@ class Key:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a field's values must keep to beyond the schema; None is no limit. Both ends are allowed values."""
+    """What a field's values must keep to beyond the schema; None is no limit. Bounds are inclusive; lengths are
+    characters of a text, entries of a list or a map."""
 
     min: Decimal | None = None
     max: Decimal | None = None

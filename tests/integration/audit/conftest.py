@@ -23,8 +23,8 @@ from etar.event_times import EventTimeBounds
 from etar.kafka.offsets import TopicOffsets
 from etar.kafka.records import KafkaRecords
 from etar.minute import MinuteWindow
-from etar.records.decode import Record, Row
 from etar.records.intake import Decoded, Intake
+from etar.records.record import Record, Row
 from etar.records.registry import Registry
 from etar.records.warehouse import Warehouse
 from etar.settings import (

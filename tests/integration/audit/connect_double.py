@@ -26,7 +26,8 @@ from etar.bootstrap.migrations import stream_migrations
 from etar.kafka.offsets import TopicOffsets
 from etar.kafka.records import KafkaRecords
 from etar.records.avro import AvroSchema
-from etar.records.decode import Record, schema_id_of
+from etar.records.framing import schema_id_of
+from etar.records.record import Record
 from etar.records.registry import Registry
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings
 from etar.streams import DEFAULT_STREAM, Stream, default_stream

@@ -24,7 +24,7 @@ from etar.dead_letters.journal import Author, Journal
 from etar.dead_letters.letters import LetterId
 from etar.minute import MINUTE, MinuteWindow
 from etar.offsets import Span
-from etar.records.decode import IN_HEADER
+from etar.records.framing import IN_HEADER
 from etar.records.intake import Decoded
 from etar.verify.facts import ClosedOffsets
 from etar.verify.table import Table

@@ -20,7 +20,7 @@ from etar.dead_letter_office.repair import patch_repair
 from etar.dead_letters import Reason
 from etar.dead_letters.letters import LetterId, Selection, State, UnknownLetterError
 from etar.minute import MINUTE
-from etar.records.decode import Record
+from etar.records.record import Record
 from etar.settings import get_settings
 from tests.integration.audit.conftest import PARTITIONS, Place, World, malformed, milliseconds
 from tests.integration.audit.connect_double import Worker

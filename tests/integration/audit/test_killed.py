@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from etar.dead_letters import Reason
-from etar.records.decode import Record
 from etar.records.intake import Decoded
+from etar.records.record import Record
 from tests.forked import forked
 from tests.integration.audit.conftest import Misbehaviour, World, malformed, milliseconds
 from tests.integration.audit.hiding_registry import HidingRegistry

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from etar.records.decode import Record
+from etar.records.record import Record
 from etar.streams import Stream
 from tests.integration.audit.conftest import World, milliseconds
 from tests.integration.audit.connect_double import Worker, place_of, row_binary

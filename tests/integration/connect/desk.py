@@ -12,8 +12,9 @@ import httpx
 from clickhouse_connect.driver.client import Client
 
 from etar.event_times import EventTimeBounds
-from etar.records.decode import Record, Row, SchemaId
+from etar.records.framing import SchemaId
 from etar.records.intake import Intake
+from etar.records.record import Record, Row
 from etar.records.registry import RegisteredSchema, Registry
 from etar.records.table import TableLayout
 from etar.records.warehouse import Warehouse

@@ -102,16 +102,16 @@ def test_a_column_that_no_event_can_fill_stops_neither_who_runs_nor_who_starts(
 ) -> None:
     known = desk.register()
     desk.intake.take_in(desk.records(known, 1))
-    desk.alter("ADD COLUMN tags Array(String)")
+    desk.alter("ADD COLUMN hosts Array(IPv4)")
     for offset in (1, 2):
         desk.clock[0] += 30
         desk.intake.take_in(desk.records(known, 1, first=offset))
-    assert caplog.text.count("column 'tags' has the type Array(String)") == 1, "told once, not at every look"
+    assert caplog.text.count("column 'hosts' has the type Array(IPv4)") == 1, "told once, not at every look"
 
     desk.another().take_in(desk.records(known, 1, first=3))
 
-    assert desk.column("(_offset, tags)") == [(offset, []) for offset in range(4)]
-    assert caplog.text.count("column 'tags' has the type Array(String)") == 2
+    assert desk.column("(_offset, hosts)") == [(offset, []) for offset in range(4)]
+    assert caplog.text.count("column 'hosts' has the type Array(IPv4)") == 2
 
 
 def test_a_column_that_is_dropped_between_two_readings_of_the_layout_costs_nothing(desk: Desk) -> None:

@@ -19,7 +19,7 @@ from connect.native_sink import source as source_module
 from connect.native_sink.source import Source
 from etar.dead_letters import Reason
 from etar.kafka.offsets import TopicOffsets
-from etar.records.decode import Record
+from etar.records.record import Record
 from etar.records.registry import Registry, RegistryUnavailableError
 from etar.records.table import TableLayout
 from etar.records.warehouse import Warehouse

@@ -6,8 +6,8 @@ import pytest
 
 from etar.audit.placement import Inventory, Placement, place
 from etar.dead_letters import Reason
-from etar.records.decode import Record, Row
 from etar.records.intake import Decoded
+from etar.records.record import Record, Row
 
 OFFSET = 7
 RECORD = Record("t", 0, OFFSET, 1_000, None, b"value")

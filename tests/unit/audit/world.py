@@ -18,8 +18,9 @@ from etar.event_times import EventTimeBounds
 from etar.kafka.log import Explained
 from etar.minute import MinuteWindow
 from etar.offsets import Span, runs
-from etar.records.decode import IN_HEADER, Record, Row, schema_id_of
+from etar.records.framing import IN_HEADER, schema_id_of
 from etar.records.intake import REFUSED_TOGETHER, Intake
+from etar.records.record import Record, Row
 from etar.records.registry import RegisteredSchema
 from etar.records.warehouse import InsertRefusedError
 from etar.settings import PipelineSettings

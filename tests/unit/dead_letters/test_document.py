@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from etar.dead_letter_office.document import (
     Form,
-    NotEncodableError,
+    ReadingSchema,
     RecordSchema,
-    UnusableSchemaError,
     WriterSchema,
     read_document,
+    reading_schema,
     to_json,
 )
+from etar.records.codec import NotEncodableError, UnusableSchemaError
+from etar.records.formats import codec_of
+from etar.records.framing import OWN_SCHEMA, SchemaId
+from etar.records.registry import RegisteredSchema
+from etar.streams import RecordFormat, Stream
 from tests.unit.records.events import SCHEMA, SCHEMA_ID, SCHEMA_TEXT, encode, event
 
 EVENT = RecordSchema(WriterSchema(SCHEMA_ID, SCHEMA_TEXT))
@@ -222,3 +229,72 @@ def test_what_fastavro_would_write_although_it_does_not_fit_is_refused(avro_type
     schema = RecordSchema(WriterSchema(8, changed(country=avro_type)))
     with pytest.raises(NotEncodableError, match=r"country: .* is not of the schema's type"):
         schema.encode(event(country=value))
+
+
+def json_schema(schema_id: SchemaId) -> ReadingSchema:
+    codec = codec_of(Stream("sales", RecordFormat.JSON_REGISTERED))
+    text = '{"required": ["amount"], "properties": {"amount": {"multipleOf": 0.01}}}'
+    return reading_schema(codec.writer(RegisteredSchema(text, "JSON"), schema_id))
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "fields", "fault"),
+    [
+        (b'{"amount": 0.10}', Form.JSON, {"amount": Decimal("0.10")}, None),
+        (b'{"amount": 12345678901234567.89}', Form.JSON, {"amount": Decimal("12345678901234567.89")}, None),
+        (b'{"amount": "x"}', Form.JSON, {"amount": "x"}, None),
+        (b'{"a": 1, "a": 0.2}', Form.JSON, {"a": Decimal("0.2")}, "line 1, column 10: the key 'a' is in its obj"),
+        (b'{"a": 0.1} x', Form.JSON, {"a": Decimal("0.1")}, "line 1, column 12: 1 bytes follow the object"),
+        (b'{"a": 0.1', Form.TEXT, {}, "line 1, column 10: Expecting ',' delimiter, and the text ends"),
+        (b"[0.1]", Form.JSON, {}, "a record is an object, and the value is a list"),
+        (b'{"a": "\xff"}', Form.JSON, {"a": "\N{REPLACEMENT CHARACTER}"}, "byte 7: no UTF-8"),
+        (b"[" * 100_000, Form.TEXT, {}, "line 1, column 101: objects and lists in more than 100 levels"),
+        (b'{"a": 1e99999999999999999999}', Form.TEXT, {}, "line 1, column 7: a number of more than 400 digits, or"),
+        (b'{"a": ' + b"9" * 1_000_000 + b"}", Form.TEXT, {}, "line 1, column 7: a number of more than 400 digits, or"),
+    ],
+    ids=lambda part: str(part)[:20],
+)  # fmt: skip
+def test_json_is_read_as_far_as_it_goes(value: bytes, form: Form, fields: dict[str, Any], fault: str | None) -> None:
+    document = read_document(value, json_schema(OWN_SCHEMA), None, body=0)
+    assert (document.form, document.fields, document.schema_id) == (form, fields, None)
+    assert fault == (document.fault[: len(fault)] if document.fault and fault else document.fault)
+
+
+def test_json_without_a_header_or_under_an_unknown_schema_is_read_with_the_streams() -> None:
+    value = b'{"amount": 0.10}'
+    bare = read_document(value, None, json_schema(7))
+    assert (bare.form, bare.fields, bare.schema_id) == (Form.JSON, {"amount": Decimal("0.10")}, None)
+    assert bare.fault == "no Confluent header (00, then 4 bytes of schema id)"
+    unknown = read_document(b"\0\0\0\0\x63" + value, None, json_schema(7))
+    assert (unknown.form, unknown.fields, unknown.schema_id) == (Form.JSON, {"amount": Decimal("0.10")}, 99)
+    assert unknown.fault == "there is no readable schema of id 99; read with schema id 7, which may not be its writer's"
+
+
+def test_json_is_written_behind_the_header_that_its_schema_has() -> None:
+    assert json_schema(OWN_SCHEMA).encode({"amount": Decimal("1.10")}) == b'{"amount": 1.10}'
+    assert json_schema(7).encode({"amount": Decimal("1.10")}) == b'\0\0\0\0\7{"amount": 1.10}'
+    with pytest.raises(NotEncodableError, match="GUID alone"):
+        json_schema(UUID(int=5)).encode({"amount": 1})
+    with pytest.raises(NotEncodableError, match=r"^the object: required of the JSON Schema"):
+        json_schema(7).encode({})
+
+
+def test_a_number_of_a_patch_is_avros_float_where_the_schema_has_one() -> None:
+    writer = RecordSchema(WriterSchema(8, changed(amount="double")))
+    fields = {**event(), "amount": Decimal("1.5")}
+    assert read_document(writer.encode(fields), writer, None).fields["amount"] == 1.5
+
+
+@pytest.mark.parametrize("of", ["bytes", "fixed", "null or bytes"])
+def test_a_decimal_is_shown_and_repaired_as_the_number_it_is(of: str) -> None:
+    kind = {"logicalType": "decimal", "precision": 18, "scale": 2}
+    kind |= {"type": "fixed", "name": "Money", "size": 3} if of == "fixed" else {"type": "bytes"}
+    writer = RecordSchema(WriterSchema(8, changed(amount=["null", kind] if of.startswith("null") else kind)))
+    for number in ("0.00", "19.99", "-0.01", "83886.07", "-83886.08"):
+        for value in (Decimal(number), number):
+            document = read_document(writer.encode({**event(), "amount": value}), writer, None)
+            assert str(document.fields["amount"]) == number
+            assert writer.encode(document.fields) == writer.encode({**event(), "amount": value})
+    for bad in (Decimal("0.001"), "1e500", "much", 1.5, True, *([Decimal("83886.08")] if of == "fixed" else [])):
+        with pytest.raises(NotEncodableError, match="amount"):
+            writer.encode({**event(), "amount": bad})

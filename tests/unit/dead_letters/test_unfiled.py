@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Message
 
 from etar.dead_letter_office.unfiled import GivenUp, _Offsets, read_given_up
-from etar.records.decode import Record
+from etar.records.record import Record
 
 HEADERS = {
     "topic": b"events",

@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 import fastavro
 
-from etar.records.decode import Record
+from etar.records.record import Record
 from etar.records.table import MetadataColumns, TableLayout
 
 REPOSITORY = Path(__file__).parents[3]
