@@ -208,7 +208,8 @@ def test_a_model_that_fails_on_what_it_is_given_is_at_fault_and_reading_goes_on(
 
     answer = post(api, a_sale(stream, sold=3, revenue="0"))
     assert answer.status_code == 503
-    assert "fails on this report: KeyError" in answer.json()["detail"]
+    assert f"the model of stream {stream}" in answer.json()["detail"]
+    assert "KeyError: 3" in answer.json()["detail"]
     assert read(api, stream).json() == old
 
 

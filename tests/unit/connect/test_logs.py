@@ -8,8 +8,8 @@ import pytest
 
 from connect.native_sink.logs import Summary
 from etar.dead_letters import Reason
-from etar.records.decode import Record, Row
 from etar.records.intake import Decoded
+from etar.records.record import Record, Row
 
 
 class Clock:

@@ -232,7 +232,7 @@ def test_what_fastavro_would_write_although_it_does_not_fit_is_refused(avro_type
 
 
 def json_schema(schema_id: SchemaId) -> ReadingSchema:
-    codec = codec_of(Stream("sales", RecordFormat.JSON_REGISTERED))
+    codec = codec_of(Stream("sales", record=RecordFormat.JSON_REGISTERED))
     text = '{"required": ["amount"], "properties": {"amount": {"multipleOf": 0.01}}}'
     return reading_schema(codec.writer(RegisteredSchema(text, "JSON"), schema_id))
 

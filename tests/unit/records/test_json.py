@@ -247,7 +247,7 @@ def test_draft_4_says_by_a_flag_that_a_bound_is_exclusive(rule: str, kept: str) 
 
 def keeps(rule: str, number: str, draft: str = "draft-07") -> bool:
     schema = f'{{"$schema": "http://json-schema.org/{draft}/schema#", "properties": {{"n": {{{rule}}}}}}}'
-    codec = codec_of(Stream("s", RecordFormat.JSON, schema_text=schema))
+    codec = codec_of(Stream("s", record=RecordFormat.JSON, schema_text=schema))
     assert codec.own_schema
     try:
         written = codec.writer(codec.own_schema, OWN_SCHEMA).encode({"n": Decimal(number)})
@@ -287,7 +287,7 @@ def test_what_a_rule_says_is_what_fractions_say(rule: str, number: str, limit: s
     ids=lambda part: part[:20],
 )  # fmt: skip
 def test_a_schema_that_is_none_makes_letters_and_no_writer(schema: str) -> None:
-    codec = codec_of(Stream("s", RecordFormat.JSON_REGISTERED))
+    codec = codec_of(Stream("s", record=RecordFormat.JSON_REGISTERED))
     outcome = codec.reader(RegisteredSchema(schema, "JSON"), LAYOUT)
     assert isinstance(outcome, Unreadable)
     assert outcome.reason is Reason.UNSUPPORTED_SCHEMA
@@ -306,7 +306,7 @@ def test_a_pattern_takes_steps_by_the_length_of_its_text_or_ends() -> None:
         assert perf_counter() - before < 5
 
 
-REGISTERED = codec_of(Stream("sales", RecordFormat.JSON_REGISTERED))
+REGISTERED = codec_of(Stream("sales", record=RecordFormat.JSON_REGISTERED))
 REGISTERED_SCHEMA = RegisteredSchema(to_text(SCHEMA), "JSON")
 
 
@@ -392,7 +392,9 @@ def test_no_bytes_raise(value: bytes) -> None:
 
 
 def test_a_check_of_the_stream_names_field_rule_and_value() -> None:
-    checked = Stream("sales", RecordFormat.JSON, checks={"amount": Limits(min=Decimal("10.00"), max=Decimal("999.99"))})
+    checked = Stream(
+        "sales", record=RecordFormat.JSON, checks={"amount": Limits(min=Decimal("10.00"), max=Decimal("999.99"))}
+    )
     described = [
         ("event_id", "String", ""),
         ("event_time", "DateTime64(3, 'UTC')", ""),
