@@ -144,7 +144,7 @@ def figure(minutes: Sequence[Accounted]) -> go.Figure:
     figure.update_annotations(x=0, xanchor="left", font={"size": 14})
     figure.update_xaxes(showgrid=False, tickformat="%H:%M\n%d %b")
     if len(minutes) <= 10:
-        # As in interactions.history: between the minutes of a short axis, a tick reads like the minute before.
+        # As in drawing.lines: between the minutes of a short axis, a tick reads like the minute before.
         figure.update_xaxes(dtick=_MINUTE_MS)
     figure.update_yaxes(rangemode="tozero", nticks=3, tickformat=",d")
     for row, column in enumerate(_COUNTS.values(), start=2):

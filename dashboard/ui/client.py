@@ -9,12 +9,23 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
 from etar.ledger import LedgerEntry
 from etar.report import PublishedReport
 from etar.settings import ReportReadSettings
 
+
+class StreamStanding(BaseModel):
+    """How a stream stands, as the API says."""
+
+    name: str
+    title: str
+    newest_minute: AwareDatetime | None
+    fault: str | None
+
+
+_STREAMS = TypeAdapter(list[StreamStanding])
 _REPORTS = TypeAdapter(list[PublishedReport])
 _MINUTES = TypeAdapter(list[LedgerEntry])
 
@@ -53,25 +64,33 @@ class ReportClient:
             timeout=timeout_seconds,
         )
 
-    def newest(self, limit: int) -> tuple[PublishedReport, ...]:
-        """The newest ``limit`` minutes' reports, oldest first.
+    def newest(self, stream: str, limit: int) -> tuple[PublishedReport, ...]:
+        """The reports of a stream's newest ``limit`` minutes, oldest first.
 
         Raises:
             ReportsUnavailableError: there was no such answer.
         """
-        return self._list("/reports", limit, _REPORTS)
+        return self._list("/reports", _REPORTS, stream=stream, limit=limit)
 
-    def newest_minutes(self, limit: int) -> tuple[LedgerEntry, ...]:
-        """What the ledger says of its newest ``limit`` minutes, oldest first.
+    def newest_minutes(self, stream: str, limit: int) -> tuple[LedgerEntry, ...]:
+        """What the ledger says of a stream's newest ``limit`` minutes, oldest first.
 
         Raises:
             ReportsUnavailableError: there was no such answer.
         """
-        return self._list("/minutes", limit, _MINUTES)
+        return self._list("/minutes", _MINUTES, stream=stream, limit=limit)
 
-    def _list(self, path: str, limit: int, items: TypeAdapter[list[_Item]]) -> tuple[_Item, ...]:
+    def streams(self) -> tuple[StreamStanding, ...]:
+        """The streams that are reported, or have been, by name.
+
+        Raises:
+            ReportsUnavailableError: there was no such answer.
+        """
+        return self._list("/streams", _STREAMS)
+
+    def _list(self, path: str, items: TypeAdapter[list[_Item]], **asked: str | int) -> tuple[_Item, ...]:
         try:
-            response = self._http.get(path, params={"limit": limit})
+            response = self._http.get(path, params=asked)
         except httpx.HTTPError as error:
             raise ReportsUnavailableError(f"{self._url} does not answer ({type(error).__name__})") from error
         if response.status_code in (401, 403):

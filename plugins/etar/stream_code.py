@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from etar.errors import PermanentError
 from etar.minute import MinuteWindow
+from etar.page import Bars, Lines, Metric, Page, Table
 from etar.report import MinuteReport, PublishedReport, faults
 from etar.report_sql import FILE, sql_model, sql_transform
 from etar.streams import Stream, catalogue, stream_named
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 Transform = Callable[["DataFrame"], "DataFrame"]
 
+_METRICS, _CHARTS = "page:METRICS", "page:CHARTS"
 _OF_THE_API = {"revision", "published_at"}
 _SOME_MINUTE = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -112,6 +114,22 @@ def headline(published: PublishedReport) -> str:
         return report_model(stream).model_validate(published.content).headline()
     except Exception:  # code of anybody's, for a line that somebody reads
         return published.headline()
+
+
+def stream_page(stream: Stream) -> Page | None:
+    """What the stream's page shows, by its folder's ``page.py``; None: it has none, and shows what its reports say.
+
+    Raises:
+        StreamCodeError: there is one that cannot be used.
+    """
+    if not _file(stream, _METRICS).is_file():
+        return None
+    metrics, charts = load(stream, _METRICS), load(stream, _CHARTS)
+    for what, given, kinds in ((_METRICS, metrics, (Metric,)), (_CHARTS, charts, (Bars, Lines, Table))):
+        if not (isinstance(given, tuple) and all(isinstance(each, kinds) for each in given)):
+            names = ", ".join(kind.__name__ for kind in kinds)
+            raise StreamCodeError(f"{_where(stream, what)} is no tuple of etar.page's {names}; make it one")
+    return Page(metrics, charts)
 
 
 def load(stream: Stream, what: str) -> Any:

@@ -1,18 +1,25 @@
-"""What the page shows of the first stream."""
+"""What the page shows of the first stream, by its own page.py."""
 
 from __future__ import annotations
 
 import pytest
 
-from dashboard.ui import interactions
+from dashboard.ui import drawing
+from etar.page import Bars, Lines, Page
+from etar.stream_code import stream_page
+from etar.streams import default_stream
 from tests.interactions import Outcomes
 from tests.unit.dashboard.samples import MINUTE, a_published_report
+
+PAGE = stream_page(default_stream()) or Page((), ())
+[BARS] = [chart for chart in PAGE.charts if isinstance(chart, Bars)]
+[LINES] = [chart for chart in PAGE.charts if isinstance(chart, Lines)]
 
 FUNNEL = ["View", "Click", "Add to cart", "Checkout", "Purchase", "Search"]
 
 
 def test_bars_stack_success_and_error_of_each_type_in_funnel_order() -> None:
-    success, error = interactions.event_types(a_published_report(views=1200, view_errors=34)).data
+    success, error = drawing.bars(BARS, a_published_report(views=1200, view_errors=34)).data
 
     assert list(success.y) == list(error.y) == FUNNEL
     assert list(success.x) == [1200, 10, 0, 0, 0, 0]
@@ -20,7 +27,7 @@ def test_bars_stack_success_and_error_of_each_type_in_funnel_order() -> None:
 
 
 def test_bars_name_their_counts_so_that_a_sliver_of_errors_is_read_too() -> None:
-    figure = interactions.event_types(a_published_report(views=1200, view_errors=1))
+    figure = drawing.bars(BARS, a_published_report(views=1200, view_errors=1))
 
     assert figure.layout.barmode == "stack"
     words = {each.y: each.text for each in figure.layout.annotations}
@@ -38,12 +45,12 @@ def test_a_type_outside_the_funnel_is_shown_after_it() -> None:
         rows_read=3,
     )
 
-    assert list(interactions.event_types(report).data[0].y) == [*FUNNEL, "Hover", "Zoom"]
+    assert list(drawing.bars(BARS, report).data[0].y) == [*FUNNEL, "Hover", "Zoom"]
 
 
 def test_an_empty_minute_has_bars_of_zero() -> None:
-    figure = interactions.event_types(
-        a_published_report(views=0, view_errors=0, event_types={}, total_events=0, unique_users=0)
+    figure = drawing.bars(
+        BARS, a_published_report(views=0, view_errors=0, event_types={}, total_events=0, unique_users=0)
     )
 
     assert sum(figure.data[0].x) == 0
@@ -52,8 +59,8 @@ def test_an_empty_minute_has_bars_of_zero() -> None:
 
 def test_the_lines_break_where_a_minute_has_no_report() -> None:
     third = MINUTE.next.next
-    events, rate = interactions.history(
-        [a_published_report(views=86, view_errors=4), a_published_report(third, views=90, view_errors=0)]
+    events, rate = drawing.lines(
+        LINES, [a_published_report(views=86, view_errors=4), a_published_report(third, views=90, view_errors=0)]
     ).data
 
     assert list(events.x) == [MINUTE.start, MINUTE.next.start, third.start]
@@ -65,7 +72,7 @@ def test_the_lines_break_where_a_minute_has_no_report() -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_few_reports_are_a_figure_too(count: int) -> None:
-    events, _ = interactions.history([a_published_report()] * count).data
+    events, _ = drawing.lines(LINES, [a_published_report()] * count).data
 
     assert len(events.x) == count
     assert count == 0 or "markers" in events.mode
@@ -73,7 +80,7 @@ def test_few_reports_are_a_figure_too(count: int) -> None:
 
 def test_the_metrics_are_the_minutes_figures() -> None:
     shown = {
-        metric.name: metric.value for metric in interactions.metrics(a_published_report(views=1200, view_errors=34))
+        metric.name: metric.value for metric in drawing.metrics(PAGE, a_published_report(views=1200, view_errors=34))
     }
 
     assert shown == {"Events": "1,244", "Errors": "34", "Error rate": "2.73%", "Unique users": "622"}
@@ -85,7 +92,7 @@ def test_of_a_report_of_another_shape_the_page_shows_what_it_says() -> None:
         known.model_dump(exclude={"error_rate", "unique_users", "event_types"}) | {"visitors": 3}
     )
 
-    shown = {metric.name: metric.value for metric in interactions.metrics(older)}
+    shown = {metric.name: metric.value for metric in drawing.metrics(PAGE, older)}
     assert shown == {"Events": "114", "Errors": "4", "Error rate": "-", "Unique users": "-"}
-    assert list(interactions.event_types(older).data[0].x) == [0] * 6
-    assert list(interactions.history([older]).data[1].y) == [None]
+    assert list(drawing.bars(BARS, older).data[0].x) == [0] * 6
+    assert list(drawing.lines(LINES, [older]).data[1].y) == [None]

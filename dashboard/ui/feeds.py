@@ -1,0 +1,62 @@
+"""What the pages are fed with: one feed of each kind and stream for all viewers.
+
+The API is asked once a refresh however many viewers there are, and who comes while it is away still sees its last
+answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import streamlit as st
+
+from dashboard.ui.client import Feed, ReportClient, Snapshot, StreamStanding
+from etar.ledger import LedgerEntry
+from etar.report import PublishedReport
+from etar.settings import DashboardSettings, ReportReadSettings, get_settings
+from etar.streams import catalogue, default_stream
+
+# Less than a refresh: a timer that is early must not be given the answer before.
+_FRESH_FOR = timedelta(seconds=0.8 * get_settings(DashboardSettings).refresh_seconds)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@st.cache_resource(show_spinner=False)
+def client() -> ReportClient:
+    return ReportClient(get_settings(ReportReadSettings))
+
+
+@st.cache_resource(show_spinner=False)
+def reports_feed(stream: str) -> Feed[PublishedReport]:
+    newest = partial(client().newest, stream, get_settings(DashboardSettings).history_minutes)
+    return Feed(newest, now, fresh_for=_FRESH_FOR)
+
+
+@st.cache_resource(show_spinner=False)
+def minutes_feed(stream: str) -> Feed[LedgerEntry]:
+    newest = partial(client().newest_minutes, stream, get_settings(DashboardSettings).history_minutes)
+    return Feed(newest, now, fresh_for=_FRESH_FOR)
+
+
+@st.cache_resource(show_spinner=False)
+def streams_feed() -> Feed[StreamStanding]:
+    return Feed(client().streams, now, fresh_for=_FRESH_FOR)
+
+
+def standings() -> Sequence[StreamStanding]:
+    """The streams that have a page: those that are on, in their order, and others that have reports. Before the API has
+    answered once, those that are on."""
+    snapshot: Snapshot[StreamStanding] = streams_feed().poll()
+    known = {each.name: each for each in snapshot.items}
+    on = catalogue().on or (default_stream(),)
+    first = {
+        stream.name: known.get(stream.name)
+        or StreamStanding(name=stream.name, title=stream.title, newest_minute=None, fault=None)
+        for stream in on
+    }
+    return [*first.values(), *(each for each in known.values() if each.newest_minute and each.name not in first)]

@@ -1,0 +1,166 @@
+"""The page of one stream: its newest minute in numbers, its charts, and the account of its minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from dashboard.ui import accounting, drawing, figures, freshness
+from dashboard.ui.client import MadeOnce, Snapshot
+from dashboard.ui.feeds import minutes_feed, now, reports_feed
+from etar.ledger import LedgerEntry
+from etar.page import Page, page_of
+from etar.report import PublishedReport
+from etar.settings import DashboardSettings, get_settings
+from etar.stream_code import StreamCodeError, stream_page
+from etar.streams import DEFAULT_STREAM, catalogue
+
+_CHART = {"displayModeBar": False}
+_HISTORY = timedelta(minutes=get_settings(DashboardSettings).history_minutes)
+
+
+@dataclass(frozen=True)
+class Charts:
+    """What the reports come to on the page. ``fault``: why the folder's own page is not what is shown."""
+
+    page: Page
+    fault: str | None
+    span: timedelta
+    drawn: Sequence[drawing.Drawn]
+
+    @classmethod
+    def of(cls, reports: Sequence[PublishedReport]) -> Charts:
+        newest = reports[-1]
+        page, fault = _page(newest)
+        recent = figures.recent(reports, _HISTORY)
+        return cls(page, fault, newest.window.end - recent[0].minute, drawing.charts(page, recent))
+
+
+@dataclass(frozen=True)
+class Account:
+    """What the ledger's minutes come to on the page."""
+
+    minutes: Sequence[accounting.Accounted]
+    summary: str
+    figure: go.Figure
+
+    @classmethod
+    def of(cls, entries: Sequence[LedgerEntry]) -> Account:
+        minutes = accounting.accounted(figures.recent(entries, _HISTORY))
+        return cls(minutes, accounting.summary(minutes), accounting.figure(minutes))
+
+
+# A figure over a day of minutes takes longer to make than to send: once for all viewers.
+@st.cache_resource(show_spinner=False)
+def charts(_stream: str) -> MadeOnce[PublishedReport, Charts]:
+    return MadeOnce(Charts.of)
+
+
+@st.cache_resource(show_spinner=False)
+def account(_stream: str) -> MadeOnce[LedgerEntry, Account]:
+    return MadeOnce(Account.of)
+
+
+def show(stream: str) -> None:
+    """The page."""
+    found = catalogue().streams.get(stream)
+    title = "one report a minute" if stream == DEFAULT_STREAM or found is None else found.title
+    st.title(f"etar · {title}", anchor=False)
+    if found is not None and found.about:
+        st.caption(found.about)
+    _live(stream)
+
+
+def _page(newest: PublishedReport) -> tuple[Page, str | None]:
+    stream = catalogue().streams.get(newest.stream)
+    try:
+        page = stream_page(stream) if stream else None
+    except StreamCodeError as error:
+        return page_of(newest.body), str(error)
+    return page or page_of(newest.body), None
+
+
+def show_notice(snapshot: Snapshot[PublishedReport]) -> None:
+    overdue_after = timedelta(seconds=get_settings(DashboardSettings).overdue_seconds)
+    notice = freshness.notice(snapshot, now=now(), overdue_after=overdue_after)
+    with st.container(key="notice"):
+        if notice is None:
+            return
+        show = {
+            freshness.Level.INFO: partial(st.info, icon=":material/hourglass_empty:"),
+            freshness.Level.WARNING: partial(st.warning, icon=":material/schedule:"),
+            freshness.Level.ERROR: partial(st.error, icon=":material/cloud_off:"),
+        }[notice.level]
+        show(notice.text)
+
+
+def show_metrics(page: Page, report: PublishedReport) -> None:
+    window = report.window
+    metrics = [
+        drawing.Shown("minute", "Minute (UTC)", f"{report.minute:%H:%M}", f"[{window}, {window.next})"),
+        *drawing.metrics(page, report),
+        drawing.Shown(
+            "revision", "Revision", f"{report.revision}", "Above 1: late events changed this minute's report"
+        ),
+    ]
+    with st.container(key="metrics", horizontal=True):
+        for key, name, value, about in metrics:
+            with st.container(key=f"metric-{key}", width="stretch"):
+                st.metric(name, value, help=about or None, border=True)
+
+
+def show_charts(made: Charts) -> None:
+    if made.fault is not None:
+        st.warning(f"This page is made of the report alone: {made.fault}", icon=":material/build:")
+    places = [place for _ in range(0, len(made.drawn), 2) for place in st.columns(2, gap="medium")]
+    for place, drawn in zip(places, made.drawn, strict=False):
+        with place, st.container(border=True, key=drawn.key):
+            st.subheader(drawn.title or f"Last {freshness.words(made.span)}", anchor=False)
+            if drawn.figure is not None:
+                st.plotly_chart(drawn.figure, key=f"{drawn.key}-chart", config=_CHART)
+            else:
+                st.dataframe(drawn.rows, key=f"{drawn.key}-table", hide_index=True, placeholder="-")
+
+
+def show_accounting(stream: str, snapshot: Snapshot[LedgerEntry]) -> None:
+    made = account(stream).of(snapshot.items)
+    if not made.minutes and snapshot.problem is None:
+        return
+    with st.container(border=True, key="accounting"):
+        st.subheader("Accounting", anchor=False)
+        if snapshot.problem is not None:
+            st.caption(f"The ledger cannot be read: {snapshot.problem}")
+        if not made.minutes:
+            return
+        st.caption(made.summary)
+        left, right = st.columns([4, 5], gap="medium")
+        with left:
+            st.plotly_chart(made.figure, key="accounting-chart", config=_CHART)
+        with right:
+            st.dataframe(
+                accounting.table(made.minutes), key="accounting-table", hide_index=True, height=390, placeholder="-"
+            )
+
+
+@st.fragment(run_every=get_settings(DashboardSettings).refresh_seconds)
+def _live(stream: str) -> None:
+    snapshot = reports_feed(stream).poll()
+    show_notice(snapshot)
+    newest = snapshot.newest
+    if newest is not None:
+        made = charts(stream).of(snapshot.items)
+        show_metrics(made.page, newest)
+        with st.container(key="last-updated"):
+            st.caption(
+                f"{freshness.published(newest)} · API last answered {snapshot.taken_at:%H:%M:%S} UTC · "
+                f"stream {newest.stream}"
+            )
+        show_charts(made)
+    # While the API is away, the notice above says so for both.
+    minutes = minutes_feed(stream).poll()
+    show_accounting(stream, minutes if snapshot.problem is None else replace(minutes, problem=None))
