@@ -63,6 +63,33 @@ def made_anew(topic: str, *, known: str, found: str) -> str:
     )
 
 
+def _consumer(kafka: KafkaSettings, *, group: str, member: str) -> Consumer:
+    return Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "client.id": member,
+            "group.id": group,
+            "group.instance.id": member,
+            "session.timeout.ms": _SESSION_TIMEOUT_MS,
+            # How long a commit waits for a coordinator that is away, too: the default of a minute is six sessions.
+            "socket.timeout.ms": _SESSION_TIMEOUT_MS,
+            "heartbeat.interval.ms": 3_000,
+            "max.poll.interval.ms": _MAX_POLL_INTERVAL_MS,
+            # Where to go on is decided at each assignment, never by the client: it would pass over what is gone.
+            "auto.offset.reset": "error",
+            # Aborted records and transaction markers are never given out; only the end says that they were passed.
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "topic.metadata.refresh.interval.ms": 10_000,
+            # Under steady traffic the broker would otherwise answer each record or two with a request of their own.
+            "fetch.min.bytes": 100_000,
+            "fetch.wait.max.ms": 250,
+        },
+        logger=logging.getLogger("librdkafka"),
+    )
+
+
 class _Commit:
     """A commit under way, in a thread of its own.
 
@@ -126,30 +153,7 @@ class Source:
         self._holding = False
         self._polled_at = monotonic()
         self._told_missing = False
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": kafka.bootstrap_servers,
-                "client.id": f"{group}-{instance}",
-                "group.id": group,
-                "group.instance.id": f"{group}-{instance}",
-                "session.timeout.ms": _SESSION_TIMEOUT_MS,
-                # How long a commit waits for a coordinator that is away, too: the default of a minute is six sessions.
-                "socket.timeout.ms": _SESSION_TIMEOUT_MS,
-                "heartbeat.interval.ms": 3_000,
-                "max.poll.interval.ms": _MAX_POLL_INTERVAL_MS,
-                # Where to go on is decided at each assignment, never by the client: it would pass over what is gone.
-                "auto.offset.reset": "error",
-                # Aborted records and transaction markers are never given out; only the end says that they were passed.
-                "enable.partition.eof": True,
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "topic.metadata.refresh.interval.ms": 10_000,
-                # Under steady traffic the broker would otherwise answer each record or two with a request of their own.
-                "fetch.min.bytes": 100_000,
-                "fetch.wait.max.ms": 250,
-            },
-            logger=logging.getLogger("librdkafka"),
-        )
+        self._consumer = _consumer(kafka, group=group, member=f"{group}-{instance}")
         self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def take(self, now: Callable[[], float], stopping: Callable[[], bool]) -> list[Record]:

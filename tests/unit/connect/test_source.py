@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from connect.native_sink import source as source_module
 from connect.native_sink.source import _COMMIT_NOT_OURS, KafkaAwayError, Source
@@ -31,15 +31,26 @@ class Group:
     asked: list[dict[int, int]] = field(default_factory=list)
     answers: Event = field(default_factory=Event)
     closed: bool = False
+    messages: list[Any] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    """How many records were asked for at once."""
+    callbacks: dict[str, Callable[..., None]] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
     watermarks: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.answers.set()
 
-    def subscribe(self, _topics: Sequence[str], **_callbacks: Any) -> None: ...
+    def subscribe(self, topics: Sequence[str], **callbacks: Callable[..., None]) -> None:
+        assert topics == ["t"]
+        self.callbacks = callbacks
 
-    def consume(self, _count: int, timeout: float) -> list[Any]:
+    def consume(self, count: int, timeout: float) -> list[Any]:
+        self.counts.append(count)
+        assert 0 < timeout <= SinkSettings().batch_seconds
+        if self.messages:
+            given, self.messages = self.messages[:count], self.messages[count:]
+            return given
         return [self.end(partition, offset) for partition, offset in self.ends.items()]
 
     @staticmethod
@@ -74,8 +85,7 @@ def reading(monkeypatch: pytest.MonkeyPatch) -> Callable[[Group], Source]:
     """A source that has given out all that the group has, and has committed none of it."""
 
     def reading(group: Group) -> Source:
-        monkeypatch.setattr(source_module, "Consumer", lambda *_, **__: group)
-        source = Source("t", group="g", instance="0", kafka=KafkaSettings(), settings=SinkSettings())
+        source = opened(group, monkeypatch)
         clock = iter(range(100))
         source.take(lambda: next(clock) / 10, lambda: bool(group.asked))
         return source
@@ -119,9 +129,123 @@ def test_an_error_that_only_a_new_start_cures_ends_the_sink(reading: Callable[[G
 def test_a_partition_that_was_taken_away_is_not_committed(reading: Callable[[Group], Source]) -> None:
     group = Group({0: 7, 2: 9})
     source = reading(group)
-    source._revoked(cast(Consumer, group), [TopicPartition("t", 2)])
+    group.callbacks["on_revoke"](group, [TopicPartition("t", 2)])
     source.commit()
     assert group.asked == [{0: 7}]
+    group.callbacks["on_revoke"](group, [TopicPartition("t", 2)])  # of which nothing is known any more
+
+
+def test_what_was_committed_of_a_partition_that_was_taken_away_is_forgotten(reading: Callable[[Group], Source]) -> None:
+    """Its new owner may have committed less than what this one has, or Kafka lost it: it is said again."""
+    group = Group({0: 7, 2: 9})
+    source = reading(group)
+    source.commit()
+    for partition, offset in group.ends.items():
+        source._note(group.end(partition, offset))
+    source.commit()
+    assert group.asked == [{0: 7, 2: 9}], "nothing is new"
+    group.callbacks["on_lost"](group, [TopicPartition("t", 2)])
+    for partition, offset in group.ends.items():
+        source._note(group.end(partition, offset))
+    source.commit()
+    assert group.asked[1:] == [{2: 9}]
+
+
+def message(partition: int, offset: int, value: bytes | None = b"x") -> Any:
+    return SimpleNamespace(
+        error=lambda: None,
+        topic=lambda: "t",
+        partition=lambda: partition,
+        offset=lambda: offset,
+        timestamp=lambda: (1, 1_795_266_311_705),
+        key=lambda: None,
+        value=lambda: value,
+        headers=lambda: None,
+    )
+
+
+def opened(group: Group, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Source:
+    """A source that has taken nothing yet."""
+    monkeypatch.setattr(source_module, "_consumer", lambda *_, **__: group)
+    return Source("t", group="g", instance="0", kafka=KafkaSettings(), settings=SinkSettings(**settings))
+
+
+def never() -> bool:
+    return False
+
+
+def test_what_was_taken_is_committed_past_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = Group({}, messages=[message(0, 6), message(2, 8, None), message(0, 7)])
+    clock = iter([0.0, 0.1, 0.2, 0.5])
+    source = opened(group, monkeypatch)
+    records = source.take(lambda: next(clock), never)
+    assert [(record.partition, record.offset, record.value) for record in records] == [
+        (0, 6, b"x"), (2, 8, None), (0, 7, b"x"),
+    ]  # fmt: skip
+    source.commit()
+    assert group.asked == [{0: 8, 2: 9}]
+
+
+def test_a_batch_has_no_more_rows_than_the_settings_allow_nor_asks_for_more_than_a_chunk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(source_module, "_CHUNK_ROWS", 3)
+    group = Group({}, messages=[message(0, offset) for offset in range(9)])
+    source = opened(group, monkeypatch, batch_rows=5)
+    assert [record.offset for record in source.take(lambda: 0.0, never)] == [0, 1, 2, 3, 4]
+    assert group.counts == [3, 2]
+
+
+def test_a_batch_ends_when_its_values_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "_BATCH_BYTES", 10)
+    monkeypatch.setattr(source_module, "_CHUNK_ROWS", 1)
+    sizes = [4, 5, 1, 1]
+    group = Group({}, messages=[message(0, offset, b"x" * size) for offset, size in enumerate(sizes)])
+    assert len(opened(group, monkeypatch).take(lambda: 0.0, never)) == 3, "ten bytes"
+
+
+def test_a_batch_ends_at_its_time_and_when_the_sink_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 0.5])
+    group = Group({0: 7})
+    assert opened(group, monkeypatch, batch_seconds=0.5).take(lambda: next(clock), never) == []
+    assert len(group.counts) == 1
+    assert opened(group, monkeypatch).take(lambda: 0.0, lambda: True) == []
+    assert len(group.counts) == 1
+
+
+def failed(error: KafkaError) -> Any:
+    return SimpleNamespace(error=lambda: error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KafkaError(KafkaError._FENCED, "another took its place", fatal=True),
+        KafkaError(KafkaError._FATAL, "another took its place"),
+        KafkaError(KafkaError._AUTO_OFFSET_RESET, "another took its place"),
+    ],
+    ids=["fatal", "of a fatal error", "no offset to go on from"],
+)
+def test_what_kafka_says_that_only_a_new_start_cures_ends_the_sink(
+    monkeypatch: pytest.MonkeyPatch, error: KafkaError
+) -> None:
+    group = Group({}, messages=[failed(error)])
+    with pytest.raises(KafkaException, match="another took its place"):
+        opened(group, monkeypatch).take(lambda: 0.0, never)
+
+
+def test_what_else_kafka_says_is_told_and_of_an_absent_topic_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    absent, other = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), KafkaError(AWAY, "broker down")
+    group = Group({}, messages=[failed(each) for each in (absent, other, absent, other)])
+    clock = iter([0.0, 0.0, 0.5])
+    assert opened(group, monkeypatch).take(lambda: next(clock), never) == []
+    assert [record.getMessage() for record in caplog.records] == [
+        "waiting for the topic 't', which does not exist; `etar up` creates it",
+        f"Kafka says: {other}",
+        f"Kafka says: {other}",
+    ]
 
 
 @pytest.fixture
@@ -158,7 +282,7 @@ def test_what_a_commit_that_failed_late_was_to_say_is_said_by_the_next(
     source = reading(silent)
     with pytest.raises(KafkaAwayError, match="no answer"):
         source.commit()
-    source._revoked(cast(Consumer, silent), [TopicPartition("t", 2)])
+    silent.callbacks["on_revoke"](silent, [TopicPartition("t", 2)])
     silent.refuses = KafkaError(AWAY)
     silent.answers.set()
     with pytest.raises(KafkaAwayError, match="commit to Kafka failed"):
@@ -174,7 +298,7 @@ def test_what_came_to_be_while_a_commit_had_no_answer_is_the_next_ones(
     source = reading(silent)
     with pytest.raises(KafkaAwayError):
         source.commit()
-    source._revoked(cast(Consumer, silent), [TopicPartition("t", 2)])
+    silent.callbacks["on_revoke"](silent, [TopicPartition("t", 2)])
     source._note(silent.end(0, 8))
     silent.answers.set()
     committed(source)
@@ -229,6 +353,7 @@ UNKNOWN = -1001
     ("position", "watermark", "behind"),
     [
         (4, 9, 5),
+        (0, 9, 9),
         (4, UNKNOWN, 0),
         (UNKNOWN, 9, 0),
         (UNKNOWN, UNKNOWN, 0),
