@@ -41,12 +41,12 @@ from etar.minute import MinuteWindow
 from etar.pipeline.tasks import connections
 from etar.pipeline.extract import extract_minute
 from etar.settings import ObjectStoreSettings, PipelineSettings, get_settings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 policy = get_settings(PipelineSettings)
 with connections.warehouse() as warehouse:
     extracted = extract_minute(
         MinuteWindow.parse(sys.argv[1]),
-        stream=USER_INTERACTIONS,
+        stream=default_stream(),
         warehouse=warehouse,
         store=connections.object_store(),
         bucket=get_settings(ObjectStoreSettings).bucket,

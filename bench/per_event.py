@@ -28,13 +28,14 @@ from etar.kafka.offsets import TopicOffsets, settled
 from etar.minute import MinuteWindow
 from etar.pipeline.extract import extract_minute
 from etar.settings import KafkaSettings, ObjectStoreSettings, WarehouseSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from stack.configuration import prepare_settings
 from stack.layout import REPOSITORY, VENV_BIN, Layout
 from stack.parts import Stack, part_named, spark
 from stack.waiting import wait_until
 from tests.conftest import running_part, stack_environment, temporary_folder
 
+_STREAM = default_stream()
 _SMALL = 6_000
 _APP = REPOSITORY / "spark_apps" / "minute_report.py"
 
@@ -73,16 +74,14 @@ def sink(stack: Stack) -> Iterator[int]:
     part = part_named("sink", stack)
     with (
         stack.layout.log("sink").open("ab") as log,
-        TopicOffsets.connect(USER_INTERACTIONS.topic, settings=stack.settings.of(KafkaSettings)) as offsets,
+        TopicOffsets.connect(_STREAM.topic, settings=stack.settings.of(KafkaSettings)) as offsets,
     ):
         process = subprocess.Popen(
             part.command(stack), env=stack.base_environment | part.environment(stack), cwd=REPOSITORY, stderr=log
         )
         try:
             target = offsets.end()
-            wait_until(
-                lambda: settled(target, offsets.committed(USER_INTERACTIONS.sink_group)), timeout=900, what="the sink"
-            )
+            wait_until(lambda: settled(target, offsets.committed(_STREAM.sink_group)), timeout=900, what="the sink")
             yield process.pid
         finally:
             process.terminate()
@@ -94,7 +93,7 @@ def extract(stack: Stack, window: MinuteWindow) -> Extract:
     with warehouse_client(stack.settings.of(WarehouseSettings), send_receive_timeout=600) as warehouse:
         return extract_minute(
             window,
-            stream=USER_INTERACTIONS,
+            stream=_STREAM,
             warehouse=warehouse,
             store=object_store_client(store),
             bucket=store.bucket,
@@ -109,7 +108,7 @@ def analyse(stack: Stack, extracted: Extract) -> float:
     before = cpu_of_ended()
     submit = [str(VENV_BIN / "spark-submit"), "--properties-file", str(spark.properties_file(stack)), str(_APP)]
     options = (
-        *("--stream", USER_INTERACTIONS.name, "--minute", extracted.minute),
+        *("--stream", _STREAM.name, "--minute", extracted.minute),
         *("--source", str(extracted.source), "--result", extracted.result),
     )
     subprocess.run(
@@ -122,12 +121,12 @@ def analyse(stack: Stack, extracted: Extract) -> float:
 
 def kafka_bytes(stack: Stack) -> int:
     folder: Path = stack.layout.data("kafka")
-    return sum(file.stat().st_size for file in folder.glob(f"{USER_INTERACTIONS.topic}-*/*.log"))
+    return sum(file.stat().st_size for file in folder.glob(f"{_STREAM.topic}-*/*.log"))
 
 
 def table_bytes(stack: Stack, window: MinuteWindow) -> int:
     with warehouse_client(stack.settings.of(WarehouseSettings), send_receive_timeout=600) as client:
-        client.command(f"OPTIMIZE TABLE {USER_INTERACTIONS.table} FINAL")
+        client.command(f"OPTIMIZE TABLE {_STREAM.table} FINAL")
         partition = f"{window.start:%Y-%m-%d %H:%M:%S}"
         query = "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND partition = {partition:String}"
         ((size,),) = client.query(query, parameters={"partition": partition}).result_rows

@@ -14,7 +14,7 @@ from etar.clients import report_store_connection
 from etar.errors import PermanentError, TransientError
 from etar.minute import MinuteWindow
 from etar.settings import ReconcileSettings, ReportStoreSettings, get_settings
-from etar.streams import USER_INTERACTIONS, Stream
+from etar.streams import Stream
 from etar.verify.compare import RECONCILING_DAG
 from stack.parts import Stack, airflow
 from stack.waiting import wait_until
@@ -83,7 +83,7 @@ def audit_again(
     suspect_from: Mapping[int, int],
     say: Say,
     *,
-    stream: Stream = USER_INTERACTIONS,
+    stream: Stream,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:
     """Have the auditor look at every record from these offsets on, ``{partition: offset}``, also at closed ones.
@@ -119,11 +119,12 @@ def audit_again(
         raise AuditFailedError(f"the auditor stopped: {error}") from error
 
 
-def report_minutes_again(windows: Sequence[MinuteWindow], stack: Stack, say: Say) -> None:
-    """Have Airflow report the minutes again, batch by batch, and wait for it."""
+def report_minutes_again(windows: Sequence[MinuteWindow], stack: Stack, say: Say, *, stream: Stream) -> None:
+    """Have Airflow report the stream's minutes again, batch by batch, and wait for it."""
     with Airflow(stack) as scheduler:
         for batch in _batches(windows):
-            state = scheduler.run(RECONCILING_DAG, {"minutes": [str(window) for window in batch]})
+            asked = {"stream": stream.name, "minutes": [str(window) for window in batch]}
+            state = scheduler.run(RECONCILING_DAG, asked)
             say(f"{batch[0]} to {batch[-1]}, {len(batch)} minutes reported again: {state}")
 
 

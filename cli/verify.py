@@ -17,6 +17,7 @@ from cli.repair import AirflowUnavailableError, AuditFailedError, audit_again, r
 from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
 from etar.settings import ReconcileSettings, get_settings
+from etar.streams import default_stream
 from etar.verify.account import ProducerAccount, UnverifiableRangeError
 from etar.verify.account import verify as verified
 from etar.verify.compare import HOW_TO_RUN_AIRFLOW, Totals, Verification, backfill, report_again
@@ -78,7 +79,7 @@ def show(first: MinuteWindow | None, end: MinuteWindow | None, *, account: Path 
 def _verified(first: MinuteWindow | None, end: MinuteWindow | None, account: Path | None) -> Verification:
     try:
         claimed = ProducerAccount.read(account) if account else None
-        return verified(first, end, producer_account=claimed)
+        return verified(first, end, stream=default_stream(), producer_account=claimed)
     except (UnverifiableRangeError, PlaceUnavailableError, KafkaUnavailableError, UnknownTopicError) as error:
         fail(str(error))
 
@@ -87,7 +88,7 @@ def _repaired(verification: Verification, compare: Callable[[], Verification], f
     """The account after the repair. Records come first: minutes are reported from them."""
     try:
         if verification.suspect_from:
-            audit_again(verification.suspect_from, _say)
+            audit_again(verification.suspect_from, _say, stream=default_stream())
             verification = compare()
         if verification.minutes_off:
             try:
@@ -95,7 +96,7 @@ def _repaired(verification: Verification, compare: Callable[[], Verification], f
             except SettingsError:
                 again = _how_to_report_again(verification)
                 fail(f"no stack runs in {folder}; have your own Airflow do it: {again}\n{HOW_TO_RUN_AIRFLOW}")
-            report_minutes_again(verification.minutes_off, stack, _say)
+            report_minutes_again(verification.minutes_off, stack, _say, stream=default_stream())
             verification = compare()
     except (AirflowUnavailableError, AuditFailedError) as error:
         fail(str(error))

@@ -1,14 +1,16 @@
 """
 ### Minutes whose report is missing or out of date, reported again
 
-Every minute. **find** compares ledger, reports and table: a minute that no run has taken, that failed, whose run died,
-whose rows have become more since (late events), or where the three disagree. It takes a bounded batch, oldest first,
-with some room kept for the newest; its log says each minute's cause, and without any the rest is skipped.
-A minute that the table has lost rows of is left as it is until the auditor has put them back.
+Every minute, for every stream. **find** compares ledger, reports and table: a minute that no run has taken, that
+failed, whose run died, whose rows have become more since (late events), or where the three disagree. It takes a bounded
+batch, which the streams share, oldest first, with some room kept for the newest; its log says each minute's cause, and
+without any the rest is skipped. A minute that the table has lost rows of is left as it is until the auditor has put
+them back.
 **extract**, **analyse** and **report** do what they do in `etar_pipeline`, with one Spark for the whole batch. The same
-rows make the same report; other rows make the minute's next revision.
+rows make the same report; other rows make the minute's next revision. What fails of one stream stops no other.
 
-To have minutes reported again by hand, name them, no more than a batch: `{"minutes": ["2026-11-21T10:31Z"]}`.
+To have minutes reported again by hand, name them, no more than a batch: `{"minutes": ["2026-11-21T10:31Z"]}`, and the
+stream if it is not the default one: `{"stream": "payments", "minutes": ["2026-11-21T10:31Z"]}`.
 
 This file is wiring only: what the tasks do is in `etar.pipeline` and `spark_apps`.
 """
@@ -30,10 +32,12 @@ from airflow.sdk import (
 from etar.pipeline.tasks import again
 from etar.pipeline.tasks.analysis import AnalysisOperator
 from etar.settings import PipelineSettings, ReconcileSettings, get_settings
+from etar.streams import DEFAULT_STREAM, catalogue
 
 REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "minute_report.py"
 HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.errors.PermanentError"], RetryAction.FAIL)
 MOST = get_settings(ReconcileSettings).batch_minutes
+STREAMS = sorted({DEFAULT_STREAM, *(stream.name for stream in catalogue().on)})
 NAMED = f"At most {MOST} minutes to report again, like 2026-11-21T10:31Z; none: those found to need it"
 
 
@@ -43,7 +47,10 @@ NAMED = f"At most {MOST} minutes to report again, like 2026-11-21T10:31Z; none: 
     start_date=get_settings(PipelineSettings).start_date,
     catchup=False,  # each run looks at every minute there is
     max_active_runs=1,
-    params={"minutes": Param([], type="array", items={"type": "string"}, maxItems=MOST, description=NAMED)},
+    params={
+        "minutes": Param([], type="array", items={"type": "string"}, maxItems=MOST, description=NAMED),
+        "stream": Param(DEFAULT_STREAM, type="string", enum=STREAMS, description="Whose minutes they are"),
+    },
     default_args={
         # Few: what fails here is found again a minute later, and a run that hangs would keep all others waiting.
         "retries": 2,
@@ -66,7 +73,7 @@ def etar_reconcile() -> None:
         conn_id="etar_spark",
         properties_file="{{ conn.etar_spark.extra_dejson.get('properties-file', '') }}",
         application=str(REPORT_APP),
-        name="etar {{ ti.xcom_pull('find') | length }} minutes again",
+        name="etar {{ ti.xcom_pull('find')['minutes'] | length }} minutes again",
         application_args=extracted["arguments"],
         pre_execute=again.before_analysis,
     )

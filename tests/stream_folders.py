@@ -11,13 +11,14 @@ from etar.settings import StreamSettings
 from etar.streams import Stream, catalogue
 from stack.layout import BUILD
 
-FOLDERS = f"streams:{BUILD / 'test-streams'}"
+MADE = BUILD / "test-streams"
+FOLDERS = f"streams:{MADE}"
 """``ETAR_STREAMS_FOLDERS`` of the single parts that tests start, and of the tests."""
 
 
 def like_the_first(name: str) -> Stream:
     """The stream of this name; its folder is gone when this process has ended."""
-    folder = BUILD / "test-streams" / name
+    folder = MADE / name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "stream.toml").write_text(f'[stream]\nname = "{name}"\nlike = "user_interactions"\n')
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -59,7 +59,7 @@ class MinuteWindow:
         return cls(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
 
     @classmethod
-    def from_data_interval(cls, start: datetime | None, end: datetime | None) -> MinuteWindow:
+    def from_data_interval(cls, start: datetime | None, end: datetime | None, *, dag_id: str) -> MinuteWindow:
         """The minute of an Airflow run.
 
         The window comes from the run's data interval and never from its logical date: Airflow gives a scheduled run
@@ -70,9 +70,9 @@ class MinuteWindow:
             NotOneMinuteError: the run has no interval, or one that is not a whole aligned minute.
         """
         how_to_ask = (
-            "etar_pipeline works on exactly one whole minute. Give the END of the minute, on the full minute: "
-            "`airflow dags test etar_pipeline 2026-11-21T10:32:00` works on [10:31, 10:32). For several minutes: "
-            "`airflow backfill create --dag-id etar_pipeline --from-date … --to-date …`."
+            f"{dag_id} works on exactly one whole minute. Give the END of the minute, on the full minute: "
+            f"`airflow dags test {dag_id} 2026-11-21T10:32:00` works on [10:31, 10:32). For several minutes: "
+            f"`airflow backfill create --dag-id {dag_id} --from-date … --to-date …`."
         )
         if start is None or end is None:
             raise NotOneMinuteError(f"this run has no data interval (triggered without a logical date?). {how_to_ask}")

@@ -171,9 +171,16 @@ class PipelineSettings(EventTimeSettings):
     """When a minute is taken."""
 
     start_date: AwareDatetime = Field(description="First minute that is reported if it is empty, too: the deployment")
-    max_active_runs: int = Field(default=3, ge=1)
+    max_active_runs: int = Field(
+        default=3, ge=1, description="Minutes at work at once, of all streams together, but at least one of each"
+    )
     grace_seconds: float = Field(default=2.0, ge=0, description="Wait after a minute's end before its offsets are read")
     settle_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest wait of one try for the sink")
+
+    def runs_of_each(self, streams: int) -> int:
+        """How many minutes of one stream are at work at once, where so many streams share the slots for tasks. A sink
+        that stands still keeps each of them waiting, in a slot that the other streams have not."""
+        return max(1, self.max_active_runs // max(1, streams))
 
     @property
     def grace(self) -> timedelta:

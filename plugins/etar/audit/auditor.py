@@ -44,7 +44,7 @@ _RUNS_SHOWN = 20
 _TO_BE_REPORTED = timedelta(minutes=10)
 """How long before its minute leaves the table a row has to be there, so that a report is sure to count it."""
 
-ACCEPT_LOST = """airflow dags trigger etar_audit --conf '{"accept_lost": true}'"""
+ACCEPT_LOST = """airflow dags trigger etar_audit --conf '{{"accept_lost": true, "stream": "{stream}"}}'"""
 """How a person says that a loss was seen (with `etar exec` before it where `etar up` runs the stack)."""
 
 BEGIN_ANEW = '`etar topic begin-anew` (docs/operations.md, "A topic that was made anew")'
@@ -544,7 +544,7 @@ class Auditor:
             f"and Kafka no longer does ({where}). A topic that is compacted, or keeps records for less than an outage "
             "lasts, loses them so, and so do records that somebody deletes. If etar stood still for longer than Kafka "
             "keeps records, they may have been rows that left the table in time; that cannot be known. Every audit "
-            f"fails until you take note of it: {ACCEPT_LOST}"
+            f"fails until you take note of it: {ACCEPT_LOST.format(stream=self._stream.name)}"
         )
 
 

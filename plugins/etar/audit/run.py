@@ -30,7 +30,7 @@ from etar.settings import (
     WarehouseSettings,
     get_settings,
 )
-from etar.streams import USER_INTERACTIONS, Stream
+from etar.streams import Stream
 
 if TYPE_CHECKING:
     import psycopg
@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_audit(
-    stream: Stream = USER_INTERACTIONS,
+    stream: Stream,
     *,
     connection: psycopg.Connection[Any] | None = None,
     accept_lost: bool = False,

@@ -5,6 +5,7 @@ Pure: the facts come from ``etar.pipeline.facts``, what is done about them is in
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -121,27 +122,48 @@ def affected(
     return sorted((each for each in found if each), key=lambda each: each.window)
 
 
-def batch(found: Iterable[Affected], limit: int, *, complete_before: datetime) -> list[Affected]:
-    """At most ``limit`` of the minutes, oldest first.
+def batch(
+    found: Mapping[str, Iterable[Affected]], limit: int, *, complete_before: datetime, turn: int = 0
+) -> dict[str, list[Affected]]:
+    """At most ``limit`` minutes of all streams together, each stream's oldest first; streams without one are left out.
 
-    A third of the room is for the newest minutes: late events are mostly of these, and their revision is due within
-    two minutes also while an outage's backlog is worked off. Another third is for minutes that are past the horizon:
-    no event is taken for them any more, so their next revision is their last, and has to come before they leave the
-    table. The rest goes to those least recently tried, the oldest of them first. So minutes never tried, which is what
-    an outage leaves, come in their order; and a minute that fails each time, or gets late rows each minute, goes to
-    the back of the queue and holds up no other.
+    Each place goes to the stream that has fewest so far: one with a day's backlog takes what the others leave, and no
+    more. Which of a stream's minutes it is: A third of the room is for the newest minutes: late events are mostly of
+    these, and their revision is due within two minutes also while an outage's backlog is worked off. Another third is
+    for minutes that are past the horizon: no event is taken for them any more, so their next revision is their last,
+    and has to come before they leave the table. The rest goes to those least recently tried, the oldest of them first.
+    So minutes never tried, which is what an outage leaves, come in their order; and a minute that fails each time, or
+    gets late rows each minute, goes to the back of the queue and holds up no other.
 
     Args:
+        found: by stream.
         complete_before: minutes that ended by this instant are past the horizon.
+        turn: a number that grows from run to run: of streams with equally many, another comes first each time.
     """
-    newest_first = sorted(found, key=lambda each: each.window, reverse=True)
+    names = sorted(found)
+    first = turn % len(names) if names else 0
+    chosen: dict[str, list[Affected]] = {name: [] for name in (*names[first:], *names[:first])}
+    left = {name: sorted(found[name], key=lambda each: each.window) for name in chosen}
     third = limit // 3
-    chosen = newest_first[:third]
-    longest_waiting = sorted(newest_first[third:], key=lambda each: (each.tried or _NEVER, each.window))
-    chosen += [each for each in longest_waiting if each.window.end <= complete_before][:third]
-    taken = {each.window for each in chosen}
-    chosen += [each for each in longest_waiting if each.window not in taken][: limit - len(chosen)]
-    return sorted(chosen, key=lambda each: each.window)
+    _take(third, chosen, {name: minutes[::-1] for name, minutes in left.items()})
+    waiting = {
+        name: sorted(minutes, key=lambda each: (each.tried or _NEVER, each.window)) for name, minutes in left.items()
+    }
+    past = {name: [each for each in minutes if each.window.end <= complete_before] for name, minutes in waiting.items()}
+    _take(third, chosen, past)
+    _take(limit - sum(map(len, chosen.values())), chosen, waiting)
+    return {name: sorted(minutes, key=lambda each: each.window) for name, minutes in chosen.items() if minutes}
+
+
+def _take(room: int, chosen: Mapping[str, list[Affected]], queues: Mapping[str, Iterable[Affected]]) -> None:
+    """Move so many minutes from the heads of the queues to what is chosen, each of the stream that has fewest."""
+    left = {name: deque(each for each in queue if each not in chosen[name]) for name, queue in queues.items()}
+    for _ in range(room):
+        waiting = [name for name, queue in left.items() if queue]
+        if not waiting:
+            return
+        name = min(waiting, key=lambda name: len(chosen[name]))
+        chosen[name].append(left[name].popleft())
 
 
 def named(minutes: Iterable[str], *, now: datetime, pipeline: PipelineSettings, limit: int) -> list[Affected]:
@@ -156,7 +178,7 @@ def named(minutes: Iterable[str], *, now: datetime, pipeline: PipelineSettings, 
     if len(windows) > limit:
         raise TooManyMinutesError(
             f"{len(windows)} minutes were named, and a run takes at most {limit} (ETAR_RECONCILE_BATCH_MINUTES): name "
-            "them in several runs, or create a backfill of etar_pipeline, which gives way to the newest minute"
+            "them in several runs, or create a backfill of the stream's pipeline, which gives way to the newest minute"
         )
     end, oldest = MinuteWindow.containing(now), _oldest_kept(now, pipeline)
     if refused := [str(window) for window in windows if not oldest <= window < end]:

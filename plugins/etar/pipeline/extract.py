@@ -15,27 +15,19 @@ from etar.minute import MinuteWindow
 from etar.streams import OF_ANY_LOG, Stream
 
 # FINAL reads a record that the sink delivered twice once; with all of a record's copies in one partition, it need not
-# merge across them. UUIDs travel as their 16 bytes: the Parquet type UUID is one that Spark does not read. The order
-# makes the object a function of its rows, however the table's parts happen to lie.
+# merge across them. The order makes the object a function of its rows, however the table's parts happen to lie.
 _QUERY = """\
 SELECT
-    UUIDToNum(event_id) AS event_id,
-    UUIDToNum(user_id) AS user_id,
-    UUIDToNum(session_id) AS session_id,
-    event_type,
-    status,
-    event_time,
-    product_id,
-    amount,
-    error_code,
-    device,
-    country,
-    _partition,
-    _offset,
-    _timestamp
+    {columns}
 FROM {table} FINAL
 WHERE {predicate}
 ORDER BY _topic, _partition, _offset"""
+
+# UUIDs travel as their 16 bytes: the Parquet type UUID is one that Spark does not read.
+_AS_PARQUET = {
+    **dict.fromkeys(("UUID", "Nullable(UUID)"), "UUIDToNum({name})"),
+    **dict.fromkeys(("Array(UUID)", "Array(Nullable(UUID))"), "arrayMap(each -> UUIDToNum(each), {name})"),
+}
 
 _DEAD_LETTERS = f"""\
 SELECT uniqExact(_topic, _partition, _offset) FROM {dead_letters.TABLE}
@@ -65,6 +57,8 @@ class Warehouse(Protocol):
 
     def command(self, cmd: str, parameters: dict[str, Any]) -> Any: ...
 
+    def query(self, query: str) -> Any: ...
+
 
 class ObjectStore(Protocol):
     """The part of a boto3 S3 client that extracting uses (by keyword, as boto3 wants it)."""
@@ -91,8 +85,9 @@ def extract_minute(
     file has proved whole: a failure at any point leaves what was there before. One PUT takes 5 GiB, some eighty
     million rows.
 
-    Columns: ``event_id``, ``user_id``, ``session_id`` as 16 bytes; ``event_time`` in UTC milliseconds; ``amount`` in
-    minor units; ``_partition``, ``_offset`` and ``_timestamp`` (UTC milliseconds) of the record; the others as text.
+    Columns: those of the table that are stored as they came, by their names and in their order, but for ``_topic``.
+    UUIDs are 16 bytes, times UTC in the column's own precision; ``_partition``, ``_offset`` and ``_timestamp`` (UTC
+    milliseconds) are the record's.
 
     Raises:
         ExpiredMinuteError: the minute began ``retention`` ago or earlier.
@@ -102,7 +97,7 @@ def extract_minute(
     etag: str | None = None
     with tempfile.TemporaryFile() as spool:
         answer = warehouse.raw_stream(
-            _QUERY.format(table=stream.table, predicate=window.predicate),
+            _QUERY.format(columns=_columns(stream, warehouse), table=stream.table, predicate=window.predicate),
             parameters=window.parameters,
             settings=dict(_SETTINGS),
             fmt="Parquet",
@@ -148,6 +143,16 @@ def require_kept(window: MinuteWindow, *, stream: Stream, retention: timedelta, 
             f"minute {window} began {retention} ago or earlier: its rows have left the table {stream.table}, or are "
             "about to, and its report stays as it is"
         )
+
+
+def _columns(stream: Stream, warehouse: Warehouse) -> str:
+    """What is selected of the stream's table: what it says of itself, so that a new column needs no code."""
+    return ",\n    ".join(
+        f"{_AS_PARQUET[kind].format(name=f'`{name}`')} AS `{name}`" if kind in _AS_PARQUET else f"`{name}`"
+        for name, kind, default, *_ in warehouse.query(f"DESCRIBE TABLE {stream.table}").result_rows
+        # Of an event itself: not what the table makes of other columns.
+        if name != "_topic" and default in ("", "DEFAULT")
+    )
 
 
 def _copy(answer: IO[bytes], spool: IO[bytes], window: MinuteWindow) -> None:

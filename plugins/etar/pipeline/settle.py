@@ -10,6 +10,7 @@ from etar.errors import PermanentError, TransientError
 from etar.kafka.offsets import behind, settled
 from etar.kafka.standstill import Standstill
 from etar.minute import MinuteWindow
+from etar.streams import Stream
 
 POLL_SECONDS = 0.3
 """Between two looks at the sink's commits: small beside the sink's own batch time (0.5 s), cheap for the broker."""
@@ -49,20 +50,19 @@ def wait_until_settled(
     window: MinuteWindow,
     *,
     offsets: Offsets,
-    group: str,
+    stream: Stream,
     grace: timedelta,
     timeout: timedelta,
     now: Callable[[], datetime],
     sleep: Callable[[float], None],
     why_behind: Callable[[Mapping[int, int]], Sequence[Standstill]],
 ) -> dict[int, int]:
-    """Wait until ``group`` has committed past every offset that Kafka held at ``window.end + grace``.
+    """Wait until the stream's sink has committed past every offset that Kafka held at ``window.end + grace``.
 
     The target is read once: an event that arrives later than the grace is late, and waiting for it would mean waiting
     for ever under steady traffic.
 
     Args:
-        group: the sink's consumer group.
         timeout: for the whole wait, from the call.
         now: the wall clock, in UTC; it is compared with the broker's append times.
         sleep: waits for the given seconds.
@@ -83,18 +83,18 @@ def wait_until_settled(
         sleep(left)
 
     target = offsets.held_at(over)
-    while not settled(target, committed := offsets.committed(group)):
+    while not settled(target, committed := offsets.committed(stream.sink_group)):
         if now() >= deadline:
-            raise _not_settled(window, group, behind(target, committed), why_behind(target))
+            raise _not_settled(window, stream, behind(target, committed), why_behind(target))
         sleep(POLL_SECONDS)
     return target
 
 
 def _not_settled(
-    window: MinuteWindow, group: str, missing: Mapping[int, int], standing: Sequence[Standstill]
+    window: MinuteWindow, stream: Stream, missing: Mapping[int, int], standing: Sequence[Standstill]
 ) -> NotSettledError:
     return NotSettledError(
-        f"minute {window} is not settled: the sink (consumer group {group!r}) is {sum(missing.values())} records "
-        f"behind what Kafka held at the minute's end. {'; '.join(map(str, standing))}. See `etar status` and "
-        "`etar logs sink`"
+        f"minute {window} is not settled: the sink (consumer group {stream.sink_group!r}) is {sum(missing.values())} "
+        f"records behind what Kafka held at the minute's end. {'; '.join(map(str, standing))}. See `etar status` and "
+        f"`etar logs {stream.sink_part}`"
     )

@@ -89,6 +89,15 @@ class Catalogue:
         return tuple(self.streams[name] for name in self.wanted if name in self.streams)
 
     @property
+    def left_out(self) -> Mapping[str, str]:
+        """By name, why a stream does not run that is switched on, or may be: its folder cannot be read for it."""
+        faulty = dict.fromkeys(fault.stream for fault in self.faults if fault.stream not in ("", *self.streams))
+        if self.wanted not in (None, ("all",)):
+            faulty = {name: None for name in faulty if name in (self.wanted or ())}
+        why = {name: "\n".join(str(fault) for fault in self.faults if fault.stream == name) for name in faulty}
+        return why | {name: str(UnknownStreamError(name, self)) for name in self.unknown}
+
+    @property
     def unknown(self) -> tuple[str, ...]:
         """Names that are switched on and have no folder."""
         faulty = {fault.stream for fault in self.faults}

@@ -29,7 +29,7 @@ from etar.settings import (
     WarehouseSettings,
     get_settings,
 )
-from etar.streams import USER_INTERACTIONS, Stream
+from etar.streams import Stream
 from etar.verify.books import Books
 from etar.verify.compare import Verification, compare, gone_rows
 from etar.verify.facts import ClosedOffsets, Coverage, GoneRows, MinuteInPlaces, PartitionFacts, Sent, TotalsFacts
@@ -145,7 +145,7 @@ def verify(
     from_: MinuteWindow | None = None,
     to: MinuteWindow | None = None,
     *,
-    stream: Stream = USER_INTERACTIONS,
+    stream: Stream,
     producer_account: ProducerAccount | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Verification:

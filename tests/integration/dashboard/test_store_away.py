@@ -13,6 +13,7 @@ import pytest
 
 from dashboard.ui.client import ReportClient, ReportsUnavailableError
 from etar.settings import ReportStoreSettings
+from etar.streams import DEFAULT_STREAM
 from stack.parts import Stack
 from tests.conftest import running_part
 from tests.integration.dashboard.serving import RunningApi, serving
@@ -65,7 +66,7 @@ def test_the_api_says_that_its_store_is_away_and_recovers_by_itself(own_stack: S
             assert_away(api.reader.get(f"/minutes/{MINUTE}"))
             assert_away(post(api, views=2))
         with pytest.raises(ReportsUnavailableError, match="answers 503"):
-            ReportClient(api.read_settings).newest(1)
+            ReportClient(api.read_settings).newest(DEFAULT_STREAM, 1)
 
         with running_part("postgres", own_stack):
             # No patience asked for: the first request after the outage works.

@@ -7,8 +7,9 @@ import os
 import signal
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import IO, Any
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,12 +20,11 @@ from etar.clients import warehouse_client
 from etar.extracts import Extract, OffsetSpan
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.extract import TruncatedExtractError, Warehouse, extract_minute
-from etar.pipeline.tasks import minute as steps
 from etar.settings import ObjectStoreSettings, WarehouseSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import USER_INTERACTIONS, Stream
 from stack.parts import Stack
 from tests.conftest import running_part
-from tests.integration.pipeline.world import LedgerReader, Run
+from tests.integration.pipeline.world import STEPS, LedgerReader, Run
 
 NAMESPACE = UUID("00000000-0000-4000-8000-000000000001")
 GRACE = timedelta(seconds=2)
@@ -180,6 +180,56 @@ def test_an_empty_minute_has_no_object_even_where_one_was(
     assert extract(window, client, s3, object_store) == extracted
 
 
+def test_another_streams_columns_arrive_as_its_table_has_them(
+    window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
+) -> None:
+    """Whatever kinds of columns they are, UUIDs apart, and without a word of code: no number is less exact."""
+    stream = Stream(f"extract_{uuid4().hex[:12]}")
+    client.command(
+        f"CREATE TABLE {stream.table} (ride UUID, guest Nullable(UUID), stops Array(UUID), `from` Enum8('a' = 1), "
+        "picked_up DateTime('UTC'), day Date, fare Decimal(18, 6), tags Map(String, Int32), rate Float64 DEFAULT 0.5, "
+        "_topic LowCardinality(String), _partition Int32, _offset Int64, _timestamp DateTime64(3, 'UTC'), "
+        "event_minute DateTime('UTC') MATERIALIZED toStartOfMinute(picked_up)) ENGINE = ReplacingMergeTree "
+        "PARTITION BY event_minute ORDER BY (_topic, _partition, _offset)"
+    )
+    ride, stop = uuid4(), uuid4()
+    at = f"toDateTime('{window.start:%Y-%m-%d %H:%M:%S}', 'UTC')"
+    client.command(
+        f"INSERT INTO {stream.table} (ride, stops, `from`, picked_up, day, fare, tags, _topic, _partition, _offset, "
+        f"_timestamp) SELECT '{ride}', ['{stop}'], 'a', {at} + 1, toDate({at}), toDecimal64('123456789.000001', 6), "
+        f"map('x', 7), '{stream.topic}', 0, 5, {at}"
+    )
+    extracted = extract_minute(
+        window,
+        stream=stream,
+        warehouse=client,
+        store=s3,
+        bucket=object_store.bucket,
+        grace=GRACE,
+        retention=timedelta(hours=26),
+        now=lambda: datetime.now(UTC),
+    )
+    body = s3.get_object(Bucket=object_store.bucket, Key=stream.extract_key(window))["Body"].read()
+    client.command(f"DROP TABLE {stream.table} SYNC")
+    assert (extracted.rows, extracted.offsets[0].first) == (1, 5)
+    assert table(body).to_pylist() == [
+        {
+            "ride": ride.bytes,
+            "guest": None,
+            "stops": [stop.bytes],
+            "from": b"a",
+            "picked_up": window.start + timedelta(seconds=1),
+            "day": window.start.date(),
+            "fare": Decimal("123456789.000001"),
+            "tags": [("x", 7)],
+            "rate": 0.5,
+            "_partition": 0,
+            "_offset": 5,
+            "_timestamp": window.start,
+        }
+    ]
+
+
 class Sabotaged:
     """The real client, with something done to its query or its answer."""
 
@@ -192,6 +242,9 @@ class Sabotaged:
 
     def command(self, cmd: str, parameters: dict[str, Any]) -> Any:
         return self.client.command(cmd, parameters=parameters)
+
+    def query(self, query: str) -> Any:
+        return self.client.query(query)
 
 
 class FailsHalfWay(Sabotaged):
@@ -290,7 +343,7 @@ def test_the_task_finds_its_way_through_airflows_connections(
     window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings, ledger: LedgerReader
 ) -> None:
     insert(client, [row(1, window.start), row(2, window.end)])
-    extracted = steps.extract(Run(window))
+    extracted = STEPS.extract(Run(window))
     key = USER_INTERACTIONS.extract_key(window)
     assert (extracted["minute"], extracted["rows"], extracted["source"], extracted["result"]) == (
         str(window),

@@ -14,11 +14,10 @@ from etar.extracts import Extract
 from etar.ledger import Ledger, Stage, SupersededError
 from etar.minute import MinuteWindow
 from etar.pipeline.publish import ReportRefusedError
-from etar.pipeline.tasks import minute as steps
 from etar.settings import ObjectStoreSettings, ReportStoreSettings
 from etar.streams import USER_INTERACTIONS
 from stack.parts import Stack
-from tests.integration.pipeline.world import LedgerReader, Run
+from tests.integration.pipeline.world import STEPS, LedgerReader, Run
 from tests.interactions import Outcomes, Report
 from tests.ports import free_ports
 
@@ -106,7 +105,7 @@ def test_three_runs_are_one_revision_and_other_content_is_the_next(
         store_result(s3, object_store, analysis(window, events=events))
         report_to.note_extract(events)
         for _ in range(3):
-            assert steps.report({"rows": events}, Run(window)) == {"minute": str(window), "revision": revision}
+            assert STEPS.report({"rows": events}, Run(window)) == {"minute": str(window), "revision": revision}
     published = latest(report_to.api, window)
     assert (published["total_events"], published["revision"]) == (5, 2)
     assert [(each.revision, each.unique_events) for each in ledger.history(window)] == [(1, 4), (2, 5)]
@@ -116,7 +115,7 @@ def test_three_runs_are_one_revision_and_other_content_is_the_next(
 def test_an_empty_minute_is_published_as_zeros(window: MinuteWindow, report_to: ReportTo) -> None:
     report_to.note_extract(0)
     for _ in range(3):
-        assert steps.report({"rows": 0}, Run(window))["revision"] == 1
+        assert STEPS.report({"rows": 0}, Run(window))["revision"] == 1
     published = latest(report_to.api, window)
     assert (published["total_events"], published["source_object"]) == (0, None)
 
@@ -128,7 +127,7 @@ def test_a_report_of_another_extract_than_the_ledgers_is_not_written_to_it(
     store_result(s3, object_store, analysis(window, events=4))
     report_to.note_extract(5)
     with pytest.raises(SupersededError, match="revision 1 of minute"):
-        steps.report({"rows": 4}, Run(window))
+        STEPS.report({"rows": 4}, Run(window))
     entry = ledger.entry(window)
     assert entry is not None
     assert (entry.state, entry.received, entry.revision) == ("extracted", 5, None)
@@ -143,8 +142,8 @@ def test_a_task_that_fails_for_good_fails_its_minute(
     connect(password="not-the-write-token-of-the-api")
     context: dict[str, Any] = {"dag_run": Run(window), "ti": Task("report")}
     with pytest.raises(ReportRefusedError) as refused:
-        steps.report({"rows": 0}, Run(window))
-    steps.note_failure(context if killed else context | {"exception": refused.value})
+        STEPS.report({"rows": 0}, Run(window))
+    STEPS.note_failure(context if killed else context | {"exception": refused.value})
     entry = ledger.entry(window)
     assert entry is not None
     assert entry.state == "failed"
@@ -158,7 +157,7 @@ def test_a_wrong_token_is_refused_without_saying_it(
 ) -> None:
     connect(password="not-the-write-token-of-the-api")
     with pytest.raises(ReportRefusedError, match=r"with 40[13]") as refused:
-        steps.report({"rows": 0}, Run(window))
+        STEPS.report({"rows": 0}, Run(window))
     assert "not-the-write-token" not in f"{refused.value} {capfd.readouterr()}"
 
 
@@ -167,4 +166,4 @@ def test_an_api_that_is_away_is_a_connection_error_to_be_retried(
 ) -> None:
     connect(port=free_ports(1)[0])
     with pytest.raises(requests.ConnectionError):
-        steps.report({"rows": 0}, Run(window))
+        STEPS.report({"rows": 0}, Run(window))

@@ -17,7 +17,7 @@ from etar.pipeline.lost_rows import LostRowsError
 from etar.pipeline.settle import MinuteNotOverError
 from etar.pipeline.tasks import minute as steps
 from etar.settings import PipelineSettings
-from tests.integration.pipeline.world import ROWS, Minute, Record, Run
+from tests.integration.pipeline.world import ROWS, STEPS, Minute, Record, Run
 
 TICK = timedelta(microseconds=1)
 
@@ -36,7 +36,7 @@ def gives_up(minute: Minute, task: str, error: type[Exception]) -> None:
         getattr(minute, task)()
     assert isinstance(raised.value, PermanentError)
     context = {"dag_run": minute.run, "ti": SimpleNamespace(task_id=task), "exception": raised.value}
-    steps.note_failure(context)
+    STEPS.note_failure(context)
 
 
 @pytest.mark.parametrize("by_another_run", [False, True])

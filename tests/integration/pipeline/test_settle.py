@@ -18,10 +18,9 @@ from etar.kafka.standstill import standstills
 from etar.minute import MinuteWindow
 from etar.pipeline.settle import NotSettledError, wait_until_settled
 from etar.settings import KafkaSettings
+from etar.streams import Stream
 from stack.waiting import wait_until
 from tests.integration.topics import make_topic
-
-GROUP = "connect-under-test"
 
 
 class Topic:
@@ -29,6 +28,7 @@ class Topic:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.name = f"settle-{uuid4().hex}"
+        self.stream = Stream(self.name)
         self.settings = settings
         self._producer = Producer({"bootstrap.servers": settings.bootstrap_servers, "log_level": 2})
         make_topic(settings, self.name, 2)
@@ -69,7 +69,7 @@ class Topic:
 
     @property
     def group(self) -> str:
-        return f"{GROUP}-{self.name}"
+        return self.stream.sink_group
 
     def settle(self, *, grace_ends: datetime, timeout: float) -> dict[int, int]:
         """Settle the last whole minute, with the grace that ends at the given instant."""
@@ -78,7 +78,7 @@ class Topic:
             return wait_until_settled(
                 window,
                 offsets=offsets,
-                group=self.group,
+                stream=self.stream,
                 grace=grace_ends - window.end,
                 timeout=timedelta(seconds=timeout),
                 now=lambda: datetime.now(UTC),

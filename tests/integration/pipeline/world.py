@@ -19,12 +19,13 @@ from etar.clients import object_store_client, report_store_connection
 from etar.ledger import LedgerEntry, between, revisions
 from etar.minute import MinuteWindow
 from etar.pipeline.tasks import connections
-from etar.pipeline.tasks import minute as steps
+from etar.pipeline.tasks.minute import MinuteSteps
 from etar.settings import ObjectStoreSettings, ReportStoreSettings
-from etar.streams import USER_INTERACTIONS, Stream
+from etar.streams import USER_INTERACTIONS, Stream, default_stream
 from stack.parts import Stack
 from tests.interactions import Outcomes, Report
 
+STEPS = MinuteSteps(default_stream())
 NAMESPACE = UUID("00000000-0000-4000-8000-000000000002")
 TICK = timedelta(milliseconds=1)
 ROWS = 2_000  # more than one block of an upload, so that it can be killed half-way
@@ -159,28 +160,28 @@ class Minute:
         self.client.command(f"ALTER TABLE {USER_INTERACTIONS.table} DROP PARTITION '{partition}'")
 
     def settle(self) -> None:
-        steps.settle(self.run)
+        STEPS.settle(self.run)
 
     def extract(self) -> dict[str, Any]:
-        return steps.extract(self.run)
+        return STEPS.extract(self.run)
 
     def analyse(self) -> None:
         """As the task does, but for Spark: the result is written in one PUT, as the real program's is."""
         context = {"ti": self, "dag_run": self.run}
-        steps.before_analysis(context)
+        STEPS.before_analysis(context)
         store = connections.object_store()
         body = store.get_object(Bucket=self.bucket, Key=USER_INTERACTIONS.extract_key(self.window))["Body"]
         report = count(body.read(), window=self.window, source=self.xcom["source"])
         content = io.BytesIO(report.model_dump_json().encode())
         store.put_object(Bucket=self.bucket, Key=USER_INTERACTIONS.result_key(self.window), Body=content)
-        steps.after_analysis(context)
+        STEPS.after_analysis(context)
 
     def xcom_pull(self, *, task_ids: str) -> dict[str, Any]:
         assert task_ids == "extract"
         return self.xcom
 
     def report(self) -> None:
-        steps.report(self.xcom, self.run)
+        STEPS.report(self.xcom, self.run)
 
     def run_from(self, first: str) -> None:
         """The steps from ``first`` on, each as often as Airflow may run it."""

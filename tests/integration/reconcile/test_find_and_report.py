@@ -149,7 +149,7 @@ def test_a_minute_that_the_sink_is_behind_is_left_as_it_is(world: World, since: 
     world.commit(2)
     extracts, failures = world.extract([settled, in_kafka], world.ledger())
     assert [each.minute for each in extracts] == [str(settled.window)]
-    assert failures.of_minutes == {}
+    assert failures.reasons == {}
     assert in_kafka.window not in world.entries(since)
     world.commit(3)
     extracts, _ = world.extract([in_kafka], world.ledger())
@@ -164,7 +164,7 @@ def test_a_minute_that_has_left_the_table_meanwhile_keeps_its_row(world: World, 
         ledger.began(window, Stage.SETTLE)
     before = world.entries(windows[-1])
     extracts, failures = world.extract([Affected(window, Cause.NAMED, "") for window in windows], world.ledger())
-    assert (extracts, failures.of_minutes) == ([], {})
+    assert (extracts, failures.reasons) == ([], {})
     assert world.entries(windows[-1]) == before
 
 
@@ -201,7 +201,7 @@ def test_a_minute_that_spark_could_not_count_stops_no_other(world: World, report
     for analysed in ([], extracts[1:]):
         world.analyse(analysed)
         failures = world.report(extracts, ledger)
-        assert set(failures.of_minutes) == {each.minute for each in extracts if each not in analysed}
+        assert set(failures.reasons) == {each.minute for each in extracts if each not in analysed}
     entries = world.entries(reported)
     assert (entries[reported].state, entries[reported.next].state) == (State.FAILED, State.REPORTED)
     assert entries[reported].stages[Stage.ANALYSE].ended_at is not None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +14,6 @@ from etar.ledger import State
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.tasks import again as steps
 from etar.pipeline.tasks.again import BatchFailedError, BatchUnfinishedError
-from etar.settings import ObjectStoreSettings, ReportStoreSettings, WarehouseSettings, get_settings
-from stack import airflow_connections
-from tests.integration.airflow_connections import to_object_store, to_report_store, to_warehouse
-from tests.integration.dashboard.serving import WRITE_TOKEN
 from tests.integration.reconcile.world import World
 from tests.ports import free_ports
 
@@ -35,26 +29,14 @@ class Run:
 RUN = Run()
 
 
-@pytest.fixture
-def first(world: World, monkeypatch: pytest.MonkeyPatch, airflow_home: Path) -> Iterator[MinuteWindow]:
-    """The first minute of a deployment four minutes old; the steps work on the test's stream."""
-    first = MinuteWindow.containing(world.now - 4 * MINUTE)
-    connections = {
-        "etar_warehouse": to_warehouse(get_settings(WarehouseSettings)),
-        "etar_s3": to_object_store(get_settings(ObjectStoreSettings)),
-        "etar_ledger": to_report_store(get_settings(ReportStoreSettings)),
-        "etar_api": airflow_connections.http(
-            host="127.0.0.1", port=int(world.api.url.rsplit(":", 1)[1]), token=WRITE_TOKEN
-        ),
-    }
-    for name, fields in connections.items():
-        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
-    monkeypatch.setenv("ETAR_PIPELINE_START_DATE", first.start.isoformat())
-    monkeypatch.setattr(steps, "_STREAM", world.stream)
-    monkeypatch.setattr(steps, "_now", lambda: world.now)
-    get_settings.cache_clear()
-    yield first
-    get_settings.cache_clear()
+def asked_for(world: World, *windows: MinuteWindow) -> dict[str, Any]:
+    """The parameters with which a person names minutes."""
+    return {"stream": world.stream.name, "minutes": [str(window) for window in windows]}
+
+
+def item(world: World, window: MinuteWindow, **fields: object) -> dict[str, Any]:
+    """What of a minute travels between the tasks."""
+    return {"stream": world.stream.name, "minute": str(window), **fields}
 
 
 def analyse(world: World, extracted: dict[str, Any]) -> None:
@@ -64,7 +46,7 @@ def analyse(world: World, extracted: dict[str, Any]) -> None:
 def test_from_finding_to_the_report(world: World, first: MinuteWindow) -> None:
     world.arrive([world.row(first), world.row(first)])
     found = steps.find(RUN, {"minutes": []})
-    assert found[0] == {"minute": str(first), "cause": "missing", "detail": "no run has taken it"}
+    assert found["minutes"][0] == item(world, first, cause="missing", detail="no run has taken it")
     extracted = steps.extract(found, RUN)
     json.dumps(extracted)  # as XCom does
     key = world.stream.extract_key(first)
@@ -75,11 +57,13 @@ def test_from_finding_to_the_report(world: World, first: MinuteWindow) -> None:
     ], "minutes without rows have nothing to analyse"
     analyse(world, extracted)
     reported = steps.report(extracted, RUN)
-    assert reported == [{"minute": each["minute"], "revision": 1} for each in found]
+    assert reported == [
+        {"stream": world.stream.name, "minute": each["minute"], "revision": 1} for each in found["minutes"]
+    ]
     entry = world.entries(first)[first]
     assert (entry.state, entry.run_id) == (State.REPORTED, "etar_reconcile/scheduled__2026-11-21")
     assert world.served(first)["total_events"] == 2
-    assert steps.find(RUN, {"minutes": []}) == []
+    assert steps.find(RUN, {"minutes": []}) == {}
 
 
 def test_a_minute_that_left_the_table_unreported_is_written_down_as_failed(
@@ -117,9 +101,9 @@ def test_a_minute_that_left_the_table_unreported_is_written_down_as_failed(
 
 def test_named_minutes_are_taken_though_nothing_is_wrong_with_them(world: World, first: MinuteWindow) -> None:
     for _ in range(3):
-        found = steps.find(RUN, {"minutes": [str(first.previous)]})
-        assert [each["cause"] for each in found] == ["named"]
-        assert steps.report(steps.extract(found, RUN), RUN) == [{"minute": str(first.previous), "revision": 1}]
+        found = steps.find(RUN, asked_for(world, first.previous))
+        assert [each["cause"] for each in found["minutes"]] == ["named"]
+        assert steps.report(steps.extract(found, RUN), RUN) == [item(world, first.previous, revision=1)]
 
 
 def test_a_minute_that_lost_rows_is_left_as_it_is_whoever_asks(world: World, first: MinuteWindow) -> None:
@@ -128,10 +112,11 @@ def test_a_minute_that_lost_rows_is_left_as_it_is_whoever_asks(world: World, fir
     analyse(world, extracted)
     steps.report(extracted, RUN)
     world.client.command(f"DELETE FROM {world.stream.table} WHERE _offset = 1")
-    assert steps.find(RUN, {"minutes": []}) == []
-    assert steps.find(RUN, {"minutes": [str(first), str(first.next)]}) == [
-        {"minute": str(first.next), "cause": "named", "detail": "asked for"}
-    ]
+    assert steps.find(RUN, {"minutes": []}) == {}
+    assert steps.find(RUN, asked_for(world, first, first.next)) == {
+        "minutes": [item(world, first.next, cause="named", detail="asked for")],
+        "failures": {},
+    }
     assert world.entries(first)[first].state is State.REPORTED
 
 
@@ -145,7 +130,7 @@ def test_the_ledger_says_when_the_analysis_began(world: World, first: MinuteWind
             return self.extracted
 
     world.arrive([world.row(first)])
-    extracted = steps.extract(steps.find(RUN, {"minutes": [str(first), str(first.next)]}), RUN)
+    extracted = steps.extract(steps.find(RUN, asked_for(world, first, first.next)), RUN)
     before = datetime.now(UTC)
     steps.before_analysis({"ti": Task(extracted), "dag_run": RUN})
     entries = world.entries(first)
@@ -155,7 +140,7 @@ def test_the_ledger_says_when_the_analysis_began(world: World, first: MinuteWind
 
 def test_a_batch_with_a_failed_minute_fails_after_the_others_are_reported(world: World, first: MinuteWindow) -> None:
     world.arrive([world.row(first)])
-    extracted = steps.extract(steps.find(RUN, {"minutes": [str(first)]}), RUN)
+    extracted = steps.extract(steps.find(RUN, asked_for(world, first)), RUN)
     analyse(world, extracted)
     extracted["failures"] = {str(first.next): "extract: RuntimeError: broken"}
     with pytest.raises(BatchFailedError, match=rf"{first.next}: extract: RuntimeError: broken"):
@@ -166,14 +151,14 @@ def test_a_batch_with_a_failed_minute_fails_after_the_others_are_reported(world:
 def test_an_api_that_is_away_is_worth_another_try(
     world: World, first: MinuteWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extracted = steps.extract(steps.find(RUN, {"minutes": [str(first)]}), RUN)
+    extracted = steps.extract(steps.find(RUN, asked_for(world, first)), RUN)
     away = {"conn_type": "http", "schema": "http", "host": "127.0.0.1", "port": free_ports(1)[0], "password": "x"}
     with monkeypatch.context() as gone:
         gone.setenv("AIRFLOW_CONN_ETAR_API", json.dumps(away))
         with pytest.raises(BatchUnfinishedError, match=f"{first}: report: ConnectionError"):
             steps.report(extracted, RUN)
     assert world.entries(first)[first].state is State.FAILED
-    assert steps.report(extracted, RUN) == [{"minute": str(first), "revision": 1}]
+    assert steps.report(extracted, RUN) == [item(world, first, revision=1)]
     assert world.entries(first)[first].state is State.REPORTED
 
 
@@ -181,7 +166,7 @@ def test_a_store_that_is_away_is_worth_another_try(
     world: World, first: MinuteWindow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.arrive([world.row(first)])
-    found = steps.find(RUN, {"minutes": [str(first)]})
+    found = steps.find(RUN, asked_for(world, first))
     nowhere = {
         "endpoint_url": f"http://127.0.0.1:{free_ports(1)[0]}",
         "config_kwargs": {"retries": {"max_attempts": 0}},
@@ -189,6 +174,8 @@ def test_a_store_that_is_away_is_worth_another_try(
     away = {"conn_type": "aws", "login": "x", "password": "x", "extra": nowhere}
     with monkeypatch.context() as gone:
         gone.setenv("AIRFLOW_CONN_ETAR_S3", json.dumps(away))
-        with pytest.raises(BatchUnfinishedError, match=f"no minute of the batch could be extracted: {first}"):
+        with pytest.raises(
+            BatchUnfinishedError, match=f"no minute of the batch could be extracted: {world.stream.name} {first}"
+        ):
             steps.extract(found, RUN)
     assert world.entries(first)[first].state is State.FAILED

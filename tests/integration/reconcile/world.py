@@ -190,8 +190,10 @@ class World:
     def run(self, since: MinuteWindow) -> dict[str, str]:
         """One whole run; returns the minutes that failed."""
         ledger = self.ledger()
+        found = {self.stream.name: self.find(since)}
+        shares = batch(found, self.policy.batch_minutes, complete_before=self.now - HORIZON)
         chosen = leave_lost(
-            batch(self.find(since), self.policy.batch_minutes, complete_before=self.now - HORIZON),
+            shares.get(self.stream.name, []),
             stream=self.stream,
             ledger=ledger,
             connection=self.connection,
@@ -200,7 +202,7 @@ class World:
         )
         extracts, failures = self.extract(chosen, ledger)
         self.analyse(extracts)
-        return failures.of_minutes | self.report(extracts, ledger).of_minutes
+        return failures.reasons | self.report(extracts, ledger).reasons
 
     def entries(self, since: MinuteWindow) -> dict[MinuteWindow, LedgerEntry]:
         end = MinuteWindow.containing(datetime.now(UTC)).next

@@ -12,7 +12,7 @@ from etar.clients import object_store_client, report_store_connection, warehouse
 from etar.ledger import Stage, State, between
 from etar.minute import MinuteWindow
 from etar.pipeline.tasks import connections
-from etar.pipeline.tasks import minute as steps
+from etar.pipeline.tasks.minute import MinuteSteps
 from etar.settings import (
     ObjectStoreSettings,
     ReportApiSettings,
@@ -47,9 +47,9 @@ def _ledger_connection() -> Iterator[Any]:
 def run_minutes(stream: str, minutes: Sequence[str]) -> None:
     """The steps of each minute's run, as Airflow runs them; but for Spark, whose result is written in one PUT as well.
 
-    In a process of its own, whose steps are made this stream's and given clients in place of Airflow's connections.
+    In a process of its own, which is given clients in place of Airflow's connections.
     """
-    steps._STREAM = Stream(stream)
+    steps = MinuteSteps(Stream(stream))
     token = get_settings(ReportApiSettings).write_token.get_secret_value()
     connections.warehouse = _warehouse
     connections.object_store = lambda: object_store_client(get_settings(ObjectStoreSettings))
@@ -59,17 +59,17 @@ def run_minutes(stream: str, minutes: Sequence[str]) -> None:
         run = Run(MinuteWindow.parse(minute))
         steps.settle(run)
         extracted = steps.extract(run)
-        _analyse(run, extracted)
+        _analyse(steps, run, extracted)
         steps.report(extracted, run)
 
 
-def _analyse(run: Run, extracted: dict[str, Any]) -> None:
+def _analyse(steps: MinuteSteps, run: Run, extracted: dict[str, Any]) -> None:
     with steps._ledger(run) as ledger:
         ledger.began(run.window, Stage.ANALYSE)
     store, bucket = connections.object_store(), get_settings(ObjectStoreSettings).bucket
-    body = store.get_object(Bucket=bucket, Key=steps._STREAM.extract_key(run.window))["Body"].read()
-    report = count(body, window=run.window, source=extracted["source"], stream=steps._STREAM)
-    key = steps._STREAM.result_key(run.window)
+    body = store.get_object(Bucket=bucket, Key=steps.stream.extract_key(run.window))["Body"].read()
+    report = count(body, window=run.window, source=extracted["source"], stream=steps.stream)
+    key = steps.stream.result_key(run.window)
     store.put_object(Bucket=bucket, Key=key, Body=report.model_dump_json().encode())
     steps.after_analysis({"dag_run": run})
 

@@ -15,7 +15,9 @@ from etar.errors import PermanentError
 from etar.ledger import Stage
 from etar.minute import NotOneMinuteError
 from etar.pipeline.settle import MinuteNotOverError, NotSettledError
-from etar.pipeline.tasks import minute as steps
+from etar.pipeline.tasks.minute import LeftOutError, MinuteSteps
+from etar.settings import PipelineSettings
+from etar.streams import DEFAULT_STREAM, Stream
 from tests.unit.dags.conftest import Parsed
 
 SNAPSHOT = Path(__file__).with_name("etar_pipeline.json")
@@ -127,10 +129,15 @@ def test_an_empty_minute_skips_spark(dag: Any) -> None:
 
 def test_the_ledger_learns_of_each_analysis_and_of_every_failure(dag: Any) -> None:
     """What the hooks write: tests/integration/pipeline."""
-    assert dag.get_task("analyse")._pre_execute_hook is steps.before_analysis
-    assert dag.get_task("analyse")._post_execute_hook is steps.after_analysis
+    analyse = dag.get_task("analyse")
+    for hook, method in (
+        (analyse._pre_execute_hook, MinuteSteps.before_analysis),
+        (analyse._post_execute_hook, MinuteSteps.after_analysis),
+        *((callback, MinuteSteps.note_failure) for task in dag.tasks for callback in task.on_failure_callback),
+    ):
+        assert (hook.__func__, hook.__self__.stream.name) == (method, DEFAULT_STREAM)
     for task in dag.tasks:
-        assert list(task.on_failure_callback) == [steps.note_failure]
+        assert len(list(task.on_failure_callback)) == 1
         assert task.task_id in set(Stage)
 
 
@@ -151,13 +158,84 @@ class Run:
     ],
 )
 def test_every_step_refuses_an_interval_that_is_not_one_minute(run: Run) -> None:
-    with pytest.raises(NotOneMinuteError, match="airflow dags test"):
+    steps = MinuteSteps(Stream("payments"))
+    with pytest.raises(NotOneMinuteError, match="airflow dags test etar_pipeline_payments"):
         steps.settle(run)
-    with pytest.raises(NotOneMinuteError, match="airflow dags test"):
+    with pytest.raises(NotOneMinuteError, match="airflow dags test etar_pipeline_payments"):
         steps.extract(run)
-    with pytest.raises(NotOneMinuteError, match="airflow dags test"):
+    with pytest.raises(NotOneMinuteError, match="airflow dags test etar_pipeline_payments"):
         steps.report({"rows": 0}, run)
     steps.note_failure({"dag_run": run, "ti": Pulled()})  # the task has said it; there is no row to write it to
+
+
+def test_each_stream_that_is_switched_on_has_a_dag_of_its_own(parse: Callable[..., Parsed], folders: str) -> None:
+    parsed = parse("etar_pipeline", streams="payments user_interactions", folders=folders)
+    assert parsed.import_errors == {}
+    assert set(parsed.dags) == {"etar_pipeline_payments", "etar_pipeline"}, "`trips` is off, the faulty ones are too"
+    for dag_id, stream in (("etar_pipeline", "user_interactions"), ("etar_pipeline_payments", "payments")):
+        dag = parsed.dags[dag_id]
+        assert dag.tags == {"etar", stream}
+        assert f"of `{stream}`" in dag.doc_md
+        assert f"airflow dags test {dag_id} 2026" in dag.doc_md
+        assert [task.task_id for task in dag.topological_sort()] == ["settle", "extract", "analyse", "report"]
+        for step in ("settle", "extract", "report"):
+            assert dag.get_task(step).python_callable.__self__.stream.name == stream
+            assert dag.get_task(step).doc_md == getattr(MinuteSteps, step).__doc__
+        analyse = dag.get_task("analyse")
+        assert analyse.application_args[:2] == ["--stream", stream]
+        hooks = (analyse._pre_execute_hook, analyse._post_execute_hook, *analyse.on_failure_callback)
+        assert {hook.__self__.stream.name for hook in hooks} == {stream}
+        assert dag.get_task("report").op_args[0].operator is dag.get_task("extract"), "its own"
+
+
+@pytest.mark.parametrize(("streams", "each"), [(1, 3), (2, 1), (3, 1), (5, 1)])
+def test_streams_share_what_is_at_work_at_once(streams: int, each: int) -> None:
+    """A minute whose sink stands still waits in a slot: of all streams together no more do than of a single one, as far
+    as each has one."""
+    settings = PipelineSettings(start_date=START)
+    assert settings.runs_of_each(streams) == each
+    assert settings.model_copy(update={"max_active_runs": 10}).runs_of_each(streams) == 10 // streams
+
+
+def test_the_dags_of_several_streams_have_fewer_runs_each(parse: Callable[..., Parsed], folders: str) -> None:
+    parsed = parse("etar_pipeline", streams="user_interactions payments trips", folders=folders)
+    for dag in parsed.dags.values():
+        assert dag.max_active_runs == 1
+        assert {task.max_active_tis_per_dag for task in dag.tasks} == {1}
+
+
+def test_a_stream_with_a_fault_is_left_out_and_says_so_in_the_list_of_dags(
+    parse: Callable[..., Parsed], folders: str
+) -> None:
+    parsed = parse("etar_pipeline", streams="all", folders=folders)
+    assert parsed.import_errors == {}
+    sound = {"etar_pipeline", "etar_pipeline_payments", "etar_pipeline_trips"}
+    assert set(parsed.dags) == sound | {"etar_pipeline_broken", "etar_pipeline_Not_a_name"}
+    for dag in parsed.dags.values():
+        assert ("fault" in dag.tags) is (dag.dag_id not in sound)
+    left_out = parsed.dags["etar_pipeline_broken"]
+    assert type(left_out.timetable).__name__ == "NullTimetable", "never by itself"
+    assert "stream.toml, line 1, column 8: is not TOML" in left_out.doc_md
+    (task,) = left_out.tasks
+    with pytest.raises(LeftOutError, match=r"stream\.toml, line 1, column 8: is not TOML"):
+        task.python_callable()
+
+
+@pytest.mark.parametrize("name", ["nowhere", "no/where?", "x" * 300, "über"])
+def test_a_stream_that_has_no_folder_is_named_and_stops_no_other(parse: Callable[..., Parsed], name: str) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    parsed = parse("etar_pipeline", streams=f"user_interactions,{name}")
+    assert parsed.import_errors == {}
+    (left_out,) = [dag for dag_id, dag in parsed.dags.items() if dag_id != "etar_pipeline"]
+    DagSerialization.to_dict(left_out)
+    assert "there is no stream" in left_out.doc_md
+    assert "user_interactions" in left_out.doc_md
+
+
+def test_without_a_stream_there_is_no_dag_and_no_error(parse: Callable[..., Parsed], tmp_path: Path) -> None:
+    parsed = parse("etar_pipeline", folders=str(tmp_path))
+    assert (parsed.dags, parsed.import_errors) == ({}, {})
 
 
 def definition(dag: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from etar.minute import NotOneMinuteError
 from etar.pipeline.affected import UnreportableMinuteError
 from etar.pipeline.tasks import again
 from etar.pipeline.tasks.again import BatchFailedError, BatchUnfinishedError
+from tests.unit.dags.conftest import Parsed
 
 SNAPSHOT = Path(__file__).with_name("etar_reconcile.json")
 
@@ -96,6 +98,20 @@ def test_a_list_of_minutes_may_be_named(dag: Any, minutes: object, good: bool) -
     else:
         with pytest.raises(ParamValidationError):
             param.resolve(value=minutes)
+
+
+def test_minutes_are_the_default_streams_unless_another_is_named(parse: Callable[..., Parsed], folders: str) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    param = parse("etar_reconcile", streams="payments", folders=folders).dag.params.get_param("stream")
+    assert param.resolve() == "user_interactions", "also where it is switched off: its data is there"
+    assert param.resolve(value="payments") == "payments"
+    with pytest.raises(ParamValidationError, match="'trips' is not one of"):
+        param.resolve(value="trips")
+
+
+def test_without_a_stream_it_still_parses(parse: Callable[..., Parsed], tmp_path: Path) -> None:
+    assert parse("etar_reconcile", folders=str(tmp_path)).import_errors == {}
 
 
 class Pulled:

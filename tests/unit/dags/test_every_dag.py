@@ -18,8 +18,8 @@ def test_there_are_these_three() -> None:
 
 
 @each_dag
-def test_it_is_wiring_of_less_than_eighty_lines(file: Path) -> None:
-    assert len(file.read_text().splitlines()) < 80
+def test_it_is_wiring_of_less_than_ninety_lines(file: Path) -> None:
+    assert len(file.read_text().splitlines()) < 90
 
 
 @each_dag

@@ -105,7 +105,7 @@ def test_between_has_its_first_and_not_its_end() -> None:
 
 
 def test_a_runs_interval_is_its_minute() -> None:
-    assert MinuteWindow.from_data_interval(START, START + MINUTE) == WINDOW
+    assert MinuteWindow.from_data_interval(START, START + MINUTE, dag_id="etar_pipeline") == WINDOW
 
 
 @pytest.mark.parametrize(
@@ -122,8 +122,8 @@ def test_a_runs_interval_is_its_minute() -> None:
     ],
 )
 def test_any_other_interval_is_refused_with_how_to_ask(start: datetime | None, end: datetime | None) -> None:
-    with pytest.raises(NotOneMinuteError, match="airflow dags test etar_pipeline") as refused:
-        MinuteWindow.from_data_interval(start, end)
+    with pytest.raises(NotOneMinuteError, match="airflow dags test etar_pipeline_payments") as refused:
+        MinuteWindow.from_data_interval(start, end, dag_id="etar_pipeline_payments")
     assert "data interval" in str(refused.value)
 
 

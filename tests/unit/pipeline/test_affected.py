@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -181,9 +182,17 @@ def minutes(numbers: Iterable[int], *, tried: datetime | None = None) -> list[Af
     return [Affected(MinuteWindow(WINDOW.start + number * MINUTE), Cause.MISSING, "", tried) for number in numbers]
 
 
-def chosen(found: list[Affected], limit: int) -> list[int]:
-    taken = batch(found, limit, complete_before=WINDOW.start)
+def of_one(found: Iterable[Affected], limit: int, *, complete_before: datetime = WINDOW.start) -> list[Affected]:
+    """The batch where there is one stream."""
+    return batch({"only": found}, limit, complete_before=complete_before).get("only", [])
+
+
+def numbers(taken: Iterable[Affected]) -> list[int]:
     return [(each.window.start - WINDOW.start) // MINUTE for each in taken]
+
+
+def chosen(found: list[Affected], limit: int) -> list[int]:
+    return numbers(of_one(found, limit))
 
 
 def test_all_are_taken_when_there_is_room() -> None:
@@ -206,7 +215,7 @@ def test_a_backlog_is_worked_off_in_its_order_however_many_are_new(limit: int) -
     for _ in range(30):
         arriving = minutes(range(newest, newest + limit), tried=NOW)
         newest += limit
-        done = batch([*backlog, *arriving], limit, complete_before=WINDOW.start)
+        done = of_one([*backlog, *arriving], limit)
         taken += [each for each in done if each in backlog]
         backlog = [each for each in backlog if each not in done]
     assert backlog == []
@@ -241,7 +250,7 @@ def test_with_late_events_for_a_whole_day_each_minute_has_its_last_revision_in_t
         tried.setdefault(newest, now)
         unrevised |= {window for window in tried if window.end > horizon}
         found = [Affected(window, Cause.LATE, "", tried[window]) for window in sorted(unrevised)]
-        for each in batch(found, 15, complete_before=horizon):
+        for each in of_one(found, 15, complete_before=horizon):
             tried[each.window] = now
             unrevised.discard(each.window)
         assert all(window.start > now - kept * MINUTE for window in unrevised)
@@ -253,7 +262,7 @@ def test_minutes_that_fail_each_time_hold_up_no_other() -> None:
     tries = dict.fromkeys((each.window for each in poison), 0)
     for _ in range(20):
         now += MINUTE
-        for each in batch([*poison, *rest], 15, complete_before=WINDOW.start):
+        for each in of_one([*poison, *rest], 15):
             if each in rest:
                 rest.remove(each)
             else:
@@ -261,6 +270,52 @@ def test_minutes_that_fail_each_time_hold_up_no_other() -> None:
                 poison[poison.index(each)] = replace(each, tried=now)
     assert rest == []
     assert min(tries.values()) >= 3
+
+
+def shared(found: dict[str, list[Affected]], limit: int, *, turn: int = 0) -> dict[str, list[int]]:
+    taken = batch(found, limit, complete_before=WINDOW.start, turn=turn)
+    return {name: numbers(of_stream) for name, of_stream in taken.items()}
+
+
+def test_streams_share_a_batch_and_each_has_room_for_its_newest() -> None:
+    backlog = minutes(range(60))
+    assert shared({"a": backlog, "b": backlog, "c": backlog}, 15) == {
+        "a": [0, 1, 2, 58, 59],
+        "b": [0, 1, 2, 58, 59],
+        "c": [0, 1, 2, 3, 59],
+    }
+
+
+def test_a_backlog_takes_what_other_streams_leave_and_no_more() -> None:
+    backlog, late = minutes(range(60)), minutes([7], tried=NOW)
+    assert shared({"a": backlog, "b": late, "c": []}, 15) == {"a": [*range(10), *range(56, 60)], "b": [7]}
+    found = {"a": backlog, **{name: minutes(range(3), tried=NOW) for name in "bcde"}}
+    assert shared(found, 15) == {"a": [0, 1, 59], **{name: [0, 1, 2] for name in "bcde"}}
+
+
+def test_minutes_past_the_horizon_share_their_room_too() -> None:
+    past = minutes(range(-8, 0), tried=NOW)
+    found = {name: [*past, *minutes(range(40), tried=NOW - MINUTE)] for name in "ab"}
+    assert shared(found, 12) == {"a": [-8, -7, 0, 1, 38, 39], "b": [-8, -7, 0, 1, 38, 39]}
+
+
+def test_with_more_streams_than_room_each_has_its_turn() -> None:
+    found = {name: minutes(range(5)) for name in "abcde"}
+    taken = [shared(found, 2, turn=turn) for turn in range(5)]
+    assert taken[3:] == [{"d": [0], "e": [0]}, {"e": [0], "a": [0]}]
+    assert Counter(name for each in taken for name in each) == dict.fromkeys("abcde", 2)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 15])
+def test_no_place_is_left_empty_and_none_is_given_twice(limit: int) -> None:
+    found = {"a": minutes(range(4)), "b": minutes(range(-3, 0), tried=NOW), "c": minutes([9])}
+    for turn in range(4):
+        taken = batch(found, limit, complete_before=WINDOW.start, turn=turn)
+        assert sum(map(len, taken.values())) == min(limit, 8)
+        for name, of_stream in taken.items():
+            assert len({each.window for each in of_stream}) == len(of_stream)
+            assert of_stream == sorted(of_stream, key=lambda each: each.window)
+            assert set(of_stream) <= set(found[name])
 
 
 def test_named_minutes_are_each_taken_once_and_in_order() -> None:

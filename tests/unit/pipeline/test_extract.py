@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import IO, Any
 
 import pyarrow as pa
@@ -30,10 +31,19 @@ class CannedWarehouse:
         self.answer = answer
         self.dead_letters = 0
         self.asked: dict[str, Any] = {}
+        self.described: list[tuple[str, ...]] = [
+            ("event_id", "UUID", ""),
+            ("_topic", "String", ""),
+            ("_offset", "Int64", ""),
+        ]
 
     def raw_stream(self, query: str, parameters: dict[str, Any], settings: dict[str, Any], fmt: str) -> IO[bytes]:
         self.asked = {"query": query, "parameters": parameters, "settings": settings, "fmt": fmt}
         return self.answer
+
+    def query(self, query: str) -> SimpleNamespace:
+        assert query == "DESCRIBE TABLE user_interactions"
+        return SimpleNamespace(result_rows=self.described)
 
     def command(self, _: str, parameters: dict[str, Any]) -> int:
         assert parameters == {"topic": "user_interactions", "start": WINDOW.start, "end": WINDOW.end}
@@ -200,3 +210,29 @@ def test_a_minute_past_the_horizon_never_replaces_what_is_known_of_it(age: timed
         assert objects == {KEY: b"of an earlier run"}
     else:
         assert run(io.BytesIO(parquet(rows)), objects, age=age).rows == rows
+
+
+def test_what_is_selected_is_what_the_table_says_of_itself() -> None:
+    warehouse = CannedWarehouse(io.BytesIO(parquet(1)))
+    warehouse.described = [
+        ("ride", "UUID", "", "", "", "", ""),
+        ("guest", "Nullable(UUID)", "", "", "", "", ""),
+        ("stops", "Array(UUID)", "", "", "", "", ""),
+        ("fare", "Decimal(12, 2)", "DEFAULT", "0", "", "", ""),
+        ("from", "LowCardinality(String)", "", "", "", "", ""),
+        ("_topic", "LowCardinality(String)", "", "", "", "", ""),
+        ("_offset", "Int64", "", "", "", "", ""),
+        ("event_minute", "DateTime('UTC')", "MATERIALIZED", "…", "", "", ""),
+        ("day", "Date", "ALIAS", "…", "", "", ""),
+        ("given", "String", "EPHEMERAL", "", "", "", ""),
+    ]
+    extract(warehouse, Objects())
+    selected = warehouse.asked["query"].partition("FROM")[0].split(",\n")
+    assert [" ".join(each.removeprefix("SELECT\n").split()) for each in selected] == [
+        "UUIDToNum(`ride`) AS `ride`",
+        "UUIDToNum(`guest`) AS `guest`",
+        "arrayMap(each -> UUIDToNum(each), `stops`) AS `stops`",
+        "`fare`",
+        "`from`",
+        "`_offset`",
+    ]

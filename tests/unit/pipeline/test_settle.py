@@ -13,6 +13,7 @@ from etar.errors import PermanentError, TransientError
 from etar.kafka.standstill import Standstill
 from etar.minute import MinuteWindow
 from etar.pipeline.settle import MinuteNotOverError, NotSettledError, wait_until_settled
+from etar.streams import Stream
 
 WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))
 GRACE = timedelta(seconds=2)
@@ -48,7 +49,7 @@ class Kafka:
         return HELD
 
     def committed(self, group: str) -> dict[int, int]:
-        assert group == "connect-sink"
+        assert group == "connect-payments_sink"
         return self.committed_by(self.clock.now)
 
 
@@ -56,7 +57,7 @@ def settle(clock: Clock, kafka: Kafka) -> dict[int, int]:
     return wait_until_settled(
         WINDOW,
         offsets=kafka,
-        group="connect-sink",
+        stream=Stream("payments"),
         grace=GRACE,
         timeout=TIMEOUT,
         now=lambda: clock.now,

@@ -243,6 +243,36 @@ def test_a_faulty_folder_costs_its_own_stream_only_and_says_so_when_it_is_asked_
         found.named("nothing")
 
 
+@pytest.mark.parametrize(
+    ("streams", "left_out"),
+    [
+        ("", ["broken", "worse"]),  # nobody knows whether they start by themselves
+        ("all", ["broken", "worse"]),
+        ("sales broken", ["broken"]),
+        ("sales", []),
+        ("nothing worse sales", ["worse", "nothing"]),
+    ],
+)
+def test_what_may_be_switched_on_and_does_not_run_says_why(folder: Path, streams: str, left_out: list[str]) -> None:
+    write(folder, "sales", SOUND)
+    write(folder, "broken", "[stream\n")
+    write(folder, "worse", SOUND.replace('"sales"', '"worse"') + "[topic]\npartitions = 0\nbad = 1\n")
+
+    found = read(folder, folder / "nowhere", streams=streams).left_out
+
+    assert list(found) == left_out
+    says = {"broken": "is not TOML", "worse": "topic.bad: is not a key", "nothing": "there is no stream 'nothing'"}
+    for name, why in found.items():
+        assert says[name] in why
+        assert len(why.splitlines()) == (2 if name == "worse" else 1), "each of its faults is a line"
+
+
+def test_a_second_folder_of_a_name_does_not_leave_out_the_first(folder: Path, tmp_path: Path) -> None:
+    write(folder, "sales", SOUND)
+    write(tmp_path / "more", "sales", SOUND)
+    assert read(folder, tmp_path / "more", streams="all").left_out == {}
+
+
 def test_a_new_folder_and_a_changed_file_are_seen_without_a_restart(folder: Path) -> None:
     own = write(folder, "sales", SOUND)
     assert list(read(folder).streams) == ["sales"]

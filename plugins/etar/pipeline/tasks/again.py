@@ -1,15 +1,19 @@
-"""The tasks of ``etar_reconcile``: the steps of ``etar_pipeline`` for a batch of minutes, one after the other.
+"""The tasks of ``etar_reconcile``: the steps of the pipelines for a batch of minutes, one after the other.
 
-A minute that fails is written down and does not stop the others; the run fails at its end, and the next one finds the
-minute again. The functions' docstrings are what the Airflow UI shows, as Markdown, of the tasks: one paragraph each.
+A minute that fails is written down and does not stop the others, nor does a stream of which nothing can be done; the
+run fails at its end, and the next one finds the minutes again. The functions' docstrings are what the Airflow UI shows,
+as Markdown, of the tasks: one paragraph each.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from etar.errors import PermanentError, TransientError
@@ -23,7 +27,7 @@ from etar.pipeline.lost_rows import have_put_back, lost_rows
 from etar.pipeline.tasks import connections
 from etar.report import MinuteReport, PublishedReport
 from etar.settings import KafkaSettings, ObjectStoreSettings, PipelineSettings, ReconcileSettings, get_settings
-from etar.streams import USER_INTERACTIONS, Stream
+from etar.streams import DEFAULT_STREAM, Stream, catalogue, stream_named
 
 if TYPE_CHECKING:
     import psycopg
@@ -32,7 +36,6 @@ if TYPE_CHECKING:
     from etar.pipeline.tasks.minute import DagRun
 
 _LOG = logging.getLogger(__name__)
-_STREAM = USER_INTERACTIONS
 _LOOK_BACK = timedelta(days=30)
 """After an outage of up to so long, each minute is found that left the table meanwhile."""
 
@@ -47,142 +50,129 @@ class BatchUnfinishedError(TransientError):
 
 @dataclass
 class Failures:
-    """The minutes of a batch that failed, and why."""
+    """What failed of a batch, and why: minutes, and streams of which nothing could be done."""
 
-    of_minutes: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
     transient: bool = False
 
-    def add(self, window: MinuteWindow, stage: Stage, error: Exception) -> str:
+    def add(self, what: object, step: str, error: Exception) -> str:
         """Write the error to the log, and return it as one line."""
         reason = f"{type(error).__name__}: {error}"
-        _LOG.warning("%s: failed in %s: %s", window, stage, reason)
-        self.of_minutes[str(window)] = f"{stage}: {reason}"
+        _LOG.warning("%s: failed in %s: %s", what, step, reason)
+        self.reasons[str(what)] = f"{step}: {reason}"
         self.transient |= not isinstance(error, PermanentError)
         return reason
 
+    def join(self, stream: str, of_minutes: Failures) -> None:
+        """Take over what failed of one stream's minutes."""
+        self.reasons |= {f"{stream} {minute}": reason for minute, reason in of_minutes.reasons.items()}
+        self.transient |= of_minutes.transient
+
+    @contextmanager
+    def kept_to(self, stream: str, step: str) -> Iterator[None]:
+        """What fails here is this stream's, and stops no other."""
+        try:
+            yield
+        except Exception as error:
+            self.add(f"stream {stream}", step, error)
+
     def __str__(self) -> str:
-        return "; ".join(f"{minute}: {reason}" for minute, reason in self.of_minutes.items())
+        return "; ".join(f"{what}: {reason}" for what, reason in self.reasons.items())
 
 
-def find(dag_run: DagRun, params: Mapping[str, Any] | None = None) -> list[dict[str, str]]:
-    """Compare ledger, reports and table, and choose the minutes to report again: those that a person named in the
-    parameter `minutes`, otherwise a bounded batch of those whose report is missing, failed, stale, or not what the
-    table holds. A minute that the table has lost rows of is left as it is, and the auditor is asked to put them back.
-    Returns each with its cause; without any, the rest of the run is skipped."""
+def find(dag_run: DagRun, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Compare ledger, reports and table of every stream that is switched on, and choose the minutes to report again:
+    those that a person named in the parameters `minutes` and `stream`, otherwise a bounded batch, which the streams
+    share, of those whose report is missing, failed, stale, or not what the table holds. A minute that the table has
+    lost rows of is left as it is, and the auditor is asked to put them back. Returns each with its stream and cause,
+    and what could not be looked at; without any minute, the rest of the run is skipped."""
     now, pipeline, policy = _now(), get_settings(PipelineSettings), get_settings(ReconcileSettings)
-    with connections.ledger_connection() as connection, connections.warehouse() as warehouse:
-        ledger = _ledger(connection, dag_run)
+    failures = Failures()
+    with connections.warehouse() as warehouse:
         if asked_for := (params or {}).get("minutes"):
-            chosen = named(asked_for, now=now, pipeline=pipeline, limit=policy.batch_minutes)
+            stream = stream_named((params or {}).get("stream") or DEFAULT_STREAM)
+            looked_at = [stream.name]
+            chosen = {stream.name: named(asked_for, now=now, pipeline=pipeline, limit=policy.batch_minutes)}
         else:
-            first, end = span(now, pipeline)
-            facts = read_facts(first, end, stream=_STREAM, connection=connection, warehouse=warehouse)
-            found = affected(facts, now=now, pipeline=pipeline, policy=policy)
-            chosen = batch(found, policy.batch_minutes, complete_before=now - pipeline.horizon)
-            look_back = MinuteWindow.containing(now - _LOOK_BACK)
-            give_up_gone(unreported_arrivals(connection, _STREAM, look_back, first), ledger=ledger)
-            _LOG.info(
-                "%d of the %d minutes from %s are affected; %d in this batch",
-                len(found),
-                len(facts),
-                first,
-                len(chosen),
-            )
-        store, bucket = connections.object_store, get_settings(ObjectStoreSettings).bucket
-        chosen = leave_lost(
-            chosen,
-            stream=_STREAM,
-            ledger=ledger,
-            connection=connection,
-            lost=lambda window: lost_rows(
-                window, stream=_STREAM, connection=connection, warehouse=warehouse, store=store, bucket=bucket
-            ),
-            low=_low,
-        )
-    for each in chosen:
-        _LOG.info("%s: %s, %s", each.window, each.cause, each.detail)
-    return [each.as_xcom() for each in chosen]
+            looked_at = [stream.name for stream in catalogue().on]
+            found: dict[str, list[Affected]] = {}
+            for name in looked_at:
+                with failures.kept_to(name, "find"):
+                    found[name] = _affected_of(stream_named(name), dag_run, warehouse, now=now)
+            turn = int(now.timestamp() // 60)
+            chosen = batch(found, policy.batch_minutes, complete_before=now - pipeline.horizon, turn=turn)
+        whole: dict[str, list[Affected]] = {}
+        for name, minutes in chosen.items():
+            with failures.kept_to(name, "find"):
+                whole[name] = _leave_lost_of(stream_named(name), minutes, dag_run, warehouse)
+    items = [{"stream": name, **each.as_xcom()} for name, minutes in whole.items() for each in minutes]
+    for each in items:
+        _LOG.info("%(stream)s %(minute)s: %(cause)s, %(detail)s", each)
+    if items:
+        return {"minutes": items, "failures": failures.reasons}
+    if failures.transient and len(failures.reasons) == len(looked_at):
+        raise BatchUnfinishedError(str(failures))
+    if failures.reasons:
+        # The run after this one looks again, in a minute: another try is not worth its process.
+        raise BatchFailedError(f"{failures}. No other minute has to be reported again")
+    return {}
 
 
-def extract(found: Sequence[Mapping[str, str]], dag_run: DagRun) -> dict[str, Any]:
+def extract(found: Mapping[str, Any], dag_run: DagRun) -> dict[str, Any]:
     """Copy the rows of each minute that is settled from the warehouse into its Parquet object. Returns the extracts,
-    the minutes that failed, and the arguments of the analysis."""
-    from etar.kafka.offsets import TopicOffsets
-
-    pipeline = get_settings(PipelineSettings)
-    bucket = get_settings(ObjectStoreSettings).bucket
+    what failed, and the arguments of the analysis."""
     store = connections.object_store()
-    with (
-        TopicOffsets.connect(_STREAM.topic, settings=get_settings(KafkaSettings)) as offsets,
-        connections.ledger_connection() as connection,
-        connections.warehouse() as warehouse,
-    ):
-
-        def extract_one(window: MinuteWindow) -> Extract:
-            return extract_minute(
-                window,
-                stream=_STREAM,
-                warehouse=warehouse,
-                store=store,
-                bucket=bucket,
-                grace=pipeline.grace,
-                retention=pipeline.retention,
-                now=_now,
-            )
-
-        extracts, failures = extract_batch(
-            [Affected.from_xcom(each) for each in found],
-            offsets=offsets,
-            group=_STREAM.sink_group,
-            grace=pipeline.grace,
-            kept_from=lambda: _now() - pipeline.retention,
-            ledger=_ledger(connection, dag_run),
-            extract=extract_one,
-        )
-    if failures.of_minutes and not extracts:
+    failures = Failures()
+    items: list[dict[str, Any]] = []
+    arguments: list[str] = []
+    with connections.warehouse() as warehouse:
+        for name, minutes in _by_stream(found["minutes"]):
+            _LOG.info("stream %s, %d minutes", name, len(minutes))
+            with failures.kept_to(name, Stage.EXTRACT):
+                stream, these = stream_named(name), [Affected.from_xcom(each) for each in minutes]
+                extracts, of_minutes = _extract_of(stream, these, dag_run, warehouse, store)
+                failures.join(name, of_minutes)
+                items += [{"stream": name, **each.as_xcom()} for each in extracts]
+                arguments += analysis_arguments(extracts, stream)
+    if failures.reasons and not items:
         raise BatchUnfinishedError(f"no minute of the batch could be extracted: {failures}")
-    return {
-        "extracts": [each.as_xcom() for each in extracts],
-        "failures": failures.of_minutes,
-        "arguments": analysis_arguments(extracts, _STREAM),
-    }
+    return {"extracts": items, "failures": found["failures"] | failures.reasons, "arguments": arguments}
 
 
 def before_analysis(context: Any) -> None:
     """Write down that the analysis begins; skip it if no minute of the batch has rows."""
     from airflow.sdk.exceptions import AirflowSkipException
 
-    extracts = _filled(context["ti"].xcom_pull(task_ids="extract")["extracts"])
-    if not extracts:
+    items = [each for each in context["ti"].xcom_pull(task_ids="extract")["extracts"] if each["rows"]]
+    if not items:
         raise AirflowSkipException("no minute of the batch has rows: nothing to analyse")
-    with connections.ledger_connection() as connection:
-        ledger = _ledger(connection, context["dag_run"])
-        for each in extracts:
-            ledger.began(MinuteWindow.parse(each.minute), Stage.ANALYSE)
+    for name, extracts in _by_stream(items):
+        with _ledger(stream_named(name), context["dag_run"]) as ledger:
+            for each in extracts:
+                ledger.began(MinuteWindow.parse(each["minute"]), Stage.ANALYSE)
 
 
 def report(extracted: Mapping[str, Any] | None, dag_run: DagRun) -> list[dict[str, Any]]:
-    """Post the analysis of each minute, or the zeros of an empty one, to the report API, and fail if any minute of the
+    """Post the analysis of each minute, or the zeros of an empty one, to the report API, and fail if anything of the
     batch has failed on the way. Returns the minutes and their revisions."""
-    from etar.pipeline.publish import publish, report_of
-
     if extracted is None:
         raise BatchFailedError("nothing was extracted; the log of the task `extract` says why")
-    bucket = get_settings(ObjectStoreSettings).bucket
     store, api = connections.object_store(), connections.report_api()
-    with connections.ledger_connection() as connection:
-        published, failures = report_batch(
-            [Extract.model_validate(each) for each in extracted["extracts"]],
-            ledger=_ledger(connection, dag_run),
-            report_of=lambda window, rows: report_of(window, rows=rows, stream=_STREAM, store=store, bucket=bucket),
-            publish=lambda made: publish(made, http=api),
-        )
+    failures = Failures()
+    reported: list[dict[str, Any]] = []
+    for name, extracts in _by_stream(extracted["extracts"]):
+        _LOG.info("stream %s, %d minutes", name, len(extracts))
+        with failures.kept_to(name, Stage.REPORT):
+            these = [Extract.model_validate(each) for each in extracts]
+            published, of_minutes = _report_of(stream_named(name), these, dag_run, store, api)
+            failures.join(name, of_minutes)
+            reported += [{"stream": name, "minute": str(each.window), "revision": each.revision} for each in published]
     if failures.transient:
         raise BatchUnfinishedError(str(failures))
-    failures.of_minutes |= extracted["failures"]
-    if failures.of_minutes:
+    failures.reasons |= extracted["failures"]
+    if failures.reasons:
         raise BatchFailedError(f"{failures}. The next run finds these minutes again")
-    return [{"minute": str(each.window), "revision": each.revision} for each in published]
+    return reported
 
 
 def give_up_gone(arrived: Mapping[MinuteWindow, int], *, ledger: Ledger) -> None:
@@ -338,18 +328,104 @@ def analysis_arguments(extracts: Iterable[Extract], stream: Stream) -> list[str]
     ]
 
 
-def _filled(extracts: Iterable[Mapping[str, Any]]) -> list[Extract]:
-    return [extract for extract in map(Extract.model_validate, extracts) if extract.rows]
+def _affected_of(stream: Stream, dag_run: DagRun, warehouse: Any, *, now: datetime) -> list[Affected]:
+    """The stream's minutes that have to be reported again; those that nobody can report any more are given up."""
+    pipeline = get_settings(PipelineSettings)
+    first, end = span(now, pipeline)
+    with connections.ledger_connection() as connection:
+        ledger = _ledger_on(connection, stream, dag_run)
+        facts = read_facts(first, end, stream=stream, connection=connection, warehouse=warehouse)
+        found = affected(facts, now=now, pipeline=pipeline, policy=get_settings(ReconcileSettings))
+        look_back = MinuteWindow.containing(now - _LOOK_BACK)
+        give_up_gone(unreported_arrivals(connection, stream, look_back, first), ledger=ledger)
+    _LOG.info("%s: %d of the %d minutes from %s are affected", stream.name, len(found), len(facts), first)
+    return found
 
 
-def _ledger(connection: psycopg.Connection[Any], dag_run: DagRun) -> Ledger:
-    return Ledger(connection, stream=_STREAM, run_id=f"{dag_run.dag_id}/{dag_run.run_id}")
+def _leave_lost_of(stream: Stream, found: Sequence[Affected], dag_run: DagRun, warehouse: Any) -> list[Affected]:
+    store, bucket = connections.object_store, get_settings(ObjectStoreSettings).bucket
+    with connections.ledger_connection() as connection:
+        return leave_lost(
+            found,
+            stream=stream,
+            ledger=_ledger_on(connection, stream, dag_run),
+            connection=connection,
+            lost=lambda window: lost_rows(
+                window, stream=stream, connection=connection, warehouse=warehouse, store=store, bucket=bucket
+            ),
+            low=partial(_low, stream),
+        )
 
 
-def _low() -> dict[int, int]:
+def _extract_of(
+    stream: Stream, found: Sequence[Affected], dag_run: DagRun, warehouse: Any, store: Any
+) -> tuple[list[Extract], Failures]:
+    from etar.kafka.offsets import TopicOffsets
+
+    pipeline, bucket = get_settings(PipelineSettings), get_settings(ObjectStoreSettings).bucket
+
+    def extract_one(window: MinuteWindow) -> Extract:
+        return extract_minute(
+            window,
+            stream=stream,
+            warehouse=warehouse,
+            store=store,
+            bucket=bucket,
+            grace=pipeline.grace,
+            retention=pipeline.retention,
+            now=_now,
+        )
+
+    with (
+        TopicOffsets.connect(stream.topic, settings=get_settings(KafkaSettings)) as offsets,
+        _ledger(stream, dag_run) as ledger,
+    ):
+        return extract_batch(
+            found,
+            offsets=offsets,
+            group=stream.sink_group,
+            grace=pipeline.grace,
+            kept_from=lambda: _now() - pipeline.retention,
+            ledger=ledger,
+            extract=extract_one,
+        )
+
+
+def _report_of(
+    stream: Stream, extracts: Sequence[Extract], dag_run: DagRun, store: Any, api: Any
+) -> tuple[list[PublishedReport], Failures]:
+    from etar.pipeline.publish import publish, report_of
+
+    bucket = get_settings(ObjectStoreSettings).bucket
+    with _ledger(stream, dag_run) as ledger:
+        return report_batch(
+            extracts,
+            ledger=ledger,
+            report_of=lambda window, rows: report_of(window, rows=rows, stream=stream, store=store, bucket=bucket),
+            publish=lambda made: publish(made, http=api),
+        )
+
+
+def _by_stream(items: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """What travels between the tasks, a stream's minutes together, as :func:`find` has put them."""
+    for name, of_stream in groupby(items, key=lambda each: str(each["stream"])):
+        yield name, list(of_stream)
+
+
+@contextmanager
+def _ledger(stream: Stream, dag_run: DagRun) -> Iterator[Ledger]:
+    with connections.ledger_connection() as connection:
+        yield _ledger_on(connection, stream, dag_run)
+
+
+def _ledger_on(connection: psycopg.Connection[Any], stream: Stream, dag_run: DagRun) -> Ledger:
+    return Ledger(connection, stream=stream, run_id=f"{dag_run.dag_id}/{dag_run.run_id}")
+
+
+def _low(stream: Stream) -> dict[int, int]:
     from etar.kafka.offsets import first_held  # only where rows are lost
 
-    return first_held(_STREAM)
+    return first_held(stream)
 
 
 def _now() -> datetime:
