@@ -14,6 +14,7 @@ from cli.stack import is_running, published, running
 from cli.verify import show
 from etar.minute import MINUTE, MinuteWindow
 from etar.report import PublishedReport
+from etar.streams import DEFAULT_STREAM
 from producer.options import Mix, ProduceOptions
 from producer.run import produce
 from stack.parts import Stack
@@ -71,7 +72,7 @@ def _wait_for_reports(stack: Stack, first: MinuteWindow, end: MinuteWindow) -> l
     found: dict[MinuteWindow, PublishedReport] = {}
     deadline = time.monotonic() + _LONGEST_WAIT.total_seconds()
     for report in published(stack, since=first):
-        if report is not None and report.window in wanted:
+        if report is not None and report.stream == DEFAULT_STREAM and report.window in wanted:
             found[report.window] = report
         if wanted <= found.keys():
             return [found[window] for window in sorted(wanted)]

@@ -15,7 +15,7 @@ from etar.errors import PermanentError, TransientError
 from etar.minute import MinuteWindow
 from etar.settings import ReconcileSettings, ReportStoreSettings, get_settings
 from etar.streams import Stream
-from etar.verify.compare import RECONCILING_DAG
+from etar.verify.compare import RECONCILING_DAG, again
 from stack.parts import Stack, airflow
 from stack.waiting import wait_until
 
@@ -123,8 +123,7 @@ def report_minutes_again(windows: Sequence[MinuteWindow], stack: Stack, say: Say
     """Have Airflow report the stream's minutes again, batch by batch, and wait for it."""
     with Airflow(stack) as scheduler:
         for batch in _batches(windows):
-            asked = {"stream": stream.name, "minutes": [str(window) for window in batch]}
-            state = scheduler.run(RECONCILING_DAG, asked)
+            state = scheduler.run(RECONCILING_DAG, again(stream, batch))
             say(f"{batch[0]} to {batch[-1]}, {len(batch)} minutes reported again: {state}")
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, fail, use_settings_of
+from cli.context import DEFAULT_FOLDER, AsJson, Folder, StreamName, errors_shown, fail, use_settings_of
 from etar.minute import MINUTE, MinuteWindow
 from etar.report import PublishedReport
 from etar.settings import ReportReadSettings, get_settings
+from etar.streams import DEFAULT_STREAM
 
 if TYPE_CHECKING:
     import httpx
@@ -22,6 +23,7 @@ def report(
     minute: Annotated[
         str | None, typer.Option(help="The minute, like 2026-11-21T10:31Z; the newest if left out.")
     ] = None,
+    stream: StreamName = DEFAULT_STREAM,
     as_json: AsJson = False,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
@@ -30,14 +32,15 @@ def report(
 
     with errors_shown():
         use_settings_of(folder, "ETAR_API_")
-        parameters = {"minute": str(MinuteWindow.parse(minute))} if minute else {}
+        parameters = {"stream": stream} | ({"minute": str(MinuteWindow.parse(minute))} if minute else {})
         with api_client(get_settings(ReportReadSettings)) as client:
             try:
                 answer = client.get("/report", params=parameters)
             except httpx.TransportError as error:
                 fail(f"the report API at {client.base_url} is away ({error}); `etar status` shows the parts")
     if answer.status_code == 404:
-        fail(f"there is no report{f' of {minute}' if minute else ''} yet; a minute is reported seconds after its end")
+        which = f"of {stream}" + (f" for {minute}" if minute else "")
+        fail(f"there is no report {which} yet; a minute is reported seconds after its end")
     if not answer.is_success:
         fail(f"the report API at {client.base_url} answers {answer.status_code}: {answer.text[:200]}")
     # As it was answered: in its order, and with all that the stream's report has.
@@ -81,30 +84,47 @@ def api_client(settings: ReportReadSettings) -> httpx.Client:
     return httpx.Client(base_url=settings.url, headers=headers, timeout=10)
 
 
-def follow(client: httpx.Client, since: MinuteWindow, *, interval: float = 1.0) -> Iterator[PublishedReport | None]:
-    """Every report of ``since`` and later minutes as it is published, and again when it is revised; never ends.
+def follow(
+    client: httpx.Client, since: MinuteWindow, streams: Sequence[str], *, interval: float = 1.0
+) -> Iterator[PublishedReport | None]:
+    """Every report of the streams' minutes from ``since`` on as it is published, and again when it is revised; never
+    ends.
 
     Yields None after each look, so that a caller can give up. An API that is away is asked again. Minutes older than
     the newest quarter of an hour are looked at once a minute.
     """
-    import httpx
-
-    seen: dict[MinuteWindow, int] = {}
-    looked_at_all = float("-inf")
+    followed = [_Followed(stream, since) for stream in streams]
     while True:
-        first, now = since, time.monotonic()
-        if seen and now - looked_at_all < 60:
-            first = max(since, MinuteWindow(max(seen).start - 15 * MINUTE))
-        try:
-            answer = client.get("/reports", params={"from": first.start.isoformat(), "limit": 1440}).raise_for_status()
-            reports = [PublishedReport.model_validate(body) for body in answer.json()]
-            if first == since:
-                looked_at_all = now
-        except httpx.HTTPError:
-            reports = []
-        for report in reports:
-            if seen.get(report.window) != report.revision:
-                seen[report.window] = report.revision
-                yield report
+        for each in followed:
+            yield from each.new(client)
         yield None
         time.sleep(interval)
+
+
+class _Followed:
+    """A stream's reports from a minute on, of which those that were met are known."""
+
+    def __init__(self, stream: str, since: MinuteWindow) -> None:
+        self._stream, self._since = stream, since
+        self._seen: dict[MinuteWindow, int] = {}
+        self._looked_at_all = float("-inf")
+
+    def new(self, client: httpx.Client) -> Iterator[PublishedReport]:
+        """Those that are new since the last look, or of another revision."""
+        import httpx
+
+        first, now = self._since, time.monotonic()
+        if self._seen and now - self._looked_at_all < 60:
+            first = max(first, MinuteWindow(max(self._seen).start - 15 * MINUTE))
+        asked: dict[str, str | int] = {"stream": self._stream, "from": first.start.isoformat(), "limit": 1440}
+        try:
+            answer = client.get("/reports", params=asked).raise_for_status()
+            reports = [PublishedReport.model_validate(body) for body in answer.json()]
+        except httpx.HTTPError:
+            return
+        if first == self._since:
+            self._looked_at_all = now
+        for report in reports:
+            if self._seen.get(report.window) != report.revision:
+                self._seen[report.window] = report.revision
+                yield report

@@ -44,9 +44,12 @@ def up(
         with running(folder) as stack:
             typer.echo("One line for each minute's report, some 20 s after the minute's end. Ctrl-C stops everything.")
             supervisor = Supervisor(stack)
+            # With one stream, whose report it is goes without saying.
+            names = [stream.name for stream in stack.streams]
+            widest = max(map(len, names)) + 2 if len(names) > 1 else 0
             for report in published(stack, since=MinuteWindow.containing(datetime.now(UTC)).previous):
                 if report is not None:
-                    typer.echo(one_line(report))
+                    typer.echo((f"{report.stream:<{widest}}" if widest else "") + one_line(report))
                 elif not supervisor.is_running():
                     fail("the stack was stopped from elsewhere (`etar down`, or a crash of its supervisor)")
 
@@ -139,7 +142,7 @@ def published(stack: Stack, *, since: MinuteWindow) -> Iterator[PublishedReport 
     """What :func:`cli.reports.follow` yields, for this stack."""
     with api_client(stack.settings.of(ReportReadSettings)) as client:
         # One line a minute: each look costs the API a connection to PostgreSQL, for as long as the stack runs.
-        yield from follow(client, since, interval=5)
+        yield from follow(client, since, [stream.name for stream in stack.streams], interval=5)
 
 
 def down(folder: Folder = DEFAULT_FOLDER) -> None:

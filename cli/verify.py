@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from cli.repair import AirflowUnavailableError, AuditFailedError, audit_again, r
 from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
 from etar.settings import ReconcileSettings, get_settings
-from etar.streams import default_stream
+from etar.streams import DEFAULT_STREAM, Stream, StreamFaultError, catalogue, default_stream, stream_named
 from etar.verify.account import ProducerAccount, UnverifiableRangeError
 from etar.verify.account import verify as verified
 from etar.verify.compare import HOW_TO_RUN_AIRFLOW, Totals, Verification, backfill, report_again
@@ -40,6 +41,11 @@ def verify(
     to: Annotated[
         str | None, typer.Option("--to", help="Minute to stop before; after the newest that is settled if left out.")
     ] = None,
+    stream: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help=f"A stream; may be repeated. The default is {DEFAULT_STREAM}."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All streams that are on.")] = False,
     account: Annotated[
         Path | None,
         typer.Option(help="Account that `etar produce` wrote: all that it sent must be accounted for.", metavar="FILE"),
@@ -55,40 +61,73 @@ def verify(
         use_settings_of(folder, *PLACES)
         first = MinuteWindow.parse(from_) if from_ else None
         end = MinuteWindow.parse(to) if to else None
-        compare = partial(_verified, first, end, account)
-        verification = compare()
-        if repair and verification.repair:
+        chosen = _chosen(stream or (), every=every)
+        if account and len(chosen) > 1:
+            fail("the account of a producer is of one stream: name it with --stream")
+        verifications = []
+        for each in chosen:
+            compare = partial(_verified, each, first, end, account)
+            verification = compare()
+            if repair and verification.repair:
+                if not as_json:
+                    render(verification, Console())
+                verification = _repaired(verification, each, compare, folder)
+            verifications.append(verification)
             if not as_json:
+                if len(chosen) > 1:
+                    typer.secho(f"\n{each.name}", bold=True)
                 render(verification, Console())
-            verification = _repaired(verification, compare, folder)
-        _print(verification, as_json=as_json)
-        if not verification.ok:
+        if as_json:
+            typer.echo(_as_json(verifications))
+        if not all(verification.ok for verification in verifications):
             raise typer.Exit(1)
 
 
 def show(first: MinuteWindow | None, end: MinuteWindow | None, *, account: Path | None = None) -> bool:
-    """Print the account of ``[first, end)`` as tables; returns whether it is exact.
+    """Print the default stream's account of ``[first, end)`` as tables; returns whether it is exact.
 
     Settings come from the environment. An account that cannot be made ends the command with a message.
     """
-    verification = _verified(first, end, account)
-    _print(verification, as_json=False)
+    verification = _verified(default_stream(), first, end, account)
+    render(verification, Console())
     return verification.ok
 
 
-def _verified(first: MinuteWindow | None, end: MinuteWindow | None, account: Path | None) -> Verification:
+def _chosen(names: Sequence[str], *, every: bool) -> Sequence[Stream]:
+    if every and names:
+        fail("give either --all or streams by name")
+    if every:
+        known = catalogue()
+        if known.faults:
+            raise StreamFaultError(known.faults)  # an account that leaves one out would not be of all
+        return known.on
+    return [stream_named(name) for name in dict.fromkeys(names)] or [default_stream()]
+
+
+def _as_json(verifications: Sequence[Verification]) -> str:
+    """Of one stream its account; of several a list of theirs."""
+    if len(verifications) == 1:
+        return verifications[0].model_dump_json(indent=2)
+    return json.dumps([verification.model_dump(mode="json") for verification in verifications], indent=2)
+
+
+def _verified(
+    stream: Stream, first: MinuteWindow | None, end: MinuteWindow | None, account: Path | None
+) -> Verification:
     try:
         claimed = ProducerAccount.read(account) if account else None
-        return verified(first, end, stream=default_stream(), producer_account=claimed)
+        return verified(first, end, stream=stream, producer_account=claimed)
     except (UnverifiableRangeError, PlaceUnavailableError, KafkaUnavailableError, UnknownTopicError) as error:
         fail(str(error))
 
 
-def _repaired(verification: Verification, compare: Callable[[], Verification], folder: Path) -> Verification:
+def _repaired(
+    verification: Verification, stream: Stream, compare: Callable[[], Verification], folder: Path
+) -> Verification:
     """The account after the repair. Records come first: minutes are reported from them."""
     try:
         if verification.suspect_from:
-            audit_again(verification.suspect_from, _say, stream=default_stream())
+            audit_again(verification.suspect_from, _say, stream=stream)
             verification = compare()
         if verification.minutes_off:
             try:
@@ -96,7 +135,7 @@ def _repaired(verification: Verification, compare: Callable[[], Verification], f
             except SettingsError:
                 again = _how_to_report_again(verification)
                 fail(f"no stack runs in {folder}; have your own Airflow do it: {again}\n{HOW_TO_RUN_AIRFLOW}")
-            report_minutes_again(verification.minutes_off, stack, _say, stream=default_stream())
+            report_minutes_again(verification.minutes_off, stack, _say, stream=stream)
             verification = compare()
     except (AirflowUnavailableError, AuditFailedError) as error:
         fail(str(error))
@@ -105,13 +144,6 @@ def _repaired(verification: Verification, compare: Callable[[], Verification], f
 
 def _say(message: str) -> None:
     typer.echo(f"repair: {message}", err=True)
-
-
-def _print(verification: Verification, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(verification.model_dump_json(indent=2))
-    else:
-        render(verification, Console())
 
 
 def render(verification: Verification, console: Console) -> None:
@@ -171,12 +203,13 @@ def _minute_notes(verification: Verification) -> Iterator[str]:
 def _how_to_report_again(verification: Verification) -> str:
     """The command for the minutes that are off: a list of them is bounded, a backfill is not. But a backfill takes all
     that lie between, and a minute that lacks rows has to keep its report."""
+    stream = stream_named(verification.stream)
     windows, most = verification.minutes_off, get_settings(ReconcileSettings).batch_minutes
     if len(windows) <= most:
-        return report_again(windows)
+        return report_again(stream, windows)
     if any(minute.lost_rows for minute in verification.minutes):
-        return f"{report_again(windows[:most])}, and so on, {most} at a time"
-    return backfill(windows[0], windows[-1])
+        return f"{report_again(stream, windows[:most])}, and so on, {most} at a time"
+    return backfill(stream, windows[0], windows[-1])
 
 
 def _in_words(windows: Sequence[MinuteWindow]) -> str:

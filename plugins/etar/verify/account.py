@@ -230,6 +230,7 @@ def verify(
         minutes,
         partitions,
         totals,
+        stream=stream,
         in_doubt=producer_account.in_doubt if producer_account else 0,
         stale_before=asked_at - get_settings(ReconcileSettings).stale,
         warnings=[fault.told_of(stream.topic) for fault in faults],

@@ -18,10 +18,10 @@ from etar.ledger import LedgerEntry, State
 from etar.minute import MinuteWindow
 from etar.offsets import Span, without
 from etar.report import PublishedReport
+from etar.streams import DEFAULT_STREAM, Stream
 from etar.verify.facts import Coverage, GoneRows, MinuteInPlaces, PartitionFacts, Sent, TotalsFacts
 
 RECONCILING_DAG = "etar_reconcile"
-PIPELINE_DAG = "etar_pipeline"
 
 HOW_TO_RUN_AIRFLOW = (
     "`airflow …` is run as `etar exec airflow …` where `etar up` runs the stack, as `docker compose exec "
@@ -143,9 +143,10 @@ class Totals(_Result):
 
 
 class Verification(_Result):
-    """The account of a range of minutes. ``repair`` is a command, given when it can repair some of the difference.
-    ``warnings`` are no differences: what may cost records that have still to come."""
+    """The account of a stream's range of minutes. ``repair`` is a command, given when it can repair some of the
+    difference. ``warnings`` are no differences: what may cost records that have still to come."""
 
+    stream: str
     minutes: tuple[MinuteAccount, ...]
     partitions: tuple[PartitionAccount, ...]
     totals: Totals
@@ -186,6 +187,7 @@ def compare(
     partitions: Sequence[PartitionFacts],
     totals: TotalsFacts,
     *,
+    stream: Stream,
     in_doubt: int = 0,
     stale_before: datetime,
     warnings: Sequence[str] = (),
@@ -197,8 +199,8 @@ def compare(
         in_doubt: records that may or may not be in Kafka, as the producer's account says; over all partitions.
         stale_before: a run at work that has written nothing to the ledger since then is taken for dead.
     """
-    command = _repair_command(minutes)
-    in_minutes = tuple(_minute(facts, stale_before, command) for facts in minutes)
+    command = _repair_command(stream, minutes)
+    in_minutes = tuple(_minute(facts, stream, stale_before, command) for facts in minutes)
     in_partitions = []
     doubt_left = in_doubt
     for facts in partitions:
@@ -209,6 +211,7 @@ def compare(
         part.suspect_from is not None for part in in_partitions
     )
     return Verification(
+        stream=stream.name,
         minutes=in_minutes,
         partitions=tuple(in_partitions),
         totals=_totals(totals, in_doubt - doubt_left),
@@ -217,25 +220,31 @@ def compare(
     )
 
 
-def report_again(windows: Sequence[MinuteWindow]) -> str:
+def again(stream: Stream, windows: Sequence[MinuteWindow]) -> dict[str, str | list[str]]:
+    """What Airflow's reconciling DAG is asked, to report minutes again."""
+    of_stream = {} if stream.name == DEFAULT_STREAM else {"stream": stream.name}
+    return {**of_stream, "minutes": [str(window) for window in windows]}
+
+
+def report_again(stream: Stream, windows: Sequence[MinuteWindow]) -> str:
     """The command that has Airflow report minutes again; :data:`HOW_TO_RUN_AIRFLOW` goes with it."""
-    asked = json.dumps({"minutes": [str(window) for window in windows]})
-    return f"airflow dags trigger {RECONCILING_DAG} --conf '{asked}'"
+    return f"airflow dags trigger {RECONCILING_DAG} --conf '{json.dumps(again(stream, windows))}'"
 
 
-def backfill(first: MinuteWindow, last: MinuteWindow) -> str:
+def backfill(stream: Stream, first: MinuteWindow, last: MinuteWindow) -> str:
     """The command that has Airflow report every minute of a range again, however long; also those that are well."""
     span = f"--from-date {first.start.isoformat()} --to-date {last.start.isoformat()}"
-    return f"airflow backfill create --dag-id {PIPELINE_DAG} {span} --reprocess-behavior completed --max-active-runs 2"
+    return f"airflow backfill create --dag-id {stream.dag_id} {span} --reprocess-behavior completed --max-active-runs 2"
 
 
-def _repair_command(minutes: Sequence[MinuteInPlaces]) -> str:
-    if not minutes:
-        return "etar verify --repair"
-    return f"etar verify --repair --from {minutes[0].window} --to {minutes[-1].window.next}"
+def _repair_command(stream: Stream, minutes: Sequence[MinuteInPlaces]) -> str:
+    command = (
+        "etar verify --repair" if stream.name == DEFAULT_STREAM else f"etar verify --stream {stream.name} --repair"
+    )
+    return f"{command} --from {minutes[0].window} --to {minutes[-1].window.next}" if minutes else command
 
 
-def _minute(facts: MinuteInPlaces, stale_before: datetime, repair: str) -> MinuteAccount:
+def _minute(facts: MinuteInPlaces, stream: Stream, stale_before: datetime, repair: str) -> MinuteAccount:
     report, entry = facts.report, facts.ledger
     report_rows = report.rows_read if report else 0
     report_events = report.total_events if report else 0
@@ -263,7 +272,7 @@ def _minute(facts: MinuteInPlaces, stale_before: datetime, repair: str) -> Minut
         )
     cause = "; ".join(notes) or None
     if difference and not facts.gone:
-        notes.append(f"report it again: {report_again([facts.window])}")
+        notes.append(f"report it again: {report_again(stream, [facts.window])}")
     return MinuteAccount(
         minute=str(facts.window),
         state=entry.state if entry else None,

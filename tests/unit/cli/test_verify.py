@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from io import StringIO
 
+import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from cli.main import app
 from cli.verify import render
 from etar.minute import MINUTE, MinuteWindow
 from etar.offsets import Span
 from etar.report import PublishedReport
-from etar.verify.compare import Verification, compare
+from etar.streams import DEFAULT_STREAM, Stream, default_stream
+from etar.verify.compare import Verification, backfill, compare, report_again
 from etar.verify.facts import Coverage, GoneRows, MinuteInPlaces, PartitionFacts, Sent, TotalsFacts
 from tests.interactions import Report
 
@@ -30,7 +35,14 @@ def printed(verification: Verification) -> str:
 def account(
     facts: MinuteInPlaces = GAP, coverage: Coverage = WHOLE, totals: TotalsFacts = TOTALS, sent: Sent | None = None
 ) -> Verification:
-    return compare([facts], [PartitionFacts(3, coverage, sent)], totals, in_doubt=2, stale_before=WINDOW.end)
+    return compare(
+        [facts],
+        [PartitionFacts(3, coverage, sent)],
+        totals,
+        stream=default_stream(),
+        in_doubt=2,
+        stale_before=WINDOW.end,
+    )
 
 
 def line_with(text: str, verification: Verification) -> str:
@@ -95,7 +107,7 @@ def test_the_totals_of_a_producers_run_begin_with_what_was_acknowledged() -> Non
 
 
 def test_without_a_settled_minute_there_is_nothing_to_compare() -> None:
-    verification = compare([], [], TOTALS, stale_before=WINDOW.end)
+    verification = compare([], [], TOTALS, stream=default_stream(), stale_before=WINDOW.end)
     assert printed(verification) == "no minute is settled and reported yet; try again in two minutes\n"
 
 
@@ -109,7 +121,9 @@ def unreported(count: int) -> Verification:
     """So many minutes without a report."""
     windows = MinuteWindow.between(WINDOW, MinuteWindow(WINDOW.start + count * MINUTE))
     facts = [replace(GAP, window=window) for window in windows]
-    return compare(facts, [PartitionFacts(3, WHOLE, None)], TOTALS, in_doubt=0, stale_before=WINDOW.end)
+    return compare(
+        facts, [PartitionFacts(3, WHOLE, None)], TOTALS, stream=default_stream(), in_doubt=0, stale_before=WINDOW.end
+    )
 
 
 def test_minutes_with_the_same_fault_are_one_line_with_one_advice() -> None:
@@ -145,3 +159,42 @@ def test_a_backfill_is_not_advised_over_a_minute_that_lacks_rows() -> None:
     some = verification.model_copy(update={"minutes": (*verification.minutes, lacking)})
     assert "airflow backfill" not in printed(some)
     assert "and so on, 15 at a time" in printed(some)
+
+
+def test_of_one_stream_the_json_is_its_account_and_of_several_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def verified(_first: object, _end: object, *, stream: Stream, producer_account: object) -> Verification:
+        asked.append(stream.name)
+        return compare([], [], TOTALS, stream=stream, stale_before=WINDOW.end)
+
+    monkeypatch.setattr("cli.verify.verified", verified)
+    one = CliRunner().invoke(app, ["verify", "--json"])
+    twice = CliRunner().invoke(app, ["verify", "--json", "--stream", DEFAULT_STREAM, "--stream", DEFAULT_STREAM])
+    every = CliRunner().invoke(app, ["verify", "--json", "--all"])
+    assert [json.loads(each.stdout)["stream"] for each in (one, twice, every)] == [DEFAULT_STREAM] * 3
+    assert asked == [DEFAULT_STREAM] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--stream", "payments"], "there is no stream 'payments'"),
+        (["--all", "--stream", DEFAULT_STREAM], "give either --all or streams by name"),
+    ],
+)
+def test_a_stream_that_is_not_there_or_a_choice_that_is_none_is_told(arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["verify", *arguments])
+    assert result.exit_code == 1
+    assert said in result.stderr
+
+
+def test_another_streams_repair_and_commands_name_it() -> None:
+    payments = replace(default_stream(), name="payments", like=DEFAULT_STREAM)
+    verification = compare([], [], TOTALS, stream=payments, stale_before=WINDOW.end)
+    assert verification.stream == "payments"
+    assert report_again(payments, [WINDOW]) == (
+        f"""airflow dags trigger etar_reconcile --conf '{{"stream": "payments", "minutes": ["{WINDOW}"]}}'"""
+    )
+    assert "--dag-id etar_pipeline_payments " in backfill(payments, WINDOW, WINDOW)
+    assert "stream" not in report_again(default_stream(), [WINDOW])

@@ -16,6 +16,7 @@ from etar.ledger import LedgerEntry, State
 from etar.minute import MinuteWindow
 from etar.offsets import Span
 from etar.report import PublishedReport
+from etar.streams import DEFAULT_STREAM, Stream
 from etar.verify.compare import Verification, compare, gone_rows
 from etar.verify.facts import Coverage, GoneRows, MinuteInPlaces, PartitionFacts, Sent, StoredObject, TotalsFacts
 
@@ -84,7 +85,7 @@ def account(
         facts if isinstance(facts, PartitionFacts) else PartitionFacts(number, facts)
         for number, facts in enumerate(partitions)
     ]
-    return compare(minutes, held, totals, in_doubt=in_doubt, stale_before=STALE_BEFORE)
+    return compare(minutes, held, totals, stream=Stream(DEFAULT_STREAM), in_doubt=in_doubt, stale_before=STALE_BEFORE)
 
 
 def test_places_that_agree_have_no_difference_and_no_note() -> None:
@@ -114,7 +115,7 @@ def test_places_that_agree_have_no_difference_and_no_note() -> None:
 
 def test_the_json_has_the_form_that_is_promised() -> None:
     document = json.loads(account([EXACT], [WHOLE]).model_dump_json())
-    assert {"ok", "difference", "minutes", "partitions", "totals", "warnings", "repair"} == document.keys()
+    assert {"stream", "ok", "difference", "minutes", "partitions", "totals", "warnings", "repair"} == document.keys()
     assert (document["ok"], document["difference"]) == (True, 0)
 
 
