@@ -179,8 +179,8 @@ BY_RULE: dict[str, tuple[Mistake, ...]] = {
             "environment as a list",
             *(
                 COMPOSE,
-                "    environment:\n" + API_URL,
-                '    environment: ["X_TOKEN=${X_TOKEN:-}"]\n    x-environment:\n' + API_URL,
+                "    environment:\n      <<: *streams\n" + API_URL,
+                '    environment: ["X_TOKEN=${X_TOKEN:-}"]\n    x-environment:\n      <<: *streams\n' + API_URL,
             ),
             *("dashboard", "X_TOKEN"),
         ),
