@@ -47,7 +47,8 @@ def environment(stack: Stack) -> dict[str, str]:
         "AIRFLOW__CORE__FERNET_KEY": settings["ETAR_STACK_AIRFLOW_FERNET_KEY"],
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         # Three minutes of the pipeline that wait for an outage to end, and room for the reconciling and auditing runs.
-        "AIRFLOW__CORE__PARALLELISM": "6",
+        # Decision 19: one minute of each stream that stands still, and the audit and the reconciling run beside them.
+        "AIRFLOW__CORE__PARALLELISM": str(max(6, len(stack.streams) + 3)),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(stack)),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
