@@ -114,8 +114,7 @@ def test_materialized_views_ttl_and_partitions(front, table):
         client.command("DROP TABLE minutes")
 
 
-def test_airflow_hook(front, table, tmp_path, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+def test_airflow_hook(front, table, monkeypatch):
     from airflow.models.connection import Connection
     from airflow.providers.clickhousedb.hooks.clickhouse import ClickHouseHook
 

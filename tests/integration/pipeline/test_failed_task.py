@@ -6,7 +6,6 @@ DAG processor call: with a context that it makes itself, and no exception.
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -62,13 +61,11 @@ def test_the_dag_processor_fails_the_minute_of_a_killed_task(
 
 
 @pytest.fixture(scope="module")
-def dags(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+def dags() -> SimpleNamespace:
     """The DAG file as the DAG processor has parsed it."""
     from airflow.dag_processing.dagbag import DagBag
 
-    home: Path = tmp_path_factory.mktemp("airflow")
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AIRFLOW_HOME", str(home))
         environment.setenv("ETAR_PIPELINE_START_DATE", "2026-11-21T10:00:00Z")
         bag = DagBag(REPOSITORY / "dags" / "etar_pipeline.py", collect_dags=True)
     assert bag.import_errors == {}
