@@ -3,9 +3,9 @@ is a double; with a real Kafka: ``tests/integration/connect/test_native_sink.py`
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,7 +29,7 @@ class Group:
     refuses: KafkaError | None = None
     answers_for_each: bool = False
     asked: list[dict[int, int]] = field(default_factory=list)
-    answers: Event = field(default_factory=Event)
+    answers: threading.Event = field(default_factory=threading.Event)
     closed: bool = False
     messages: list[Any] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
@@ -43,6 +43,8 @@ class Group:
 
     def subscribe(self, topics: Sequence[str], **callbacks: Callable[..., None]) -> None:
         assert topics == ["t"]
+        assert set(callbacks) == {"on_assign", "on_revoke", "on_lost"}
+        assert all(map(callable, callbacks.values()))
         self.callbacks = callbacks
 
     def consume(self, count: int, timeout: float) -> list[Any]:
@@ -59,7 +61,7 @@ class Group:
         return SimpleNamespace(error=lambda: at_end, partition=lambda: partition, offset=lambda: offset)
 
     def commit(self, *, offsets: Sequence[TopicPartition], asynchronous: bool) -> list[Any]:
-        assert not asynchronous
+        assert asynchronous is False, "whose answers would come to nobody"
         self.asked.append({each.partition: each.offset for each in offsets})
         self.answers.wait()
         if self.refuses is not None and not self.answers_for_each:
@@ -110,11 +112,15 @@ def test_offsets_of_a_commit_that_failed_are_kept_and_committed_by_the_next(
 
 @pytest.mark.parametrize("code", sorted(_COMMIT_NOT_OURS))
 def test_offsets_that_a_rebalance_gave_to_another_are_not_committed_again(
-    reading: Callable[[Group], Source], code: int
+    reading: Callable[[Group], Source], caplog: pytest.LogCaptureFixture, code: int
 ) -> None:
     group = Group({0: 7}, refuses=KafkaError(code))
     source = reading(group)
     source.commit()
+    (said,) = caplog.records
+    assert said.getMessage() == (
+        f"not committed, as the group was rebalanced meanwhile ({group.refuses}); these records come again"
+    )
     group.refuses = None
     source.commit()
     assert group.asked == [{0: 7}]
@@ -135,7 +141,9 @@ def test_a_partition_that_was_taken_away_is_not_committed(reading: Callable[[Gro
     group.callbacks["on_revoke"](group, [TopicPartition("t", 2)])  # of which nothing is known any more
 
 
-def test_what_was_committed_of_a_partition_that_was_taken_away_is_forgotten(reading: Callable[[Group], Source]) -> None:
+def test_what_was_committed_of_a_partition_that_was_taken_away_is_forgotten(
+    reading: Callable[[Group], Source], caplog: pytest.LogCaptureFixture
+) -> None:
     """Its new owner may have committed less than what this one has, or Kafka lost it: it is said again."""
     group = Group({0: 7, 2: 9})
     source = reading(group)
@@ -145,6 +153,9 @@ def test_what_was_committed_of_a_partition_that_was_taken_away_is_forgotten(read
     source.commit()
     assert group.asked == [{0: 7, 2: 9}], "nothing is new"
     group.callbacks["on_lost"](group, [TopicPartition("t", 2)])
+    assert [record.getMessage() for record in caplog.records] == [
+        "the group has given the partitions to others, as Kafka was away or did not hear of this sink"
+    ]
     for partition, offset in group.ends.items():
         source._note(group.end(partition, offset))
     source.commit()
@@ -166,8 +177,15 @@ def message(partition: int, offset: int, value: bytes | None = b"x") -> Any:
 
 def opened(group: Group, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Source:
     """A source that has taken nothing yet."""
-    monkeypatch.setattr(source_module, "_consumer", lambda *_, **__: group)
-    return Source("t", group="g", instance="0", kafka=KafkaSettings(), settings=SinkSettings(**settings))
+    kafka = KafkaSettings(bootstrap_servers="broker:1")
+
+    def consumer(given: KafkaSettings, *, group: str, member: str) -> Group:
+        assert (given, group, member) == (kafka, "g", "g-0")
+        return double
+
+    double = group
+    monkeypatch.setattr(source_module, "_consumer", consumer)
+    return Source("t", group="g", instance="0", kafka=kafka, settings=SinkSettings(**settings))
 
 
 def never() -> bool:
@@ -191,9 +209,9 @@ def test_a_batch_has_no_more_rows_than_the_settings_allow_nor_asks_for_more_than
 ) -> None:
     monkeypatch.setattr(source_module, "_CHUNK_ROWS", 3)
     group = Group({}, messages=[message(0, offset) for offset in range(9)])
-    source = opened(group, monkeypatch, batch_rows=5)
-    assert [record.offset for record in source.take(lambda: 0.0, never)] == [0, 1, 2, 3, 4]
-    assert group.counts == [3, 2]
+    source = opened(group, monkeypatch, batch_rows=4)
+    assert [record.offset for record in source.take(lambda: 0.0, never)] == [0, 1, 2, 3]
+    assert group.counts == [3, 1]
 
 
 def test_a_batch_ends_when_its_values_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +229,22 @@ def test_a_batch_ends_at_its_time_and_when_the_sink_is_stopped(monkeypatch: pyte
     assert len(group.counts) == 1
     assert opened(group, monkeypatch).take(lambda: 0.0, lambda: True) == []
     assert len(group.counts) == 1
+
+
+@pytest.mark.parametrize(
+    ("topic_id", "seconds", "looked"), [("x", 10.0, 0), ("x", 10.1, 1), ("", 9.0, 0), ("", 11.0, 0)]
+)
+def test_the_topic_that_records_come_from_is_looked_at_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, topic_id: str, seconds: float, looked: int
+) -> None:
+    monotonic = iter([1_000.0, 1_000.0, 1_000.0 + seconds, 1_020.0])
+    monkeypatch.setattr(source_module, "monotonic", lambda: next(monotonic))
+    source = opened(Group({}), monkeypatch)
+    source.topic_id = topic_id
+    looks: list[None] = []
+    monkeypatch.setattr(source, "_require_same_topic", lambda: looks.append(None))
+    source.take(lambda: 0.0, lambda: True)
+    assert len(looks) == looked
 
 
 def failed(error: KafkaError) -> Any:
@@ -316,6 +350,7 @@ def test_a_client_that_waits_for_a_commit_is_left_to_the_end_of_the_process(
         source.commit()
     source.close()
     assert not silent.closed
+    assert [each.daemon for each in threading.enumerate() if each.name == "commit"] == [True], "or it would not end"
     silent.answers.set()
     committed(source)
     source.close()
