@@ -240,6 +240,7 @@ def test_the_topic_that_records_come_from_is_looked_at_every_ten_seconds(
     monotonic = iter([1_000.0, 1_000.0, 1_000.0 + seconds, 1_020.0])
     monkeypatch.setattr(source_module, "monotonic", lambda: next(monotonic))
     source = opened(Group({}), monkeypatch)
+    assert source.topic_id == "", "none is known yet"
     source.topic_id = topic_id
     looks: list[None] = []
     monkeypatch.setattr(source, "_require_same_topic", lambda: looks.append(None))
