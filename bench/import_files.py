@@ -31,10 +31,10 @@ import pyarrow.parquet as pq
 from confluent_kafka import Consumer, TopicPartition
 
 from etar.settings import KafkaSettings
-from producer.user_event import EVENT_TYPES
 from stack.configuration import prepare_settings
 from stack.layout import REPOSITORY, Layout
 from stack.parts import Stack
+from streams.user_interactions.event import EVENT_TYPES
 from tests.conftest import running_part, stack_environment, temporary_folder
 from tests.integration.topics import make_topic
 

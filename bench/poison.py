@@ -26,6 +26,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 from uuid import UUID, uuid4
 
 from clickhouse_connect.driver.client import Client
@@ -37,39 +38,39 @@ from connect.template import SINK_TEMPLATE
 from etar import dead_letters
 from etar.clients import warehouse_client
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings, get_settings
-from producer.shop import EventFactory
-from producer.traffic import NO_SUCH_SCHEMA_ID, Draft, Traffic, encode
-from producer.user_event import UserEvent
-from producer.wire import UuidSerializer, open_serializer
+from etar.streams import default_stream
+from producer.encoding import Encoding
+from producer.kinds import NO_SUCH_SCHEMA_ID, Draft
+from producer.traffic import Traffic
+from producer.wire import open_encoding
 from stack.layout import REPOSITORY
 from stack.waiting import wait_until
+from streams.user_interactions.shop import EventFactory
 
 BAR_SECONDS = 10.0
 DEAR = 10**12
 PROBE_EVERY = 20
 
-Serialize = Callable[[UserEvent], bytes]
 
-
-def malformed(draft: Draft, serialize: Serialize, chance: Random) -> bytes | None:
+def malformed(draft: Draft, encoding: Encoding, chance: Random) -> bytes | None:
     """Each kind of malformed record equally often; an unknown schema id is another one each time."""
-    value = encode(draft, serialize)
+    value = encoding.value_of(draft)
     if value and value[1:5] == NO_SUCH_SCHEMA_ID.to_bytes(4, "big"):
         return _with_random_id(value, chance)
     return value
 
 
-def unknown_ids(draft: Draft, serialize: Serialize, chance: Random) -> bytes | None:
+def unknown_ids(draft: Draft, encoding: Encoding, chance: Random) -> bytes | None:
     """Nothing but schema ids that nobody registered, another one each time."""
-    return _with_random_id(serialize(draft.event), chance)
+    return _with_random_id(encoding.encode(draft.event), chance)
 
 
-def refused(draft: Draft, serialize: Serialize, _chance: Random) -> bytes | None:
+def refused(draft: Draft, encoding: Encoding, _chance: Random) -> bytes | None:
     """Good Avro that the table refuses, for the constraint that :func:`own_table` puts on it."""
-    return serialize(draft.event._replace(amount=DEAR, event_time=time.time_ns() // 1_000_000))
+    return encoding.encode(draft.event._replace(amount=DEAR, event_time=time.time_ns() // 1_000_000))
 
 
-KINDS: dict[str, Callable[[Draft, Serialize, Random], bytes | None]] = {
+KINDS: dict[str, Callable[[Draft, Encoding, Random], bytes | None]] = {
     "malformed": malformed,
     "unknown schema ids": unknown_ids,
     "refused by the table": refused,
@@ -86,10 +87,9 @@ class Lane:
     def __init__(self, name: str, client: Client, rate: float) -> None:
         self.name = name
         self.sent = 0
-        self.serialize = open_serializer(get_settings(RegistrySettings), name)
+        self.encoding = open_encoding(get_settings(RegistrySettings), default_stream(), name)
         self._client = client
         self._rate = rate
-        self._key = UuidSerializer()
         servers = get_settings(KafkaSettings).bootstrap_servers
         self._producer = Producer({"bootstrap.servers": servers, "acks": "all", "linger.ms": 20})
         self._stop = threading.Event()
@@ -105,8 +105,8 @@ class Lane:
         self._thread.join()
         self._producer.flush(60)
 
-    def produce(self, event: UserEvent, value: bytes | None, told: Callable[[], object] = int) -> None:
-        key = self._key(event.user_id)
+    def produce(self, event: Any, value: bytes | None, told: Callable[[], object] = int) -> None:
+        key = self.encoding.key(event)
         self._producer.produce(self.name, value, key, on_delivery=lambda error, _message: error or told())
         self._producer.poll(0)
 
@@ -145,7 +145,7 @@ class Lane:
             while self.sent < (time.monotonic() - start) * self._rate:
                 event = factory.next(time.time_ns() // 1_000_000)
                 probe = partial(self._told, event.event_id) if self.sent % PROBE_EVERY == 0 else int
-                self.produce(event, self.serialize(event), probe)
+                self.produce(event, self.encoding.encode(event), probe)
                 self.sent += 1
 
     def _told(self, event_id: UUID) -> None:
@@ -200,7 +200,7 @@ def measure(kind: str, *, rate: float, count: int, seconds: float) -> bool:
         own.enter_context(own_table(name, client))
         own.enter_context(own_sink(name))
         lane = Lane(name, client, rate)
-        bad = poison(kind, lane.serialize, count)
+        bad = poison(kind, lane.encoding, count)
         lane.begin()
         own.callback(lane.end)
         wait_until(lambda: lane.look() > 0, timeout=60, what="the sink to begin")
@@ -235,12 +235,12 @@ def measure(kind: str, *, rate: float, count: int, seconds: float) -> bool:
     return max(after) <= BAR_SECONDS and beside == 0
 
 
-def poison(kind: str, serialize: Serialize, count: int) -> list[tuple[UserEvent, bytes | None]]:
+def poison(kind: str, encoding: Encoding, count: int) -> list[tuple[Any, bytes | None]]:
     """Made beforehand, so that it can be sent as fast as Kafka takes it."""
     chance = Random(7)  # noqa: S311  a bench that repeats itself
-    traffic = Traffic(EventFactory(seed=time.time_ns()), seed=7, malformed=1.0)
+    traffic = Traffic(EventFactory(seed=time.time_ns()), encoding, seed=7, malformed=1.0)
     drafts = [traffic.next(time.time_ns() // 1_000_000) for _ in range(count)]
-    return [(draft.event, KINDS[kind](draft, serialize, chance)) for draft in drafts]
+    return [(draft.event, KINDS[kind](draft, encoding, chance)) for draft in drafts]
 
 
 def main() -> int:

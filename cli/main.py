@@ -24,7 +24,9 @@ COMMANDS = {
         "cli.demo:demo",
         "Start the stack, send three whole minutes of events, print their reports and the account, stop.",
     ),
-    "produce": Command("cli.produce:produce", "Send events to Kafka: made-up shop traffic, or your own from a file."),
+    "produce": Command(
+        "cli.produce:produce", "Send events to Kafka: made-up traffic of a stream, or your own from a file."
+    ),
     "report": Command("cli.reports:report", "Print one minute's report."),
     "minutes": Command(
         "cli.minutes:minutes",

@@ -1,1 +1,1 @@
-"""The event producer: seeded shop traffic, or a user's own events, sent to Kafka and accounted for one by one."""
+"""The event producer: seeded made-up traffic of a stream, or a user's own events, sent to Kafka and accounted for."""

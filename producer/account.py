@@ -11,7 +11,7 @@ from typing import Annotated, Self, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
 
 from etar.minute import MinuteWindow
-from producer.traffic import Kind
+from producer.kinds import Kind
 
 Count = Annotated[int, Field(ge=0)]
 _Key = TypeVar("_Key")
@@ -176,7 +176,7 @@ class Account(BaseModel):
         return cls.model_validate_json(path.read_bytes())
 
 
-def _minute(event_time: int | None) -> str | None:
-    if event_time is None:
+def _minute(happened: int | None) -> str | None:
+    if happened is None:
         return None
-    return str(MinuteWindow.containing(datetime.fromtimestamp(event_time / 1000, UTC)))
+    return str(MinuteWindow.containing(datetime.fromtimestamp(happened / 1000, UTC)))

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import ValidationError
 
+from etar.errors import PermanentError
 from etar.minute import MinuteWindow
-from etar.streams import USER_INTERACTIONS
+from etar.streams import DEFAULT_STREAM
 from producer.account import Account
 from producer.input_file import InputFileError
+from producer.kinds import Kind
 from producer.logs import show_logs
 from producer.options import Mix, ProduceOptions
-from producer.traffic import Kind
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -94,8 +95,10 @@ def produce(  # noqa: PLR0917  typer passes by name
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes.")] = 2,
-    errors: Annotated[float, typer.Option(min=0, max=1, help="Share of events with status error.")] = 0.05,
-    late: Annotated[float, typer.Option(min=0, max=1, help="Share of visits that reach Kafka late.")] = 0.0,
+    errors: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of events that are errors, where the stream's traffic has such.")
+    ] = 0.05,
+    late: Annotated[float, typer.Option(min=0, max=1, help="Share of events that reach Kafka late.")] = 0.0,
     late_by: Annotated[
         timedelta,
         typer.Option(parser=parse_duration, metavar="DURATION", help="Greatest lateness; the least is half of it."),
@@ -117,10 +120,11 @@ def produce(  # noqa: PLR0917  typer passes by name
         typer.Option(
             "--input",
             metavar="FILE|FOLDER|PATTERN|-",
-            help="Send your own events: JSON lines, CSV or Parquet, plain, gzip or zstd, with at least user_id (UUID), "
-            "event_type and event_time (ISO 8601, or milliseconds since the epoch). A folder of parts, a pattern in "
-            "quotes, - for standard input; may be given several times. A line without event_id gets one that follows "
-            "from its other values, so that the file sent twice, or two equal lines, are still one event each.",
+            help="Send your own events: JSON lines, CSV or Parquet, plain, gzip or zstd, with columns named like the "
+            "fields of the stream's schema (times as ISO 8601, or as numbers since the epoch). A folder of parts, a "
+            "pattern in quotes, - for standard input; may be given several times. A line without its id, where that is "
+            "a UUID, gets one that follows from its other values, so that the file sent twice, or two equal lines, are "
+            "still one event each.",
         ),
     ] = None,
     null: Annotated[
@@ -147,12 +151,15 @@ def produce(  # noqa: PLR0917  typer passes by name
     event_log: Annotated[
         Path | None, typer.Option(help="Write every acknowledged record to this file, one JSON object a line.")
     ] = None,
-    topic: Annotated[str, typer.Option(help="Topic to send to.")] = USER_INTERACTIONS.topic,
+    stream: Annotated[
+        str, typer.Option(metavar="NAME", help="The stream whose events are sent: its topic, key, schema and traffic.")
+    ] = DEFAULT_STREAM,
+    topic: Annotated[str | None, typer.Option(help="Topic to send to.", show_default="the stream's own")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the account as JSON, as it is printed into a pipe anyway.")
     ] = False,
 ) -> None:
-    """Send events to Kafka: made-up shop traffic, or your own from a file.
+    """Send events to Kafka: made-up traffic of a stream, or your own from a file.
 
     Ctrl-C (or SIGTERM) stops; what is under way is waited for, unless a second one comes. The account of every record
     is printed: a table on a terminal, one line of JSON otherwise. Exit code 0: every record arrived, or is one of those
@@ -161,6 +168,7 @@ def produce(  # noqa: PLR0917  typer passes by name
     """
     from producer.publisher import TopicMissingError
     from producer.run import produce as run
+    from producer.traffic import NoTrafficError
     from producer.wire import SchemaRefusedError
 
     show_logs("producer")
@@ -178,6 +186,7 @@ def produce(  # noqa: PLR0917  typer passes by name
         "rejects": rejects,
         "account": account,
         "event_log": event_log,
+        "stream": stream,
         "topic": topic,
     }
     try:
@@ -187,7 +196,7 @@ def produce(  # noqa: PLR0917  typer passes by name
         result = run(ProduceOptions(**{name: value for name, value in given.items() if value is not None}))
     except ValidationError as error:
         _fail("; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors()))
-    except (InputFileError, SchemaRefusedError, TopicMissingError, OSError) as error:
+    except (InputFileError, NoTrafficError, PermanentError, SchemaRefusedError, TopicMissingError, OSError) as error:
         _fail(str(error))
     if as_json or not sys.stdout.isatty():
         typer.echo(result.model_dump_json())

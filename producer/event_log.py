@@ -7,36 +7,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from producer.traffic import Counted
+from producer.encoding import Encoding
+from producer.kinds import Draft
 
 _LINES_A_WRITE = 1000
 
 
 class EventLog:
-    """JSON lines of ``event_id, event_type, status, user_id, event_time`` (ms), ``partition, offset, kind``.
+    """JSON lines of an event's fields (its time in milliseconds since the epoch) and of the record's ``partition``,
+    ``offset`` and ``kind``, which hide fields of these names.
 
     Several workers append to one file. Each write holds whole lines and is one call on a file opened for appending,
     which the kernel keeps apart from the others.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, encoding: Encoding) -> None:
         self._path = path
+        self._logged = encoding.logged
         self._file = path.open("ab", buffering=0)
         self._lines: list[str] = []
 
-    def add(self, draft: Counted, partition: int, offset: int) -> None:
-        event = draft.event
-        line = {
-            "event_id": str(event.event_id),
-            "event_type": event.event_type,
-            "status": event.status,
-            "user_id": str(event.user_id),
-            "event_time": event.event_time,
-            "partition": partition,
-            "offset": offset,
-            "kind": draft.kind,
-        }
-        self._lines.append(json.dumps(line) + "\n")
+    def add(self, draft: Draft, partition: int, offset: int) -> None:
+        line = self._logged(draft.event) | {"partition": partition, "offset": offset, "kind": draft.kind}
+        self._lines.append(json.dumps(line, default=str) + "\n")
         if len(self._lines) >= _LINES_A_WRITE:
             self.flush()
 

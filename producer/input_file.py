@@ -19,6 +19,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from decimal import Decimal
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
@@ -26,12 +28,13 @@ from urllib.parse import unquote
 
 import msgspec
 
-from producer.values import FIELDS, REQUIRED, RowError
+from etar.rows.layout import Layout
+from etar.rows.values import RowError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from producer.columns import Column
+    from etar.rows.columns import Column
 
 STDIN = Path("-")
 REJECTS_SUFFIX = ".rejects.jsonl"
@@ -43,7 +46,6 @@ _LONGEST_LINE = 1024 * 1024
 _ROWS_A_PIECE = 4096
 _LONGEST_CELL_LINES = 200
 _DELIMITERS = ",;\t|"
-_FIELD_SET = frozenset(FIELDS)
 
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _CSV_SUFFIXES = (".csv", ".tsv")
@@ -135,17 +137,19 @@ def find_files(inputs: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def read_pieces(files: Iterable[Path], stopping: Callable[[], bool] = lambda: False) -> Iterator[Piece | Reject]:
+def read_pieces(
+    files: Iterable[Path], layout: Layout, stopping: Callable[[], bool] = lambda: False
+) -> Iterator[Piece | Reject]:
     """Every row of the files, in order, with memory for a few thousand at a time.
 
     Raises:
-        InputFileError: a file is broken, or its columns are not those of an event. What came before was given out.
+        InputFileError: a file is broken, or its columns are not those of the layout. What came before was given out.
         StoppedError: ``stopping()`` while a pipe gave nothing.
     """
     for path in files:
         with _broken_said(path), path.open("rb", buffering=0) as raw:
-            given = _given_by_folders(path)
-            for piece in _read(path, raw if path.is_file() else _StoppablePipe(raw, stopping)):
+            given = _given_by_folders(path, layout)
+            for piece in _read(path, layout, raw if path.is_file() else _StoppablePipe(raw, stopping)):
                 yield piece.with_given(given) if given and isinstance(piece, Piece) else piece
 
 
@@ -162,10 +166,10 @@ def _parts_of(folder: Path) -> list[Path]:
     return parts
 
 
-def _given_by_folders(path: Path) -> dict[str, str | None]:
-    """Fields that stand in the folders' names, as Spark writes a table in parts: ``country=DE/part-0.parquet``."""
+def _given_by_folders(path: Path, layout: Layout) -> dict[str, str | None]:
+    """Fields that stand in the folders' names, as Spark writes a table in parts: ``day=2026-11-21/part-0.parquet``."""
     named = (_PARTITION.fullmatch(part) for part in path.parts[:-1])
-    values = {each[1]: unquote(each[2]) for each in named if each and each[1] in _FIELD_SET}
+    values = {each[1]: unquote(each[2]) for each in named if each and each[1] in layout.names}
     return {name: None if value == _HIVE_NULL else value for name, value in values.items()}
 
 
@@ -174,22 +178,22 @@ def _format_by_name(path: Path) -> str | None:
     return suffixes[-1] if suffixes and suffixes[-1] in _SUFFIXES else None
 
 
-def _read(path: Path, raw: io.RawIOBase) -> Iterator[Piece | Reject]:
+def _read(path: Path, layout: Layout, raw: io.RawIOBase) -> Iterator[Piece | Reject]:
     file: io.BufferedReader = io.BufferedReader(raw, _READ_BYTES)
     name = "stdin" if str(path).startswith("/dev/") else str(path)
     text = _decompressed(file)
     start = text.peek(4)[:4]
     kind = _format_by_name(path)
     if start == _PARQUET_MAGIC or kind in _PARQUET_SUFFIXES:
-        yield from _read_parquet(name, path if text is file and path.is_file() else None, text)
+        yield from _read_parquet(name, layout, path if text is file and path.is_file() else None, text)
         return
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputFileError(f"{name} is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
     blocks = _blocks(text)
     if kind in _JSON_SUFFIXES or (kind is None and start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")):
-        yield from _read_json(name, blocks)
+        yield from _read_json(name, layout, blocks)
     else:
-        yield from _read_csv(name, blocks)
+        yield from _read_csv(name, layout, blocks)
 
 
 def _decompressed(file: io.BufferedReader) -> io.BufferedReader:
@@ -285,36 +289,48 @@ def _too_long(line: bytes) -> RowError | None:
     return RowError(f"the line is longer than {_LONGEST_LINE} bytes") if len(line) >= _LONGEST_LINE else None
 
 
-def _read_json(file: str, blocks: Iterable[tuple[bytes, bool]]) -> Iterator[Piece | Reject]:
+def _read_json(file: str, layout: Layout, blocks: Iterable[tuple[bytes, bool]]) -> Iterator[Piece | Reject]:
     before = 0
     for block, _ in blocks:
-        whole = _columns_of_json(block)
+        whole = _columns_of_json(block, layout)
         for part in (block,) if whole else _smaller_blocks(block):
-            columns = whole or _columns_of_json(part)
+            columns = whole or _columns_of_json(part, layout)
             if columns is None:
-                before += yield from _read_json_lines(file, part, before)
+                before += yield from _read_json_lines(file, layout, part, before)
                 continue
             rows = _count_lines(part)
             yield Piece(file, columns, range(before + 1, before + rows + 1), _Raw(part, before))
             before += rows
 
 
-_JsonRow = msgspec.defstruct("_JsonRow", [(name, Any, None) for name in FIELDS], forbid_unknown_fields=True, gc=False)
-_decode_rows = msgspec.json.Decoder(_JsonRow).decode_lines
-_columns_of = attrgetter(*FIELDS)
+@lru_cache(maxsize=4)
+def _json_rows(layout: Layout) -> tuple[Callable[[bytes], list[Any]], Callable[[Any], tuple[object, ...]]]:
+    """What decodes whole lines as rows, and what takes the fields of one."""
+    places = [f"field{place}" for place in range(len(layout.names))]  # a name may be no name of Python's
+    row = msgspec.defstruct(
+        "_JsonRow",
+        [(place, Any, None) for place in places],
+        rename=dict(zip(places, layout.names, strict=True)),
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    columns_of = attrgetter(*places)
+    decoder = msgspec.json.Decoder(row, float_hook=Decimal if layout.exact else None)
+    return decoder.decode_lines, columns_of if len(places) > 1 else lambda each: (columns_of(each),)
 
 
-def _columns_of_json(block: bytes) -> dict[str, Column] | None:
+def _columns_of_json(block: bytes, layout: Layout) -> dict[str, Column] | None:
     """The columns of lines of which each is a row, as nearly always; None: they have to be looked at one by one."""
     if len(block) >= _LONGEST_LINE or not _is_plain_jsonl(block):
         return None
+    decode_rows, columns_of = _json_rows(layout)
     try:
-        rows = _decode_rows(block)
+        rows = decode_rows(block)
     except (ValueError, RecursionError):
         return None
     if len(rows) != _count_lines(block):
         return None
-    columns = zip(FIELDS, zip(*map(_columns_of, rows), strict=True), strict=True)
+    columns = zip(layout.names, zip(*map(columns_of, rows), strict=True), strict=True)
     return {name: column for name, column in columns if column.count(None) < len(rows)}
 
 
@@ -330,9 +346,10 @@ def _is_plain_jsonl(block: bytes) -> bool:
     return begin == end == lines
 
 
-def _read_json_lines(file: str, block: bytes, before: int) -> Generator[Piece | Reject, None, int]:
+def _read_json_lines(file: str, layout: Layout, block: bytes, before: int) -> Generator[Piece | Reject, None, int]:
     """The rows of a block line by line; returns how many lines it has."""
-    decode = msgspec.json.Decoder().decode
+    decode = msgspec.json.Decoder(float_hook=Decimal if layout.exact else None).decode
+    names = frozenset(layout.names)
     lines = _lines_of(block)
     rows: list[dict[str, object]] = []
     numbers: list[int] = []
@@ -341,12 +358,12 @@ def _read_json_lines(file: str, block: bytes, before: int) -> Generator[Piece | 
             row = decode(line)
         except (ValueError, RecursionError):
             row = None
-        if type(row) is dict and row.keys() <= _FIELD_SET and len(line) < _LONGEST_LINE:
+        if type(row) is dict and row.keys() <= names and len(line) < _LONGEST_LINE:
             rows.append(row)
             numbers.append(number)
         elif line.strip():
             try:
-                rows.append(_json_row(line))
+                rows.append(_json_row(line, layout))
                 numbers.append(number)
             except RowError as error:
                 yield Reject.of(file, number, error, _shown(line))
@@ -356,18 +373,18 @@ def _read_json_lines(file: str, block: bytes, before: int) -> Generator[Piece | 
     return len(lines)
 
 
-def _json_row(line: bytes) -> dict[str, object]:
+def _json_row(line: bytes, layout: Layout) -> dict[str, object]:
     """A line that msgspec does not take, or takes for something else; Python's own JSON has NaN and half pairs, too."""
     if error := _too_long(line):
         raise error
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_float=Decimal if layout.exact else None)
     except (ValueError, RecursionError) as problem:
         raise RowError("not JSON in UTF-8", f"not JSON in UTF-8: {problem}") from problem
     if not isinstance(row, dict):
         raise RowError("not a JSON object; of an array, write one object a line (jq -c '.[]')")
-    if unknown := [name for name in row if name not in _FIELD_SET]:
-        raise RowError(f"{unknown[0]!r} is not a field of an event ({', '.join(FIELDS)})")
+    if unknown := [name for name in row if name not in layout.names]:
+        raise RowError(f"{unknown[0]!r} is not a field of an event ({', '.join(layout.names)})")
     return row
 
 
@@ -388,7 +405,7 @@ class _Raw:
         return _shown(self._lines[index if self._numbers is None else self._numbers[index] - self._before - 1])
 
 
-def _read_csv(file: str, blocks: Iterator[tuple[bytes, bool]]) -> Iterator[Piece | Reject]:
+def _read_csv(file: str, layout: Layout, blocks: Iterator[tuple[bytes, bool]]) -> Iterator[Piece | Reject]:
     block, last = next(blocks)
     lines = _lines_of(block)
     skipped = 0
@@ -401,7 +418,7 @@ def _read_csv(file: str, blocks: Iterator[tuple[bytes, bool]]) -> Iterator[Piece
         header = [name.strip() for name in next(_csv([_text_of(lines[0])], delimiter), [])] if lines else []
     except csv.Error as error:
         raise InputFileError(f"{file}: its first line has to name the columns ({error})") from error
-    _check_columns(file, header)
+    _check_columns(file, header, layout)
     table = _Csv(file, header, delimiter, before=skipped + 1)
     yield from table.read(b"".join(block.split(b"\n", skipped + 1)[skipped + 1 :]), last)
     for block, last in blocks:
@@ -565,14 +582,14 @@ def _is_plain_csv(block: bytes, delimiter: int) -> bool:
     return bool(begin.all() and end.all())
 
 
-def _read_parquet(name: str, path: Path | None, file: BinaryIO) -> Iterator[Piece]:
+def _read_parquet(name: str, layout: Layout, path: Path | None, file: BinaryIO) -> Iterator[Piece]:
     import pyarrow.parquet as pq
 
     with tempfile.TemporaryFile() as copy:
         if path is None:  # Parquet is read by seeking, which a pipe cannot, nor a file that is compressed as a whole
             shutil.copyfileobj(file, copy)
         with pq.ParquetFile(path or copy) as table:
-            _check_columns(name, table.schema_arrow.names)
+            _check_columns(name, table.schema_arrow.names, layout)
             before = 0
             for batch in table.iter_batches(_ROWS_A_PIECE):
                 columns = dict(zip(batch.schema.names, batch.columns, strict=True))
@@ -581,7 +598,7 @@ def _read_parquet(name: str, path: Path | None, file: BinaryIO) -> Iterator[Piec
 
 
 def _row_as_json(columns: Mapping[str, pa.Array]) -> Callable[[int], str]:
-    from producer.columns import plain_values
+    from etar.rows.columns import plain_values
 
     def shown(index: int) -> str:
         row = {name: plain_values(column.slice(index, 1))[0] for name, column in columns.items()}
@@ -606,14 +623,14 @@ def _broken_said(path: Path) -> Iterator[None]:
         raise InputFileError(f"{path} cannot be read: {error}") from error
 
 
-def _check_columns(file: str, names: Sequence[str]) -> None:
+def _check_columns(file: str, names: Sequence[str], layout: Layout) -> None:
     shown = [name or f"column {number} (it has no name)" for number, name in enumerate(names, 1)]
-    if missing := [name for name in REQUIRED if name not in names]:
+    if missing := [name for name in layout.required if name not in names]:
         raise InputFileError(f"{file} has no column {', '.join(missing)}; it has {', '.join(shown) or 'none'}")
-    if unknown := [show for name, show in zip(names, shown, strict=True) if name not in FIELDS]:
+    if unknown := [show for name, show in zip(names, shown, strict=True) if name not in layout.names]:
         raise InputFileError(
             f"{file} has columns that are not fields of an event: {', '.join(unknown)}. "
-            f"Leave them out; the fields are {', '.join(FIELDS)}."
+            f"Leave them out; the fields are {', '.join(layout.names)}."
         )
     if len(set(names)) < len(names):
         raise InputFileError(f"{file} names a column twice")

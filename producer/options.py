@@ -10,7 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from etar.streams import USER_INTERACTIONS
+from etar.streams import DEFAULT_STREAM, stream_named
 from producer.input_file import REJECTS_SUFFIX, STDIN
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -23,8 +23,8 @@ class Mix(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    errors: Share = Field(default=0.05, description="Of events: those with status error")
-    late: Share = Field(default=0.0, description="Of visits: those that reach Kafka late")
+    errors: Share = Field(default=0.05, description="Of events: those that are errors, where the traffic has such")
+    late: Share = Field(default=0.0, description="Of events: those that reach Kafka late")
     late_by: timedelta = Field(default=timedelta(seconds=90), ge=timedelta(0), description="Greatest lateness")
     duplicates: Share = Field(default=0.0, description="Of records: those that repeat an event")
     malformed: Share = Field(default=0.0, description="Of records: those that no sink may make a row of")
@@ -44,7 +44,10 @@ class ProduceOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    topic: str = USER_INTERACTIONS.topic
+    stream: str = DEFAULT_STREAM
+    topic: str = Field(
+        default_factory=lambda given: stream_named(given["stream"]).topic, description="None: the stream's own"
+    )
     rate: float | None = Field(
         default=None,
         gt=0,

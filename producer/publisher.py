@@ -16,15 +16,14 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 
 from etar.settings import KafkaSettings
 from producer.account import NO_PARTITION
+from producer.encoding import Encoding, NoEventError
 from producer.event_log import EventLog
+from producer.kinds import Draft, Kind
 from producer.tally import Tally
-from producer.traffic import Draft, Kind, encode
-from producer.user_event import UserEvent
 from producer.waiting import AwayError
-from producer.wire import UuidSerializer, event_of
 
 if TYPE_CHECKING:
-    from producer.rows import Records
+    from etar.rows.conversion import Records
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +53,12 @@ class Stop:
 
 
 def producer_configuration(
-    settings: KafkaSettings, *, queue_records: int, delivery_timeout: timedelta, longest: int | None = None
+    settings: KafkaSettings,
+    *,
+    queue_records: int,
+    delivery_timeout: timedelta,
+    compression: str = "lz4",
+    longest: int | None = None,
 ) -> dict[str, Any]:
     """Settings of librdkafka: no acknowledged record is lost, none is doubled by a retry, an outage is waited out.
 
@@ -70,8 +74,8 @@ def producer_configuration(
         "message.timeout.ms": int(delivery_timeout / timedelta(milliseconds=1)),
         # A twentieth of a second costs a report nothing, and sends a fifth of the requests that 10 ms would.
         "linger.ms": 50,
-        "compression.type": "lz4",
-        # Java's partitioner: a user's events meet in one partition whichever client sends them.
+        "compression.type": compression,
+        # Java's partitioner: events of one key meet in one partition whichever client sends them.
         "partitioner": "murmur2_random",
         "queue.buffering.max.messages": queue_records,
         "reconnect.backoff.max.ms": 1000,
@@ -125,14 +129,14 @@ class Publisher:
 
     Args:
         producer: configured by :func:`producer_configuration`.
-        serialize: from :func:`producer.wire.open_serializer`.
+        encoding: from :func:`producer.wire.open_encoding`.
     """
 
     def __init__(
         self,
         producer: Producer,
         topic: str,
-        serialize: Callable[[UserEvent], bytes],
+        encoding: Encoding,
         *,
         tally: Tally,
         stop: Stop,
@@ -140,17 +144,24 @@ class Publisher:
     ) -> None:
         self._producer = producer
         self._topic = topic
-        self._serialize = serialize
-        self._key = UuidSerializer()
+        self._encoding = encoding
+        self._key = encoding.key
         self._tally = tally
         self._stop = stop
         self._event_log = event_log
         self._since_poll = 0
 
     def send(self, draft: Draft) -> bool:
-        """Hand over one record, waiting while the queue is full. False: stopped first, and not handed over."""
+        """Hand over one record, waiting while the queue is full. False: stopped first, and not handed over.
+
+        Raises:
+            NoEventError: it cannot be encoded, and was never made.
+        """
+        try:
+            key, value = self._key(draft.event), self._encoding.value_of(draft)
+        except Exception as error:  # as many kinds as there are wrong values
+            raise NoEventError(f"{type(error).__name__}: {error}") from error
         self._tally.made(draft.kind)
-        key, value = self._key(draft.event.user_id), encode(draft, self._serialize)
         try:
             if not self._hand_over(key, value, partial(self._delivered, draft)):
                 self._tally.withdrawn(draft.kind)
@@ -165,7 +176,7 @@ class Publisher:
 
     def send_records(self, records: Records) -> bool:
         """As :meth:`send`, for some hundred of a file. False: stopped first; those before that were handed over."""
-        sent = _Sent(records, self._tally, self._event_log)
+        sent = _Sent(records, self._encoding, self._tally, self._event_log)
         self._tally.made(Kind.EVENT, len(records.values))
         for number, (key, value) in enumerate(zip(records.keys, records.values, strict=True)):
             try:
@@ -229,7 +240,7 @@ class Publisher:
             self._tally.failed(draft.kind, NO_PARTITION if partition is None else partition, error)
             return
         if not draft.kind.malformed:
-            self._tally.seen(draft.event_time, draft.event_time)
+            self._tally.seen(draft.happened, draft.happened)
         self._tally.acknowledged(draft.kind, partition)
         if self._event_log:
             self._event_log.add(draft, partition, message.offset())
@@ -242,10 +253,11 @@ class _Sent:
     is not in the span of its account.
     """
 
-    def __init__(self, records: Records, tally: Tally, event_log: EventLog | None) -> None:
+    def __init__(self, records: Records, encoding: Encoding, tally: Tally, event_log: EventLog | None) -> None:
         self._times = records.times
         self._under_way = len(records.values)
         self._failed: list[int] = []
+        self._encoding = encoding
         self._tally = tally
         self._event_log = event_log
 
@@ -256,12 +268,13 @@ class _Sent:
             return
         self._tally.acknowledged(Kind.EVENT, partition)
         if self._event_log:
-            self._event_log.add(Draft(Kind.EVENT, event_of(message.value())), partition, message.offset())
+            event = self._encoding.event_of(message.value())
+            self._event_log.add(Draft(Kind.EVENT, event, self._encoding.time_of(event)), partition, message.offset())
         self._decided()
 
     def failed(self, value: bytes, partition: int, error: KafkaError) -> None:
         self._tally.failed(Kind.EVENT, partition, error)
-        self._failed.append(event_of(value).event_time)
+        self._failed.append(self._encoding.time_of(self._encoding.event_of(value)))
         self._decided()
 
     def end_before(self, number: int) -> None:

@@ -14,11 +14,13 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from etar.streams import stream_named
 from producer.account import Account, Counts, RejectReason
 from producer.input_file import STDIN, InputFileError, find_files, read_pieces
 from producer.options import ProduceOptions, require_different_files
 from producer.publisher import Stop
 from producer.tally import Tally, shared_memory
+from producer.traffic import require_traffic
 from producer.worker import WorkerReport, WorkerTask, connect
 
 _log = logging.getLogger(__name__)
@@ -38,10 +40,15 @@ def produce(options: ProduceOptions) -> Account:
 
     Raises:
         InputFileError: the input file as a whole cannot be used.
+        NoTrafficError: there is no input file, and the stream has no made-up traffic.
+        StreamCodeError: the stream's folder has a converter of its own, which cannot be loaded.
+        StreamFaultError, UnknownStreamError: there is no such stream, or its folder has faults.
         SchemaRefusedError: the registry does not take the schema.
         TopicMissingError: Kafka has no such topic.
         OSError: a file to be written cannot be.
     """
+    if not options.input:
+        require_traffic(stream_named(options.stream), options.mix)
     if not options.input and options.seed is None:
         # Another seed in each run: event ids follow from it, and the ids of an earlier run would count as its events.
         options = options.model_copy(update={"seed": secrets.randbits(53)})
@@ -57,9 +64,13 @@ def produce(options: ProduceOptions) -> Account:
 
 def _prepare_files(options: ProduceOptions) -> None:
     """Find out now, and not after an hour, whether the files can be read and written; empty those of an earlier run."""
-    for path in options.input:
-        if path.is_file():
-            with closing(read_pieces([path])) as pieces:  # type: ignore[type-var]
+    if options.input:
+        # Here: pyarrow and NumPy, which made-up traffic need not load.
+        from producer.converters import layout_of
+
+        layout = layout_of(stream_named(options.stream))
+        for path in filter(Path.is_file, options.input):
+            with closing(read_pieces([path], layout)) as pieces:  # type: ignore[type-var]
                 next(pieces, None)
     if options.account and not options.account.parent.is_dir():
         raise FileNotFoundError(f"{options.account}: there is no folder {options.account.parent}")

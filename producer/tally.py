@@ -8,7 +8,7 @@ import os
 from confluent_kafka import KafkaError
 
 from producer.account import Counts, Outcome
-from producer.traffic import Kind
+from producer.kinds import Kind
 
 _KINDS = tuple(Kind)
 _PLACES = {kind: place for place, kind in enumerate(_KINDS)}

@@ -1,91 +1,77 @@
-"""What goes wrong on the way: duplicates and malformed records among the events, by seeded chance. Pure."""
+"""Made-up traffic of any stream: events of its folder's class, with what goes wrong on the way, by seeded chance.
+
+The class makes events, one a call. Duplicates, malformed records and lateness are made here, for every stream alike; a
+class that takes ``late`` and ``late_by`` sees to lateness itself, as where whole visits are late and not single events.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
-from collections.abc import Callable
-from enum import StrEnum
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import Any, Protocol
 
-from producer.shop import EventFactory
-from producer.user_event import UserEvent
+from etar.stream_code import StreamCodeError, load, reason
+from etar.streams import Stream
+from producer.encoding import Encoding
+from producer.kinds import Draft, Kind
+from producer.options import Mix
 
 _RETRY_MS = 1000
 """How soon a client repeats an event it believes lost: duplicates follow their original within this time."""
 _MONTH_MS = 30 * 24 * 3600 * 1000
 
-NO_SUCH_SCHEMA_ID = 2**31 - 1
-"""A schema id that no registry hands out before two thousand million schemas."""
+_SHARES = ("errors", "late", "late_by")
+"""Arguments that a class may take beyond seed, worker and rate, named like the command's options."""
 
 
-class Kind(StrEnum):
-    """What a record is. All but the first three are malformed: no sink may make a row of them."""
-
-    EVENT = "event"
-    LATE = "late"
-    """Happened noticeably before it is sent."""
-    DUPLICATE = "duplicate"
-    """The same event as one before, sent again."""
-    NOT_AVRO = "not_avro"
-    UNKNOWN_SCHEMA_ID = "unknown_schema_id"
-    TRUNCATED = "truncated"
-    TRAILING_BYTES = "trailing_bytes"
-    NULL_VALUE = "null_value"
-    EMPTY_VALUE = "empty_value"
-    TIME_FAR_AHEAD = "time_far_ahead"
-    TIME_FAR_BEHIND = "time_far_behind"
-
-    @property
-    def malformed(self) -> bool:
-        return self not in (Kind.EVENT, Kind.LATE, Kind.DUPLICATE)
+class NoTrafficError(ValueError):
+    """The stream has no made-up traffic, or none of the kind that was asked for."""
 
 
-MALFORMED = tuple(kind for kind in Kind if kind.malformed)
+class Events(Protocol):
+    """What ``[traffic] class`` of a ``stream.toml`` names: made with ``seed``, ``worker`` (from 0) and ``rate`` (events
+    a second of this worker), and with those of ``errors``, ``late`` (shares from 0 to 1) and ``late_by`` (a timedelta,
+    the greatest lateness) that it has arguments for. The same seed, worker and instants make the same events; ids
+    follow from seed and worker, so that no two workers send the same."""
 
-
-class Counted(Protocol):
-    """A record as it is counted and logged."""
-
-    @property
-    def kind(self) -> Kind: ...
-
-    @property
-    def event_time(self) -> int:
-        """Milliseconds since the epoch."""
-
-    @property
-    def event(self) -> UserEvent: ...
-
-
-class Draft(NamedTuple):
-    """A record before it is encoded. ``event`` is what a malformed record would have been."""
-
-    kind: Kind
-    event: UserEvent
-
-    @property
-    def event_time(self) -> int:
-        return self.event.event_time
+    def next(self, at: int, /) -> Any:
+        """The event that happens at ``at``, in milliseconds since the epoch: a dict or a named tuple of the schema's
+        fields (:mod:`producer.encoding`)."""
 
 
 class Traffic:
-    """Events of a factory with a share of them replaced by duplicates and malformed records.
+    """Events with a share of them replaced by duplicates and malformed records.
 
     Args:
         duplicates: share of records that repeat an event of the last second, 0 to 1; none where there was none.
         malformed: share of records that are malformed, each kind equally often, 0 to 1.
+        late: share of events that happened before they are sent, 0 to 1; 0 where the events see to it themselves.
+        late_by: greatest lateness in milliseconds; a late event is between half of it and all of it behind.
     """
 
     def __init__(
-        self, factory: EventFactory, *, seed: int, worker: int = 0, duplicates: float = 0.0, malformed: float = 0.0
+        self,
+        events: Events,
+        encoding: Encoding,
+        *,
+        seed: int,
+        worker: int = 0,
+        duplicates: float = 0.0,
+        malformed: float = 0.0,
+        late: float = 0.0,
+        late_by: int = 0,
     ) -> None:
-        # Its own sequence of chance: turning faults on does not change which visits happen.
+        # Its own sequence of chance: turning faults on does not change which events happen.
         self._random = Random(f"{seed}/{worker}/faults")
-        self._factory = factory
+        self._lateness = Random(f"{seed}/{worker}/lateness")
+        self._events = events
+        self._encoding = encoding
         self._duplicates = duplicates
         self._faults = duplicates + malformed
-        self._recent: deque[tuple[int, UserEvent]] = deque()
+        self._late = late
+        self._late_by = late_by
+        self._recent: deque[tuple[int, Draft]] = deque()
 
     def next(self, at: int) -> Draft:
         """The record for the instant ``at``, in milliseconds since the epoch."""
@@ -93,40 +79,83 @@ class Traffic:
         while self._recent and self._recent[0][0] < at - _RETRY_MS:
             self._recent.popleft()
         if chance < self._duplicates and self._recent:
-            return Draft(Kind.DUPLICATE, self._random.choice(self._recent)[1])
-        event = self._factory.next(at)
+            return self._random.choice(self._recent)[1]._replace(kind=Kind.DUPLICATE)
+        event = self._events.next(at - self._behind() if self._late else at)
+        happened = self._encoding.time_of(event)
         if self._duplicates <= chance < self._faults:
-            return self._malform(event, at)
-        self._recent.append((at, event))
-        return Draft(Kind.LATE if event.event_time < at else Kind.EVENT, event)
+            return self._malform(event, happened, at)
+        draft = Draft(Kind.LATE if happened + self._encoding.coarse < at else Kind.EVENT, event, happened)
+        self._recent.append((at, draft))
+        return draft
 
-    def _malform(self, event: UserEvent, at: int) -> Draft:
-        kind = self._random.choice(MALFORMED)
+    def _behind(self) -> int:
+        random = self._lateness
+        return max(1, int(self._late_by * random.uniform(0.5, 1.0))) if random.random() < self._late else 0
+
+    def _malform(self, event: Any, happened: int, at: int) -> Draft:
+        kind = self._random.choice(self._encoding.malformed)
         # The mistakes that clients make: another unit of time (which no calendar may hold), or a clock that is off.
-        if kind is Kind.TIME_FAR_AHEAD:
-            event = event._replace(event_time=self._random.choice((at * 1000, at + _MONTH_MS)))
-        if kind is Kind.TIME_FAR_BEHIND:
-            event = event._replace(event_time=self._random.choice((at // 1000, at - _MONTH_MS)))
-        return Draft(kind, event)
+        wrong: tuple[int, ...]
+        match kind:
+            case Kind.TIME_FAR_AHEAD:
+                wrong = (at * 1000, at + _MONTH_MS)
+            case Kind.TIME_FAR_BEHIND:
+                wrong = (at // 1000, at - _MONTH_MS)
+            case _:
+                return Draft(kind, event, happened)
+        instant = self._random.choice([each for each in wrong if self._encoding.can_say(each)])
+        return Draft(kind, self._encoding.at_time(event, instant), instant)
 
 
-def encode(draft: Draft, serialize: Callable[[UserEvent], bytes]) -> bytes | None:
-    """The record's value. ``serialize`` gives Confluent's wire format: magic byte 0, 4-byte schema id, Avro."""
-    value: bytes | None
-    match draft.kind:
-        case Kind.NULL_VALUE:
-            value = None
-        case Kind.EMPTY_VALUE:
-            value = b""
-        case Kind.NOT_AVRO:
-            value = f'{{"event_id": "{draft.event.event_id}"}}'.encode()
-        case Kind.UNKNOWN_SCHEMA_ID:
-            value = b"\x00" + NO_SUCH_SCHEMA_ID.to_bytes(4, "big") + serialize(draft.event)[5:]
-        case Kind.TRUNCATED:
-            whole = serialize(draft.event)
-            value = whole[: 5 + (len(whole) - 5) // 2]
-        case Kind.TRAILING_BYTES:
-            value = serialize(draft.event) + b"\x00trailing"
-        case _:
-            value = serialize(draft.event)
-    return value
+def require_traffic(stream: Stream, mix: Mix) -> None:
+    """Check that the stream has made-up traffic.
+
+    Raises:
+        NoTrafficError: it has none, or a record of it cannot be a duplicate.
+    """
+    if stream.traffic is None:
+        raise NoTrafficError(
+            f"stream {stream.name} has no made-up traffic: write a class into {stream.folder}/traffic.py and [traffic] "
+            "into its stream.toml, or send a file with --input"
+        )
+    if mix.duplicates and not stream.identity:
+        raise NoTrafficError(
+            f"stream {stream.name} has no duplicates: its stream.toml names no id, so that each record is an event"
+        )
+
+
+def made_up(stream: Stream, encoding: Encoding, *, seed: int, worker: int, rate: float, mix: Mix) -> Traffic:
+    """The traffic of a stream's own class.
+
+    Args:
+        rate: events a second of this worker.
+
+    Raises:
+        StreamCodeError: the class cannot be loaded or made.
+        NoTrafficError: the class does not take a share that was asked for.
+    """
+    what = stream.traffic or ""
+    made = load(stream, what)
+    if not callable(made):
+        raise StreamCodeError(
+            f"stream {stream.name}: {what} is no class; see producer/traffic.py for what it has to be"
+        )
+    takes = set(inspect.signature(made).parameters)
+    shares = {name: getattr(mix, name) for name in _SHARES if name in takes}
+    late_here = 0.0 if "late" in takes else mix.late
+    if "errors" not in takes and mix.errors != Mix().errors:
+        raise NoTrafficError(f"the made-up traffic of stream {stream.name} knows no errors: leave --errors out")
+    try:
+        events = made(seed=seed, worker=worker, rate=rate, **shares)
+    except Exception as error:  # code of anybody's
+        raise StreamCodeError(f"stream {stream.name}: {what} cannot be made: {reason(error, stream.folder)}") from error
+    return Traffic(
+        events,
+        encoding,
+        seed=seed,
+        worker=worker,
+        duplicates=mix.duplicates,
+        malformed=mix.malformed,
+        late=late_here,
+        late_by=round(mix.late_by.total_seconds() * 1000),
+    )

@@ -1,113 +1,89 @@
-"""From an event to the bytes that Kafka holds: Avro in Confluent's wire format, keyed by user."""
+"""A stream's schema in the registry: what its records are written under, and why a registry may refuse it."""
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from collections.abc import Callable
-from functools import cache
-from typing import Any
-from uuid import UUID
-
-from confluent_kafka.serialization import MessageField, SerializationContext, SerializationError, Serializer
 
 from etar.settings import RegistrySettings
-from etar.streams import subject_of
-from producer.user_event import SCHEMA_TEXT, UserEvent
+from etar.streams import RecordFormat, Stream, subject_of
+from producer.encoding import Encoding, header_of
 from producer.waiting import AwayError
 
 _TIMEOUT_SECONDS = 5.0
 _DIFFERENCE = re.compile(r"(?P<what>\[[^\[\]]*\]|[^,\[\]]+) at (?P<path>/[\w/]*)")
-_NOBODY = UUID(int=0)
-_ANY_EVENT = UserEvent(_NOBODY, _NOBODY, _NOBODY, "view", "success", 0, None, None, None, "unknown", "unknown")
+
+_OF_AVRO = (
+    "A new field needs a default (null, as a rule); a field that is there may not get a narrower or other type, nor an "
+    "enum fewer symbols. See docs/schema-evolution.md."
+)
+_OF_JSON = (
+    "A new field may not be required, nor of a name that other fields were allowed to have; a field that is there may "
+    "not get a narrower type."
+)
 
 
 class SchemaRefusedError(RuntimeError):
     """The registry is there and does not take the schema."""
 
 
-class UuidSerializer(Serializer):  # type: ignore[misc]
-    """A UUID as its 16 bytes, in network order."""
+def open_encoding(settings: RegistrySettings, stream: Stream, topic: str | None = None) -> Encoding:
+    """Register the stream's schema under ``<topic>-value`` and return what encodes its events with it.
 
-    def __call__(self, obj: UUID | None, ctx: SerializationContext | None = None) -> bytes | None:  # noqa: ARG002
-        if obj is None:
-            return None
-        if not isinstance(obj, UUID):
-            raise SerializationError(f"a key has to be a UUID, not {obj!r}")
-        return obj.bytes
+    The id is remembered: a registry that goes away later stops nothing. Plain JSON has no use for a registry.
 
-
-def open_serializer(settings: RegistrySettings, topic: str) -> Callable[[UserEvent], bytes]:
-    """Register the schema under ``<topic>-value`` and return what encodes an event with it.
+    Args:
+        topic: in place of the stream's own.
 
     Raises:
         AwayError: the registry cannot be reached or is not ready; worth trying again.
         SchemaRefusedError: it answered, and refused the schema.
     """
-    # Here: a third of a second of CPU, which a run's own process and `etar produce --help` need not pay.
-    from confluent_kafka.schema_registry import SchemaRegistryClient, SchemaRegistryError
-    from confluent_kafka.schema_registry.avro import AvroSerializer
+    if stream.record is RecordFormat.JSON:
+        return Encoding(stream)
+    return Encoding(stream, header_of(_register(settings, stream, subject_of(topic or stream.topic))))
+
+
+def _register(settings: RegistrySettings, stream: Stream, subject: str) -> int:
+    """Id of the stream's schema."""
+    # Here: a third of a second of CPU, which `etar produce --help` need not pay.
+    from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
     # The client raises the HTTP library's own connection errors, and picks between httpx and httpx2 here.
     from confluent_kafka.schema_registry.common._httpx_compat import httpx
 
     client = SchemaRegistryClient({"url": settings.url, "timeout": _TIMEOUT_SECONDS, "max.retries": 0})
-    serializer = AvroSerializer(
-        client,
-        SCHEMA_TEXT,
-        to_dict=lambda event, _context: event._asdict(),
-        conf={"subject.name.strategy.type": "TOPIC"},
-    )
-    subject = subject_of(topic)
-    context = SerializationContext(topic, MessageField.VALUE)
+    text = stream.schema_text or ""
+    avro = stream.record is RecordFormat.AVRO
     try:
-        # The first event registers the schema; the id is remembered, and a registry that goes away later stops nothing.
-        serializer(_ANY_EVENT, context)
+        return client.register_schema(subject, Schema(text, "AVRO" if avro else "JSON"))  # type: ignore[no-any-return]
     except httpx.TransportError as error:
         raise AwayError(f"schema registry at {settings.url} cannot be reached ({error})") from error
     except SchemaRegistryError as error:
         if error.http_status_code >= 500 or error.http_status_code in (408, 429):
             raise AwayError(f"schema registry at {settings.url} is not ready ({error})") from error
+        refused = f"the registry at {settings.url} does not take {_file_of(stream)} under {subject}:"
         if error.http_status_code == 409:
-            what = differences(error.error_message, SCHEMA_TEXT)
+            what = differences(error.error_message, text) if avro else error.error_message
             raise SchemaRefusedError(
-                f"the registry at {settings.url} does not take streams/user_interactions/schema.avsc under {subject}: "
-                f"incompatible schema, {what}. Who reads with it could not read the events that are there. "
-                "A new field needs a default (null, as a rule); a field that is there may not get a narrower or other "
-                "type, nor an enum fewer symbols. See docs/schema-evolution.md."
+                f"{refused} incompatible schema, {what}. Who reads with it could not read the events that are there. "
+                f"{_OF_AVRO if avro else _OF_JSON}"
             ) from error
         if error.http_status_code == 422:
-            raise SchemaRefusedError(
-                f"the registry at {settings.url} does not take streams/user_interactions/schema.avsc under {subject}: "
-                f"it is not valid Avro ({error.error_message}). A default must fit the type, that of a union its first "
-                "type."
-            ) from error
+            kind = "Avro" if avro else "JSON Schema"
+            hint = " A default must fit the type, that of a union its first type." if avro else ""
+            raise SchemaRefusedError(f"{refused} it is not valid {kind} ({error.error_message}).{hint}") from error
         raise SchemaRefusedError(
             f"the registry at {settings.url} did not register {subject}: {error}. "
             "Check that ETAR_REGISTRY_URL names its Confluent API."
         ) from error
-    return lambda event: serializer(event, context)
 
 
-def header_of(serialize: Callable[[UserEvent], bytes]) -> bytes:
-    """What stands before the Avro of every record: the magic byte 0 and the schema's id."""
-    return serialize(_ANY_EVENT)[:5]
-
-
-def event_of(value: bytes) -> UserEvent:
-    """The event of a record's value that was encoded with this schema."""
-    import fastavro
-
-    fields: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), _parsed_schema(), None)
-    return UserEvent(**fields | {"event_time": int(fields["event_time"].timestamp() * 1000)})
-
-
-@cache
-def _parsed_schema() -> Any:
-    import fastavro
-
-    return fastavro.parse_schema(json.loads(SCHEMA_TEXT))
+def _file_of(stream: Stream) -> str:
+    """Its schema's file, for a person who has to change it."""
+    if stream.folder is None or stream.schema_name is None:
+        return f"the schema of {stream.name}"
+    return str(stream.folder / stream.schema_name)
 
 
 def differences(message: str, schema: str) -> str:

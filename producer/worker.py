@@ -28,10 +28,16 @@ from confluent_kafka import Producer
 from pydantic import BaseModel, ConfigDict
 
 from etar.event_times import EventTimeBounds
+from etar.rows.layout import Layout
+from etar.rows.values import Values
 from etar.settings import EventTimeSettings, KafkaSettings, RegistrySettings, get_settings
+from etar.stream_code import StreamCodeError, reason
+from etar.streams import stream_named
 from producer.account import RejectReason
+from producer.encoding import Encoding, NoEventError
 from producer.event_log import EventLog
 from producer.input_file import InputFileError, Piece, Reject, StoppedError, find_files, read_pieces
+from producer.kinds import Draft
 from producer.logs import show_logs
 from producer.options import ProduceOptions
 from producer.publisher import (
@@ -44,23 +50,19 @@ from producer.publisher import (
     require_topic,
 )
 from producer.schedule import Schedule, SystemClock, due
-from producer.shop import EventFactory
 from producer.tally import Tally
-from producer.traffic import Traffic
-from producer.user_event import UserEvent
-from producer.values import Values
+from producer.traffic import NoTrafficError, Traffic, made_up
 from producer.waiting import until_there
-from producer.wire import SchemaRefusedError, header_of, open_serializer
+from producer.wire import SchemaRefusedError, open_encoding
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from producer.rows import RowConverter
+    from etar.rows.conversion import Converter
 
 _log = logging.getLogger(__name__)
 
-_THINKING_SECONDS = 5.0
 _REASONS = 100
 _OTHER_REASONS = "other reasons"
 _STOPPED = "stopped {} of the input; sending all of it again is safe, an event that is sent twice counts once"
@@ -101,17 +103,17 @@ class WorkerReport(BaseModel):
     rejects: tuple[RejectReason, ...] = ()
 
 
-def connect(options: ProduceOptions, stopping: Callable[[], bool]) -> Callable[[UserEvent], bytes] | None:
+def connect(options: ProduceOptions, stopping: Callable[[], bool]) -> Encoding | None:
     """Wait for registry and Kafka; what encodes events, or None when ``stopping()`` came first.
 
     Raises:
         SchemaRefusedError: the registry does not take the schema.
         TopicMissingError: Kafka has no such topic.
     """
-    kafka, registry = get_settings(KafkaSettings), get_settings(RegistrySettings)
-    serialize = until_there(lambda: open_serializer(registry, options.topic), stopping=stopping, pause=time.sleep)
+    kafka, registry, stream = get_settings(KafkaSettings), get_settings(RegistrySettings), stream_named(options.stream)
+    encoding = until_there(lambda: open_encoding(registry, stream, options.topic), stopping=stopping, pause=time.sleep)
     until_there(lambda: require_topic(kafka, options.topic), stopping=stopping, pause=time.sleep)
-    return None if stopping() else serialize
+    return None if stopping() else encoding
 
 
 class Worker:
@@ -120,16 +122,19 @@ class Worker:
     def __init__(self, task: WorkerTask, stop: Stop) -> None:
         self._task = task
         self._options = task.options
+        self._stream = stream_named(task.options.stream)
         self._stop = stop
         self._tally = Tally(task.tally)
         self.rejects = _Rejects(task.options.reject_path, self._tally)
         self._believed = _Believed(self._tally)
 
-    def run(self, serialize: Callable[[UserEvent], bytes], start: int) -> None:
+    def run(self, encoding: Encoding, start: int) -> None:
         """Send everything there is to send from ``start`` (milliseconds) on, and wait until its fate is known.
 
         Raises:
             InputFileError: the file cannot be read to its end; what came before is sent.
+            StreamCodeError: the stream's own code failed; what came before is sent.
+            NoTrafficError: the stream's traffic does not know what was asked of it.
         """
         options = self._options
         kafka = get_settings(KafkaSettings)
@@ -138,14 +143,15 @@ class Worker:
             kafka,
             queue_records=options.queue_records,
             delivery_timeout=options.delivery_timeout,
+            compression=self._stream.compression,
             longest=longest,
         )
         with ExitStack() as open_files:
-            event_log = open_files.enter_context(EventLog(options.event_log)) if options.event_log else None
+            event_log = open_files.enter_context(EventLog(options.event_log, encoding)) if options.event_log else None
             publisher = Publisher(
                 Producer(configuration),
                 options.topic,
-                serialize,
+                encoding,
                 tally=self._tally,
                 stop=self._stop,
                 event_log=event_log,
@@ -153,41 +159,52 @@ class Worker:
             try:
                 if options.input:
                     # Here: pyarrow and NumPy, which made-up traffic need not load.
-                    from producer.rows import RowConverter
+                    from producer.converters import converter_of, layout_of
 
                     # Many small values live at a time, none in a cycle; looking for one took a seventh of the time.
                     gc.set_threshold(100_000, 50, 100)
-                    converter = RowConverter(Values(options.nulls, options.texts), header_of(serialize), longest)
-                    self._send_files(converter, publisher, start)
+                    values = Values(options.nulls, options.texts)
+                    converter = converter_of(self._stream, values, encoding.header, longest)
+                    self._send_files(converter, layout_of(self._stream), publisher, start)
                 else:
-                    self._send_traffic(publisher, start)
+                    self._send_traffic(encoding, publisher, start)
             finally:
                 publisher.close(options.stop_timeout)
 
-    def _send_traffic(self, publisher: Publisher, start: int) -> None:
-        options, chance = self._options, self._task.chance
-        seed = options.seed or 0
-        mix = options.mix
-        per_worker = options.events_per_second / self._task.workers
-        factory = EventFactory(
-            seed=seed,
-            worker=chance,
-            errors=mix.errors,
-            late=mix.late,
-            late_by=round(mix.late_by.total_seconds() * 1000),
-            # As many visits as make a user think for some seconds between two steps, up to a rate of a thousand.
-            concurrent=max(20, min(5_000, round(per_worker * _THINKING_SECONDS))),
+    def _send_traffic(self, encoding: Encoding, publisher: Publisher, start: int) -> None:
+        options, stream = self._options, self._stream
+        rate = options.events_per_second
+        traffic = made_up(
+            stream,
+            encoding,
+            seed=options.seed or 0,
+            worker=self._task.chance,
+            rate=rate / self._task.workers,
+            mix=options.mix,
         )
-        traffic = Traffic(factory, seed=seed, worker=chance, duplicates=mix.duplicates, malformed=mix.malformed)
-        for instant in self._due(publisher, start, options.events_per_second):
-            if not publisher.send(traffic.next(instant)):
-                return
+        try:
+            for instant in self._due(publisher, start, rate):
+                if not publisher.send(self._made(traffic, instant)):
+                    return
+        except NoEventError as error:
+            raise StreamCodeError(
+                f"stream {stream.name}: {stream.traffic} made no event of the stream's schema: {error}"
+            ) from error
 
-    def _send_files(self, converter: RowConverter, publisher: Publisher, start: int) -> None:
+    def _made(self, traffic: Traffic, instant: int) -> Draft:
+        try:
+            return traffic.next(instant)
+        except Exception as error:  # code of anybody's
+            stream = self._stream
+            raise StreamCodeError(
+                f"stream {stream.name}: {stream.traffic} made no event: {reason(error, stream.folder)}"
+            ) from error
+
+    def _send_files(self, converter: Converter, layout: Layout, publisher: Publisher, start: int) -> None:
         instants = self._due(publisher, start, self._options.rate)
         with self.rejects:
             try:
-                for piece in read_pieces(find_files(self._options.input), self._stop):
+                for piece in read_pieces(find_files(self._options.input), layout, self._stop):
                     if isinstance(piece, Reject):
                         self.rejects.add(piece)
                     else:
@@ -198,7 +215,7 @@ class Worker:
     def _send_piece(
         self,
         piece: Piece,
-        converter: RowConverter,
+        converter: Converter,
         publisher: Publisher,
         instants: Iterator[int],
     ) -> None:
@@ -237,18 +254,18 @@ class _Believed:
         """All in milliseconds since the epoch."""
         if self._bounds.believe(int(times.min()), now) and self._bounds.believe(int(times.max()), now):
             return
-        for event_time in times.tolist():
-            if not self._bounds.believe(event_time, now):
-                self._disbelieve(event_time)
+        for happened in times.tolist():
+            if not self._bounds.believe(happened, now):
+                self._disbelieve(happened)
 
-    def _disbelieve(self, event_time: int) -> None:
+    def _disbelieve(self, happened: int) -> None:
         self._tally.disbelieved()
         if not self._said:
             self._said = True
             _log.warning(
                 "the pipeline refuses events as old, or as far ahead, as the one that is sent now (%s): they become "
                 "dead letters and are in no report. ETAR_PIPELINE_HORIZON_HOURS and _MAX_AHEAD_SECONDS say how far",
-                datetime.fromtimestamp(event_time / 1000, UTC).isoformat(timespec="seconds"),
+                datetime.fromtimestamp(happened / 1000, UTC).isoformat(timespec="seconds"),
             )
 
 
@@ -352,14 +369,16 @@ def main() -> int:
     worker = Worker(task, stop)
     error = None
     try:
-        serialize = connect(task.options, stop)
+        encoding = connect(task.options, stop)
         parent.tell(WorkerReport())
         start = parent.start()
-        if serialize is not None and start is not None:
-            worker.run(serialize, start)
+        if encoding is not None and start is not None:
+            worker.run(encoding, start)
         elif task.options.input:
             error = _STOPPED.format("before the first line")
-    except (InputFileError, SchemaRefusedError, TopicMissingError, OSError) as problem:
+    except (
+        InputFileError, NoTrafficError, SchemaRefusedError, StreamCodeError, TopicMissingError, OSError
+    ) as problem:  # fmt: skip
         error = str(problem)
     parent.tell(WorkerReport(final=True, error=error, rejects=worker.rejects.reasons()))
     return 1 if error else 0

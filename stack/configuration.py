@@ -74,6 +74,8 @@ LINK_OFFSET = "ETAR_STACK_LINK_OFFSET"
 START_SECONDS = "ETAR_STACK_START_SECONDS"
 SCHEDULER_PAUSE = "ETAR_STACK_SCHEDULER_PAUSE_SECONDS"
 _PAUSE_SECONDS = "0.3"
+DEMO_RATE = "50"
+"""Made-up events a second of the default stream, where nothing else is said."""
 
 TUNABLE = (
     "ETAR_STREAMS",
@@ -184,7 +186,7 @@ def make_settings(
     values = _ports(environment, saved)
     values[LINK_OFFSET] = environment.get(LINK_OFFSET) or saved.get(LINK_OFFSET) or "0"
     link = {name: str(int(values[name]) + _number(LINK_OFFSET, values[LINK_OFFSET])) for name in PORTS}
-    values["ETAR_DEMO_RATE"] = "50"
+    values["ETAR_DEMO_RATE"] = DEMO_RATE
     values[START_SECONDS] = "180"
     values[SCHEDULER_PAUSE] = _PAUSE_SECONDS
     values |= {

@@ -1,4 +1,4 @@
-"""The code of a stream's folder: its report's model and transform, loaded by path when somebody needs them.
+"""The code of a stream's folder, loaded by path when somebody needs it: its report's model and transform, its traffic.
 
 A folder may lie anywhere. Each is a package of its own, under a name that no other code has, so that two streams may
 both have a ``report.py``, and a ``report.py`` may import what stands beside it (``from .figures import …``). What is
@@ -179,14 +179,15 @@ def _module(stream: Stream, name: str) -> ModuleType:
     folder = _folder(stream)
     file = folder / f"{name}.py"
     if not file.is_file():
-        raise StreamCodeError(f"stream {stream.name} has no {file}; write it, or a {FILE}")
+        of_report = name in (each.partition(":")[0] for each in (stream.report_model, stream.report_transform))
+        raise StreamCodeError(f"stream {stream.name} has no {file}; write it{f', or a {FILE}' if of_report else ''}")
     with _LOCK:
         package = _package(folder)
         try:
             return importlib.import_module(f"{package}.{name}")
         except (Exception, SystemExit) as error:
             raise StreamCodeError(
-                f"stream {stream.name}: {file} cannot be imported: {_reason(error, folder)}; mend it, nothing has to "
+                f"stream {stream.name}: {file} cannot be imported: {reason(error, folder)}; mend it, nothing has to "
                 "be started again"
             ) from error
 
@@ -221,7 +222,7 @@ def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _reason(error: BaseException, folder: Path) -> str:
+def reason(error: BaseException, folder: Path | None) -> str:
     """One line that says what and, if in the folder itself, where."""
     said = _told(error)
     if isinstance(error, SyntaxError):

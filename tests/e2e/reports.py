@@ -13,8 +13,8 @@ import pytest
 from cli.reports import api_client
 from etar.minute import MinuteWindow
 from etar.settings import ReportReadSettings
-from producer.user_event import EVENT_TYPES
 from stack.waiting import wait_until
+from streams.user_interactions.event import EVENT_TYPES
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Etar

@@ -18,9 +18,9 @@ import pytest
 from etar.clients import object_store_client
 from etar.minute import MINUTE, MinuteWindow
 from etar.settings import ObjectStoreSettings
-from producer.user_event import EVENT_TYPES
 from stack.parts import parts_of
 from stack.waiting import wait_until
+from streams.user_interactions.event import EVENT_TYPES
 from tests.e2e.conftest import MINUTES, RATE, Etar, Traffic
 from tests.e2e.inspection import (
     LOOPBACK,

@@ -98,6 +98,8 @@ class Stream:
     record: RecordFormat = RecordFormat.AVRO
     schema_text: str | None = field(default=None, repr=False)
     """What is registered under :func:`subject_of` its topic; for plain JSON the JSON Schema of its records."""
+    schema_name: str | None = field(default=None, compare=False)
+    """Of the file in its folder that :attr:`schema_text` is from."""
     identity: tuple[str, ...] = ("event_id",)
     """Columns by which two records are the same event; none: every record is an event of its own."""
     time: str = "event_time"
@@ -111,6 +113,8 @@ class Stream:
     """``module:Class`` of its made-up events; None: it has none."""
     traffic_rate: float = 20.0
     """Made-up events a second."""
+    converter: str | None = None
+    """``module:Class`` of what makes events of a file's rows; None: its schema alone says how."""
     jobs: tuple[Job, ...] = ()
 
     def __hash__(self) -> int:

@@ -145,6 +145,14 @@ class TrafficSection(_Section):
     rate: float = Field(default=20.0, gt=0, le=1_000_000, description="Made-up events a second")
 
 
+class InputSection(_Section):
+    """``[input]``."""
+
+    converter: CodePath = Field(
+        description="What makes events of the rows of `etar produce --input`, where that is not the schema alone"
+    )
+
+
 class JobSection(_Section):
     """One of ``[[jobs]]``: a long-lived part beside the minutes."""
 
@@ -163,6 +171,7 @@ class Definition(_Section):
     checks: dict[Column, CheckSection] = Field(default_factory=dict)
     report: ReportSection = ReportSection()
     traffic: TrafficSection | None = None
+    input: InputSection | None = None
     jobs: tuple[JobSection, ...] = ()
 
     def stream_of(self, folder: Path, *, schema_text: str) -> Stream:
@@ -179,6 +188,7 @@ class Definition(_Section):
             key=Key(self.topic.key.form, self.topic.key.field),
             record=self.record.format,
             schema_text=schema_text,
+            schema_name=self.record.schema_name,
             identity=self.event.id,
             time=self.event.time,
             time_form=self.event.time_as,
@@ -188,6 +198,7 @@ class Definition(_Section):
             report_version=self.report.version,
             traffic=self.traffic.traffic_class if self.traffic else None,
             traffic_rate=self.traffic.rate if self.traffic else TrafficSection().rate,
+            converter=self.input.converter if self.input else None,
             jobs=tuple(Job(job.name, job.kind, job.app) for job in self.jobs),
         )
 

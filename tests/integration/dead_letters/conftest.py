@@ -16,10 +16,10 @@ from etar.clients import report_store_connection
 from etar.dead_letter_office.office import Office, open_office
 from etar.dead_letters.letters import LetterId
 from etar.settings import RegistrySettings, ReportStoreSettings, get_settings
-from etar.streams import Stream
-from producer.traffic import MALFORMED, Draft, Kind, encode
-from producer.user_event import UserEvent
-from producer.wire import open_serializer
+from etar.streams import Stream, default_stream
+from producer.kinds import Draft, Kind
+from producer.wire import open_encoding
+from streams.user_interactions.event import UserEvent
 from tests.integration.connect.conftest import (
     PARTITIONS,
     Lane,
@@ -71,13 +71,13 @@ class Desk:
 
     def one_of_each_kind(self, *, first: int = 0) -> dict[LetterId, tuple[Kind, UserEvent]]:
         """Send one malformed record of every kind that the producer can make; where each stands, and its event."""
-        serialize = open_serializer(self.registry, self.lane.topic)
+        encoding = open_encoding(self.registry, default_stream(), self.lane.topic)
         now = now_ms()
         sent, values = {}, []
-        for place, kind in enumerate(MALFORMED):
+        for place, kind in enumerate(encoding.malformed):
             whole = a_user_event(first + place, at=now)
             wrong = {Kind.TIME_FAR_AHEAD: now * 1000, Kind.TIME_FAR_BEHIND: now // 1000}.get(kind, now)
-            values.append(encode(Draft(kind, whole._replace(event_time=wrong)), serialize))
+            values.append(encoding.value_of(Draft(kind, whole._replace(event_time=wrong), wrong)))
             sent[LetterId(PARTITION_OF_LETTERS, first + place)] = (kind, whole)
         self.lane.produce(values, partition=PARTITION_OF_LETTERS)
         return sent

@@ -20,8 +20,8 @@ from etar.dead_letters import DeadLetter, Reason
 from etar.dead_letters.letters import LetterId, Selection, State, UnknownLetterError
 from etar.instants import MILLISECOND, to_milliseconds
 from etar.minute import MINUTE, MinuteWindow
-from producer.traffic import Kind
-from producer.user_event import UserEvent
+from producer.kinds import Kind
+from streams.user_interactions.event import UserEvent
 from tests.integration.dead_letters.conftest import PARTITION_OF_LETTERS, Desk, a_user_event
 from tests.integration.schemas import register
 from tests.unit.records.events import SCHEMA

@@ -20,17 +20,19 @@ from confluent_kafka import Message
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from etar.settings import KafkaSettings, RegistrySettings
+from etar.streams import default_stream
 from producer.account import Account, Outcome
+from producer.kinds import NO_SUCH_SCHEMA_ID, Kind, malformed_kinds
 from producer.options import Mix, ProduceOptions
 from producer.publisher import TopicMissingError
 from producer.run import produce
-from producer.traffic import MALFORMED, NO_SUCH_SCHEMA_ID, Kind
-from producer.user_event import SCHEMA_TEXT, UserEvent
-from producer.wire import SchemaRefusedError, open_serializer
+from producer.wire import SchemaRefusedError, open_encoding
 from stack.waiting import wait_until
+from streams.user_interactions.event import UserEvent
 from tests.integration.producer.conftest import Door, Run, Topic
 
-SCHEMA = fastavro.parse_schema(json.loads(SCHEMA_TEXT))
+SCHEMA = fastavro.parse_schema(json.loads(default_stream().schema_text or ""))
+MALFORMED = malformed_kinds(default_stream().record)
 START = datetime(2026, 1, 5, 10, 31, tzinfo=UTC)  # past, so that it is not waited for
 Start = Callable[..., Run]
 
@@ -119,7 +121,7 @@ def test_every_kind_of_bad_record_reaches_kafka_as_what_it_is(topic: Topic, tmp_
     assert {(line["partition"], line["offset"]) for line in logged} == records.keys()
     assert len(logged) == len(records) == 2000
     kinds = Counter(Kind(str(line["kind"])) for line in logged)
-    assert kinds.keys() == set(Kind)
+    assert kinds.keys() == {Kind.EVENT, Kind.LATE, Kind.DUPLICATE, *MALFORMED}
     assert account.counts.kinds == {kind: Outcome(acknowledged=n) for kind, n in kinds.items()}
     assert account.duplicates == kinds[Kind.DUPLICATE]
     # With the late ones, and without those that are malformed by their time.
@@ -322,12 +324,12 @@ def test_a_registry_that_goes_away_later_stops_nothing(
     to_registry = door(str(at.hostname), at.port or 80)
     to_registry.open()
     url = at._replace(netloc=f"127.0.0.1:{to_registry.port}").geturl()
-    serialize = open_serializer(RegistrySettings(url=url), topic.name)
+    encoding = open_encoding(RegistrySettings(url=url), default_stream(), topic.name)
 
     to_registry.close()
 
     user = UUID(int=1)
-    value = serialize(UserEvent(user, user, user, "view", "success", 1, None, None, None, "mobile", "DE"))
+    value = encoding.encode(UserEvent(user, user, user, "view", "success", 1, None, None, None, "mobile", "DE"))
     assert value[0] == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 from uuid import uuid4
@@ -14,9 +15,8 @@ import pytest
 
 from etar.dead_letters import Reason
 from etar.settings import RegistrySettings
-from producer import wire
-from producer.user_event import SCHEMA_TEXT
-from producer.wire import SchemaRefusedError, open_serializer
+from etar.streams import default_stream
+from producer.wire import SchemaRefusedError, open_encoding
 from tests.integration.connect.conftest import now_ms
 from tests.integration.connect.desk import Desk
 from tests.integration.schema.evolutions import ACCEPTED, NEWEST, REFUSED, VERSIONS, Schema, add, alter, changed
@@ -52,7 +52,7 @@ def stored_or_reason(desk: Desk, offset: int, names: list[str]) -> dict[str, Any
 
 
 def test_the_newest_version_here_is_the_producers() -> None:
-    assert list(VERSIONS.values())[-1] == SCHEMA_TEXT, (
+    assert list(VERSIONS.values())[-1] == default_stream().schema_text, (
         "the schema was changed: put a copy into versions/ under the next number, and leave the older ones"
     )
 
@@ -129,14 +129,14 @@ def test_a_reader_of_an_accepted_schema_reads_every_old_writers_events(version: 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_incompatible_schema_is_refused_at_registration_with_what_and_why(
-    name: str, registry: RegistrySettings, monkeypatch: pytest.MonkeyPatch
+    name: str, registry: RegistrySettings
 ) -> None:
     topic = f"evolving_{uuid4().hex[:12]}"
     register_history(registry, f"{topic}-value")
-    monkeypatch.setattr(wire, "SCHEMA_TEXT", json.dumps(REFUSED[name].schema))
+    stream = replace(default_stream(), schema_text=json.dumps(REFUSED[name].schema))
 
     with pytest.raises(SchemaRefusedError) as refused:
-        open_serializer(registry, topic)
+        open_encoding(registry, stream, topic)
 
     said = str(refused.value)
     assert f"{topic}-value" in said

@@ -6,13 +6,16 @@ from datetime import UTC, datetime
 from functools import cache
 from uuid import UUID
 
-from producer.shop import Shop
+from etar.streams import default_stream
+from producer.encoding import Encoding, header_of
+from producer.kinds import Draft, Kind
 from producer.tally import Tally
-from producer.traffic import Draft, Kind
-from producer.user_event import UserEvent
+from streams.user_interactions.event import UserEvent
+from streams.user_interactions.shop import Shop
 
 MINUTE = int(datetime(2026, 11, 21, 10, 31, tzinfo=UTC).timestamp() * 1000)
 USER = UUID(int=1)
+ENCODING = Encoding(default_stream(), header_of(7))
 
 
 @cache
@@ -22,7 +25,7 @@ def shop() -> Shop:
 
 
 def draft(kind: Kind = Kind.EVENT, at: int = MINUTE) -> Draft:
-    return Draft(kind, UserEvent(USER, USER, USER, "view", "success", at, None, None, None, "mobile", "DE"))
+    return Draft(kind, UserEvent(USER, USER, USER, "view", "success", at, None, None, None, "mobile", "DE"), at)
 
 
 def tally(*acknowledged: Draft) -> Tally:
@@ -30,6 +33,6 @@ def tally(*acknowledged: Draft) -> Tally:
     for each in acknowledged:
         made.made(each.kind)
         if not each.kind.malformed:
-            made.seen(each.event_time, each.event_time)
+            made.seen(each.happened, each.happened)
         made.acknowledged(each.kind, 0)
     return made

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from producer.account import Account, Counts, Outcome, RejectReason
 from producer.command import account_table, exit_code, what_is_missing
-from producer.traffic import Kind
+from producer.kinds import Kind
 from tests.unit.producer.drafts import MINUTE, draft, tally
 
 

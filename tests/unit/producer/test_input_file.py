@@ -25,12 +25,14 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.columns import Column, plain_values
+from etar.rows.columns import Column, plain_values
+from etar.rows.conversion import Row
+from etar.rows.values import RowError, Values
 from producer.input_file import InputFileError, Piece, Reject, StoppedError, find_files, read_pieces
-from producer.rows import Row, RowConverter
-from producer.user_event import EVENT_TYPES, UserEvent
-from producer.values import RowError, Values
-from producer.wire import event_of
+from streams.user_interactions.event import EVENT_TYPES, UserEvent
+from streams.user_interactions.input import RowConverter
+from streams.user_interactions.input_cells import LAYOUT
+from tests.unit.producer.drafts import ENCODING
 
 USER = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 HEADER = b"\0\0\0\0\1"
@@ -80,6 +82,11 @@ def parse_event(row: dict[str, Any], values: Values | None = None) -> UserEvent:
     return event_of(made.value)
 
 
+def event_of(value: bytes) -> UserEvent:
+    fields = ENCODING.event_of(value)
+    return UserEvent(**fields | {"event_time": ENCODING.time_of(fields)})
+
+
 def converted(converter: RowConverter, columns: Mapping[str, Column], rows: int) -> list[Row | RowError]:
     """What became of each row, in order."""
     records, errors = converter.convert(columns, rows)
@@ -100,7 +107,7 @@ def read_events(*paths: Path, values: Values | None = None) -> Iterator[UserEven
 
 def numbered(*paths: Path, values: Values | None = None) -> Iterator[tuple[str, int, UserEvent | Reject]]:
     convert = partial(converted, converter(values))
-    for piece in read_pieces(find_files(paths)):
+    for piece in read_pieces(find_files(paths), LAYOUT):
         if isinstance(piece, Reject):
             yield piece.file, piece.line, piece
             continue
@@ -328,7 +335,7 @@ class TestCsv:
         file = csv(tmp_path, self.HEADER + row + f'{AT},{USER},view,,"mobile\n' + row * 200_000)
         tracemalloc.start()
         rows, rejected = 0, []
-        for piece in read_pieces([file]):
+        for piece in read_pieces([file], LAYOUT):
             if isinstance(piece, Piece):
                 rows += len(piece.lines)
             else:
@@ -525,10 +532,10 @@ class TestFiles:
         with os.fdopen(read, "rb"), os.fdopen(write, "wb", buffering=0) as pipe:
             pipe.write(content)
             with pytest.raises(StoppedError):
-                list(read_pieces([Path(f"/dev/fd/{read}")], stopping=lambda: True))
+                list(read_pieces([Path(f"/dev/fd/{read}")], LAYOUT, stopping=lambda: True))
             pipe.write(content)
             pipe.close()
-            [piece] = read_pieces([Path(f"/dev/fd/{read}")])
+            [piece] = read_pieces([Path(f"/dev/fd/{read}")], LAYOUT)
             assert isinstance(piece, Piece)
             assert list(plain_values(piece.columns["user_id"])) == [USER]
 
@@ -566,7 +573,7 @@ def test_a_record_that_the_topic_does_not_take_is_a_bad_row() -> None:
     columns: dict[str, Column] = {name: [value] * 2 for name, value in LEAST.items()}
     columns["product_id"] = ["P1", "P1000"]
     records, _ = converter().convert(columns, 2)
-    size = len(records.keys[1]) + len(records.values[1]) + 128
+    size = len(records.keys[1] or b"") + len(records.values[1]) + 128
     assert RowConverter(Values(), HEADER, size).convert(columns, 2).errors == {}
     made = RowConverter(Values(), HEADER, size - 1).convert(columns, 2)
     assert (list(made.records.values), list(made.errors)) == ([records.values[0]], [1])
@@ -634,10 +641,10 @@ def test_a_row_is_the_same_record_and_the_same_reject_in_every_version(tmp_path:
     for file in files:
         digest = blake2b(digest_size=8)
         convert = partial(converted, converter())
-        for piece in read_pieces([file]):
+        for piece in read_pieces([file], LAYOUT):
             assert isinstance(piece, Piece)
             for made in convert(piece.columns, len(piece.lines)):
-                digest.update(made.key + made.value if isinstance(made, Row) else str(made).encode())
+                digest.update((made.key or b"") + made.value if isinstance(made, Row) else str(made).encode())
         assert digest.hexdigest() == "78e5cf3a8852cced"
 
 

@@ -11,11 +11,14 @@ import typer
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from etar.settings import get_settings
+from etar.streams import UnknownStreamError
 from producer import command
 from producer.command import parse_duration, parse_start
 from producer.input_file import STDIN
 from producer.options import Mix, ProduceOptions
 from producer.worker import WorkerTask
+from tests.unit.producer.folders import AVRO_TOML, avro_schema, write_stream
 
 NOW = datetime(2026, 11, 21, 10, 31, 5, tzinfo=UTC)
 
@@ -165,7 +168,7 @@ class TestCommand:
     def test_every_option_arrives(self, asked: list[ProduceOptions]) -> None:
         text = (
             "--rate 50 --for 5m --start 2026-11-21T10:31Z --seed 7 --workers 3 --errors 0.1 --late 0.2 --late-by 2m "
-            "--duplicates 0.3 --malformed 0.4 --respawn --account a --event-log e --topic t"
+            "--duplicates 0.3 --malformed 0.4 --respawn --account a --event-log e --topic t --stream user_interactions"
         )
         self.invoke(*text.split())
         assert asked == [
@@ -198,6 +201,7 @@ class TestCommand:
             (("--duplicates", "0.6", "--malformed", "0.6"), "cannot be more than 1 together"),
             (("--for", "5"), "is not a duration"),
             (("--start", "soon"), "is not a start"),
+            (("--stream", "nobody"), "etar produce: there is no stream 'nobody' in"),
             ((), "etar produce: far enough"),
         ],
     )
@@ -206,3 +210,24 @@ class TestCommand:
         output = self.invoke(*arguments)
         assert problem in " ".join(output.replace("│", " ").split())
         assert "Traceback" not in output
+
+
+def test_the_topic_is_the_streams_own_unless_another_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ProduceOptions().topic == "user_interactions"
+    assert ProduceOptions(topic="other").topic == "other"
+    toml = '[topic]\nname = "shop.payments"\n' + AVRO_TOML.replace("[topic]\n", "")
+    write_stream(tmp_path, "payments", toml, avro_schema())
+    monkeypatch.setenv("ETAR_STREAMS_FOLDERS", str(tmp_path))
+    get_settings.cache_clear()
+    try:
+        assert ProduceOptions(stream="payments").topic == "shop.payments"
+        assert ProduceOptions(stream="payments", topic="other").topic == "other"
+        with pytest.raises(UnknownStreamError, match="there is no stream 'user_interactions'"):
+            ProduceOptions()
+    finally:
+        get_settings.cache_clear()
+
+
+def test_a_worker_is_told_what_its_parent_was() -> None:
+    options = ProduceOptions(topic="other", rate=5)
+    assert ProduceOptions.model_validate_json(options.model_dump_json(exclude_unset=True)) == options

@@ -14,21 +14,22 @@ from uuid import UUID
 import pytest
 from confluent_kafka import Producer
 
+from etar.rows.conversion import Records
+from etar.rows.values import Values
 from etar.settings import KafkaSettings
 from producer.account import NO_PARTITION, Outcome
+from producer.encoding import NoEventError
 from producer.event_log import EventLog
+from producer.kinds import Draft, Kind
 from producer.publisher import Publisher, Stop, producer_configuration, require_topic
-from producer.rows import Records, RowConverter
 from producer.tally import Tally
-from producer.traffic import Draft, Kind
-from producer.user_event import UserEvent
-from producer.values import Values
 from producer.waiting import AwayError, until_there
-from producer.wire import UuidSerializer
-from tests.unit.producer.drafts import MINUTE
+from streams.user_interactions.event import UserEvent
+from streams.user_interactions.input import RowConverter
+from tests.unit.producer.drafts import ENCODING, MINUTE
 
 USER = UUID("0123456789abcdef0123456789abcdef")
-DRAFT = Draft(Kind.EVENT, UserEvent(USER, USER, USER, "view", "success", 1, None, None, None, "mobile", "DE"))
+DRAFT = Draft(Kind.EVENT, UserEvent(USER, USER, USER, "view", "success", 1, None, None, None, "mobile", "DE"), 1)
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def publisher(
     settings: KafkaSettings, tally: Tally, stop: Stop, *, queue: int = 100, timeout: timedelta = timedelta(hours=1)
 ) -> Publisher:
     configuration = producer_configuration(settings, queue_records=queue, delivery_timeout=timeout)
-    return Publisher(Producer(configuration), "t", lambda _event: b"value", tally=tally, stop=stop)
+    return Publisher(Producer(configuration), "t", ENCODING, tally=tally, stop=stop)
 
 
 def test_what_cannot_be_delivered_in_time_is_counted_as_failed(nowhere: KafkaSettings) -> None:
@@ -96,9 +97,16 @@ def test_a_full_queue_is_waited_for_until_a_stop_and_what_did_not_fit_was_never_
 def test_a_record_that_kafka_would_never_take_is_counted_and_the_next_is_sent(nowhere: KafkaSettings) -> None:
     tally = Tally()
     configuration = producer_configuration(nowhere, queue_records=10, delivery_timeout=timedelta(hours=1))
-    large = Publisher(Producer(configuration), "t", lambda _event: b"x" * 2_000_000, tally=tally, stop=Stop())
-    assert large.send(DRAFT)
+    large = Publisher(Producer(configuration), "t", ENCODING, tally=tally, stop=Stop())
+    assert large.send(DRAFT._replace(event=DRAFT.event._replace(product_id="x" * 2_000_000)))
     assert tally.counts().failures == {"MSG_SIZE_TOO_LARGE": 1}
+
+
+def test_what_is_no_event_of_the_schema_is_never_made(nowhere: KafkaSettings) -> None:
+    tally = Tally()
+    with pytest.raises(NoEventError, match="TypeError: must be string on field device"):
+        publisher(nowhere, tally, Stop()).send(DRAFT._replace(event=DRAFT.event._replace(device=None)))
+    assert tally.counts().generated == {}
 
 
 def client_with_a_broker(*, queue: int) -> Producer:
@@ -120,9 +128,9 @@ def records(*times: int, product: str = "P1") -> Records:
 
 
 def test_records_of_a_file_are_counted_one_by_one_and_their_span_is_that_of_those_that_arrived(tmp_path: Path) -> None:
-    tally, log = Tally(), EventLog(tmp_path / "log")
+    tally, log = Tally(), EventLog(tmp_path / "log", ENCODING)
     producer = client_with_a_broker(queue=10)
-    publishing = Publisher(producer, "t", lambda _event: b"", tally=tally, stop=Stop(), event_log=log)
+    publishing = Publisher(producer, "t", ENCODING, tally=tally, stop=Stop(), event_log=log)
     # The last is larger than the client takes, and the latest; the times are not in order.
     assert publishing.send_records(records(MINUTE + 2, MINUTE, MINUTE + 1, MINUTE + 9, product="x" * 1_000_000))
     publishing.close(timedelta(seconds=30))
@@ -144,8 +152,8 @@ def test_the_time_of_an_acknowledged_record_counts_unless_it_is_malformed(
     kind: Kind, span: tuple[int | None, int | None]
 ) -> None:
     tally, producer = Tally(), client_with_a_broker(queue=10)
-    publishing = Publisher(producer, "t", lambda _event: b"value", tally=tally, stop=Stop())
-    assert publishing.send(Draft(kind, DRAFT.event))
+    publishing = Publisher(producer, "t", ENCODING, tally=tally, stop=Stop())
+    assert publishing.send(Draft(kind, DRAFT.event, 1))
     publishing.close(timedelta(seconds=30))
     counts = tally.counts()
     assert counts.kinds == {kind: Outcome(acknowledged=1)}
@@ -164,9 +172,7 @@ def test_records_of_a_file_that_are_given_up_are_failed_and_have_no_span(nowhere
 
 def test_of_a_file_what_does_not_fit_into_a_full_queue_at_a_stop_was_never_made() -> None:
     tally = Tally()
-    publishing = Publisher(
-        client_with_a_broker(queue=2), "t", lambda _event: b"", tally=tally, stop=Stop(requested=True)
-    )
+    publishing = Publisher(client_with_a_broker(queue=2), "t", ENCODING, tally=tally, stop=Stop(requested=True))
     assert not publishing.send_records(records(MINUTE, MINUTE + 1, MINUTE + 2))
     assert tally.counts().generated == {Kind.EVENT: 2}
     publishing.close(timedelta(seconds=30))
@@ -214,15 +220,14 @@ def test_waiting_ends_with_nothing_on_a_stop() -> None:
     assert until_there(attempt, stopping=stop, pause=pause) is None
 
 
-def test_a_key_is_the_sixteen_bytes_of_the_uuid() -> None:
-    serialize = UuidSerializer()
-    assert serialize(USER) == bytes.fromhex("0123456789abcdef0123456789abcdef")
-    assert serialize(None) is None
-    with pytest.raises(Exception, match="has to be a UUID"):
-        serialize("0123456789abcdef0123456789abcdef")  # type: ignore[arg-type]
-
-
 def test_an_acknowledgement_is_every_replicas_and_a_retry_doubles_nothing(nowhere: KafkaSettings) -> None:
     configuration = producer_configuration(nowhere, queue_records=100, delivery_timeout=timedelta(minutes=5))
     assert (configuration["acks"], configuration["enable.idempotence"]) == ("all", True)
     assert configuration["message.timeout.ms"] == 300_000
+
+
+def test_batches_are_compressed_as_the_stream_says(nowhere: KafkaSettings) -> None:
+    configuration = producer_configuration(
+        nowhere, queue_records=100, delivery_timeout=timedelta(minutes=5), compression="zstd"
+    )
+    assert configuration["compression.type"] == "zstd"

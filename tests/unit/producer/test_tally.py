@@ -11,8 +11,8 @@ import pytest
 from confluent_kafka import KafkaError
 
 from producer.account import NO_PARTITION, Counts, Outcome
+from producer.kinds import Kind
 from producer.tally import Tally, shared_memory
-from producer.traffic import Kind
 from tests.unit.producer.drafts import MINUTE
 
 TIMED_OUT = KafkaError(KafkaError._MSG_TIMED_OUT)
@@ -78,7 +78,7 @@ def test_a_parent_sees_what_a_child_counted_before_it_was_killed() -> None:
             "-c",
             "import os, signal\n"
             "from producer.tally import Tally\n"
-            "from producer.traffic import Kind\n"
+            "from producer.kinds import Kind\n"
             f"tally = Tally({memory})\n"
             "for number in range(1000):\n"
             "    tally.made(Kind.EVENT)\n"

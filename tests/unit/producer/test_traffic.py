@@ -10,20 +10,23 @@ from functools import cache
 import fastavro
 import pytest
 
-from producer.shop import EventFactory
-from producer.traffic import MALFORMED, NO_SUCH_SCHEMA_ID, Draft, Kind, Traffic, encode
-from producer.user_event import SCHEMA_TEXT, UserEvent
-from tests.unit.producer.drafts import shop
+from etar.streams import default_stream
+from producer.kinds import NO_SUCH_SCHEMA_ID, Draft, Kind
+from producer.traffic import Traffic
+from streams.user_interactions.event import UserEvent
+from streams.user_interactions.shop import EventFactory
+from tests.unit.producer.drafts import ENCODING, shop
 
 START = 1_763_717_460_000
 DAY_MS = 24 * 3600 * 1000
-SCHEMA = fastavro.parse_schema(json.loads(SCHEMA_TEXT))
-HEADER = b"\x00" + (7).to_bytes(4, "big")
+SCHEMA = fastavro.parse_schema(json.loads(default_stream().schema_text or ""))
+HEADER = ENCODING.header
+MALFORMED = ENCODING.malformed
 
 
 def drafts(count: int, *, late: float = 0.0, **shares: float) -> list[Draft]:
     factory = EventFactory(seed=4, shop=shop(), late=late, late_by=60_000)
-    traffic = Traffic(factory, seed=4, **shares)  # type: ignore[arg-type]
+    traffic = Traffic(factory, ENCODING, seed=4, **shares)  # type: ignore[arg-type]
     return [traffic.next(START + number) for number in range(count)]
 
 
@@ -120,12 +123,12 @@ def test_event_times_that_no_sink_believes_are_a_month_off_or_more() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if not kind.malformed])
 def test_events_are_encoded_as_they_are(kind: Kind) -> None:
-    assert encode(Draft(kind, an_event()), serialize) == serialize(an_event())
+    assert ENCODING.value_of(Draft(kind, an_event(), START)) == serialize(an_event())
 
 
 def test_each_malformed_kind_is_malformed_in_its_own_way() -> None:
     event = an_event()
-    values = {kind: encode(Draft(kind, event), serialize) for kind in MALFORMED}
+    values = {kind: ENCODING.value_of(Draft(kind, event, START)) for kind in MALFORMED}
 
     assert values[Kind.NULL_VALUE] is None
     assert values[Kind.EMPTY_VALUE] == b""
@@ -149,7 +152,7 @@ def test_each_malformed_kind_is_malformed_in_its_own_way() -> None:
 @pytest.mark.parametrize("cut", range(1, 6))
 def test_a_truncated_event_never_decodes_whatever_its_optional_fields_are(cut: int) -> None:
     for draft in drafts(500, malformed=1.0):
-        value = encode(Draft(Kind.TRUNCATED, draft.event), serialize)
+        value = ENCODING.value_of(draft._replace(kind=Kind.TRUNCATED))
         assert value is not None
         with pytest.raises((EOFError, IndexError)):
             decode(value[: len(value) - cut + 1])

@@ -102,6 +102,8 @@ def test_a_definition_says_what_a_stream_is_and_the_rest_follows(folder: Path) -
         version = 2
         [traffic]
         rate = 5
+        [input]
+        converter = "input:Sales"
         """,
     )
 
@@ -128,6 +130,7 @@ def test_a_definition_says_what_a_stream_is_and_the_rest_follows(folder: Path) -
         report_version=2,
         traffic="traffic:Traffic",
         traffic_rate=5.0,
+        converter="input:Sales",
     )
     assert stream.folder == own
     assert (stream.topic, stream.table, stream.dag_id, stream.sink_part, stream.sink_group) == (
@@ -289,7 +292,7 @@ def test_a_new_folder_and_a_changed_file_are_seen_without_a_restart(folder: Path
         ("", "stream.toml, stream: is missing; write the section [stream]"),
         (
             SOUND + "[topics]\n",
-            "topics: is not a key; there are checks, event, jobs, record, report, stream, topic, traffic",
+            "topics: is not a key; there are checks, event, input, jobs, record, report, stream, topic, traffic",
         ),
         (SOUND + '[topic]\nnames = "x"', "topic.names: is not a key; [topic] has compression, key, name, partitions"),
         (SOUND + '[topic]\nkey = {field = "shop"}', "topic.key.as: is missing; write it under [topic]"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TypeAlias
 
 import numpy as np
@@ -10,9 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from producer.values import Unreadable
+from etar.rows.values import EPOCH, Unreadable
 
 Column: TypeAlias = Sequence[object] | pa.Array
+
+_TICKS = {"s": 1, "ms": 1000, "us": 10**6, "ns": 10**9}
 
 
 def python_values(
@@ -44,6 +47,29 @@ def plain_values(column: Column) -> Sequence[object]:
         return list(column.view(pa.binary() if pa.types.is_string(kind) else pa.large_binary()).to_pylist())
     except Exception:  # one value that Python has no type for: the others are read
         return [_plain_value(column[index]) for index in range(len(column))]
+
+
+def exact_values(column: Column) -> Sequence[object]:
+    """A column as Python values, times to the microsecond and dates as what they are."""
+    if not isinstance(column, pa.Array):
+        return column
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_date(column.type):
+        return [_plain_value(each) for each in column]
+    return [_instant(each) for each in column] if pa.types.is_timestamp(column.type) else plain_values(column)
+
+
+def _instant(value: pa.Scalar) -> object:
+    """Not by pyarrow, which needs the zone's rules: units since the epoch are in UTC."""
+    if not value.is_valid:
+        return None
+    try:
+        return EPOCH + timedelta(microseconds=value.value * 1_000_000 // _TICKS[value.type.unit])
+    except OverflowError:
+        return Unreadable(f"{value.value} {value.type.unit} since 1970 is in no year up to 9999")
 
 
 def plain_array(column: pa.Array) -> pa.Array:

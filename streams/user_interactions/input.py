@@ -6,57 +6,26 @@ rows. What comes out is what the registry's serializer makes of the same event (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from producer.cells import DAY_MS, Cell, event_id_cell, key_of, memories_of, session_cell
-from producer.columns import Column, python_values
-from producer.values import FIELDS, REQUIRED, RowError, Values
-from producer.whole_columns import WholeColumns
+from etar.rows.columns import Column, python_values
+from etar.rows.conversion import Converted, Records, Row, SizeLimit
+from etar.rows.values import RowError, Values
 
-_READ_IN_ORDER = (*REQUIRED, *(name for name in FIELDS if name not in REQUIRED))
+from .input_cells import DAY_MS, FIELDS, LAYOUT, Cell, event_id_cell, key_of, memories_of, session_cell
+from .input_columns import WholeColumns
+
+_READ_IN_ORDER = (*LAYOUT.required, *(name for name in FIELDS if name not in LAYOUT.required))
 _REMEMBERED_SESSIONS = 50_000
 
-_BATCH_OVERHEAD = 128
-"""Bytes that a batch of one record has around key and value, at most."""
 _KEY_BYTES = 16
-
-
-class Records(NamedTuple):
-    """Events of a file, ready to be sent."""
-
-    times: npt.NDArray[np.int64]
-    """Milliseconds since the epoch."""
-    keys: Sequence[bytes]
-    values: Sequence[bytes]
-
-    def parts(self, size: int) -> Iterator[Records]:
-        """The same in order, ``size`` at a time."""
-        for first in range(0, len(self.values), size):
-            part = slice(first, first + size)
-            yield Records(self.times[part], self.keys[part], self.values[part])
-
-
-class Converted(NamedTuple):
-    """What became of rows: records in their order, and of the others, by their index, why they are none."""
-
-    records: Records
-    errors: dict[int, RowError]
-
-
-class Row(NamedTuple):
-    """One of them."""
-
-    time: int
-    key: bytes
-    value: bytes
 
 
 class RowConverter:
@@ -68,8 +37,10 @@ class RowConverter:
         longest: bytes of the largest batch that the topic takes; None: no limit.
     """
 
+    LAYOUT = LAYOUT
+
     def __init__(self, values: Values, header: bytes, longest: int | None = None) -> None:
-        self._longest = None if longest is None else longest - _BATCH_OVERHEAD
+        self._limit = SizeLimit(longest)
         self._one_by_one = OneByOne(values, header)
         self._whole = WholeColumns(
             values, header, self._one_by_one.memories, session=session_cell, status_of=self._one_by_one.status_of
@@ -84,37 +55,18 @@ class RowConverter:
         """
         whole = self._whole.records(columns, rows)
         if whole is None:
-            return self._without_errors(self._one_by_one.convert(python_values(columns), rows))
+            return self._limit.converted(self._one_by_one.convert(python_values(columns), rows))
         values = whole.values.to_pylist()
         if not whole.values.null_count and self._all_fit(whole.values):
             return Converted(Records(whole.times, whole.keys, values), {})
         left = np.flatnonzero(whole.values.is_null())
         others = iter(self._one_by_one.convert(python_values(columns, left), len(left)))
         made = zip(whole.times.tolist(), whole.keys, values, strict=True)
-        return self._without_errors([next(others) if row[2] is None else Row(*row) for row in made])
+        return self._limit.converted([next(others) if row[2] is None else Row(*row) for row in made])
 
     def _all_fit(self, values: pa.BinaryArray) -> bool:
-        return self._longest is None or (pc.max(pc.binary_length(values)).as_py() or 0) + _KEY_BYTES <= self._longest
-
-    def _without_errors(self, rows: Iterable[Row | RowError]) -> Converted:
-        made: list[Row] = []
-        errors: dict[int, RowError] = {}
-        for index, row in enumerate(rows):
-            if isinstance(row, RowError):
-                errors[index] = row
-            elif error := self._too_large(row):
-                errors[index] = error
-            else:
-                made.append(row)
-        times = np.array([row.time for row in made], np.int64)
-        return Converted(Records(times, [row.key for row in made], [row.value for row in made]), errors)
-
-    def _too_large(self, row: Row) -> RowError | None:
-        size = len(row.key) + len(row.value)
-        if self._longest is None or size <= self._longest:
-            return None
-        kind = f"the record is larger than the {self._longest} bytes that the topic takes"
-        return RowError(kind, f"{kind}: {size}")
+        largest = self._limit.largest
+        return largest is None or (pc.max(pc.binary_length(values)).as_py() or 0) + _KEY_BYTES <= largest
 
 
 class OneByOne:

@@ -2,7 +2,7 @@
 itself costs.
 
 Here is only what nearly every row looks like. What else a value may be is null in its column, and so is its row: those
-rows are left to :mod:`producer.rows`, which says what is right (a test compares the two on rows of every kind).
+rows are left to ``input.py``, which says what is right (a test compares the two on rows of every kind).
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from producer.cells import (
+from etar.rows.columns import Column, plain_array, plain_values
+from etar.rows.values import RowError, Values
+
+from .input_cells import (
     DAY_MS,
+    FIELDS,
     SIX_BYTE_TIMES,
     UUID_AVRO,
     Cell,
@@ -27,8 +31,6 @@ from producer.cells import (
     key_of,
     uuid_cell,
 )
-from producer.columns import Column, plain_array, plain_values
-from producer.values import FIELDS, RowError, Values
 
 _Array: TypeAlias = Any
 """An Arrow array of one value a row, or an Arrow scalar that is the same in all."""

@@ -7,13 +7,30 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from hashlib import sha1
+from types import MappingProxyType
 from typing import Any, TypeAlias
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import fastavro
 
-from producer.user_event import SCHEMA_TEXT
-from producer.values import EVENT_TIMES, REQUIRED, RowError, Values
+from etar.rows.layout import Layout
+from etar.rows.values import (
+    EVENT_TIMES,
+    Reader,
+    RowError,
+    Values,
+    one_of,
+    read_milliseconds,
+    read_text,
+    read_uuid,
+    refusal,
+    whole,
+)
+
+from .event import EVENT_TYPES, FIELD_TYPES, STATUSES
+
+LAYOUT = Layout(names=tuple(FIELD_TYPES), required=("user_id", "event_type", "event_time"))
+FIELDS = LAYOUT.names
 
 Cell: TypeAlias = tuple[Any, bytes, str]
 """A value, its Avro, and it as JSON: as it stands in the text that an event's id follows from. Value None: it is not
@@ -36,7 +53,30 @@ _MEMORABLE = frozenset({str, int, bytes, type(None)})
 
 _DEFAULTS = {"device": "unknown", "country": "unknown"}
 _DERIVED = ("event_id", "session_id", "status")
-_FIELD_TYPES = {field["name"]: field["type"] for field in json.loads(SCHEMA_TEXT)["fields"]}
+
+
+def _whole_number(name: str, value: object) -> int:
+    number = whole(value)
+    if number is None or not -(2**63) <= number < 2**63:
+        raise refusal(name, value, "a whole number of minor units (cents), of at most 64 bits")
+    return number
+
+
+_READERS: MappingProxyType[str, Reader] = MappingProxyType(
+    {
+        "event_id": read_uuid,
+        "user_id": read_uuid,
+        "session_id": read_uuid,
+        "event_type": one_of(EVENT_TYPES),
+        "status": one_of(STATUSES),
+        "event_time": read_milliseconds,
+        "product_id": read_text,
+        "amount": _whole_number,
+        "error_code": read_text,
+        "device": read_text,
+        "country": read_text,
+    }
+)
 
 
 class Memory(dict[Any, Any]):
@@ -47,6 +87,8 @@ class Memory(dict[Any, Any]):
         self._name = name
         self._encode = encode
         self._values = values
+        self._reader = _READERS[name]
+        self._binary = 16 if self._reader is read_uuid else None
         self.refused = False
         """Whether any value was."""
 
@@ -64,16 +106,17 @@ class Memory(dict[Any, Any]):
 
     def cell(self, value: object) -> Any:
         try:
-            read = self._values.read(self._name, value)
-            if read is None:
+            given = self._values.given(self._name, value, self._binary)
+            if given is None:
                 return self._not_given()
+            read = self._reader(self._name, given)
         except RowError as error:
             self.refused = True
             return error
         return self._made(read)
 
     def _not_given(self) -> Cell:
-        if self._name in REQUIRED:
+        if self._name in LAYOUT.required:
             kind = f"{self._name} is missing"
             raise RowError(kind)
         return (None, b"", "") if self._name in _DERIVED else self._made(_DEFAULTS.get(self._name))
@@ -96,7 +139,7 @@ class _Uuids(Memory):
 
 def memories_of(values: Values) -> dict[str, Memory]:
     """One of each field."""
-    return {name: _memory_of(name, type_, values) for name, type_ in _FIELD_TYPES.items()}
+    return {name: _memory_of(name, type_, values) for name, type_ in FIELD_TYPES.items()}
 
 
 def _memory_of(name: str, type_: Any, values: Values) -> Memory:

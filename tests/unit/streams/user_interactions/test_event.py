@@ -7,9 +7,10 @@ from typing import Any
 
 import fastavro
 
-from producer.user_event import EVENT_TYPES, SCHEMA_TEXT, STATUSES, UserEvent
+from etar.streams import default_stream
+from streams.user_interactions.event import EVENT_TYPES, STATUSES, UserEvent
 
-SCHEMA: dict[str, Any] = json.loads(SCHEMA_TEXT)
+SCHEMA: dict[str, Any] = json.loads(default_stream().schema_text or "")
 FIELDS = {field["name"]: field for field in SCHEMA["fields"]}
 
 

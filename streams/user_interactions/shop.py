@@ -9,7 +9,7 @@ from random import Random
 from typing import Final, Generic, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from producer.user_event import UserEvent
+from .event import UserEvent
 
 _T = TypeVar("_T")
 

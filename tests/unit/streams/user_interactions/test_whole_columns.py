@@ -16,11 +16,13 @@ import pyarrow as pa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from producer.columns import Column, plain_values, python_values
+from etar.rows.columns import Column, plain_values, python_values
+from etar.rows.conversion import Row
+from etar.rows.values import RowError, Values
 from producer.input_file import Reject, read_pieces
-from producer.rows import OneByOne, Row, RowConverter
-from producer.user_event import EVENT_TYPES, STATUSES
-from producer.values import FIELDS, REQUIRED, RowError, Values
+from streams.user_interactions.event import EVENT_TYPES, STATUSES
+from streams.user_interactions.input import OneByOne, RowConverter
+from streams.user_interactions.input_cells import FIELDS, LAYOUT
 
 HEADER = b"\0\0\0\0\1"
 USER = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
@@ -76,7 +78,7 @@ _USUAL: dict[str, Sequence[Any]] = {
 def _usual_columns(name: str) -> st.SearchStrategy[list[Any]]:
     """Made beforehand: to draw each value of each column takes longer than all that is tested."""
     random = Random(name)
-    kinds = [_USUAL[name]] if name in REQUIRED else [_USUAL[name], [*_USUAL[name], None]]
+    kinds = [_USUAL[name]] if name in LAYOUT.required else [_USUAL[name], [*_USUAL[name], None]]
     return st.sampled_from([random.choices(values, k=ROWS) for values in kinds for _ in range(8)])
 
 
@@ -86,7 +88,7 @@ USUAL = {name: _usual_columns(name) for name in FIELDS}
 @st.composite
 def tables(draw: st.DrawFn) -> dict[str, list[Any]]:
     """Of usual values but for two columns at most: one that is odd can leave all rows to the slow way."""
-    names = [name for name in FIELDS if name in REQUIRED or draw(st.booleans())]
+    names = [name for name in FIELDS if name in LAYOUT.required or draw(st.booleans())]
     odd = draw(st.sets(st.sampled_from(names), max_size=2))
     table = {}
     for name in names:
@@ -186,7 +188,7 @@ def lines_of(content: bytes, suffix: str) -> list[tuple[int, object, str]]:
     with TemporaryDirectory() as folder:
         file = Path(folder, f"rows{suffix}")
         file.write_bytes(content)
-        for each in read_pieces([file]):
+        for each in read_pieces([file], LAYOUT):
             if isinstance(each, Reject):
                 found.append((each.line, each.reason, each.raw))
                 continue

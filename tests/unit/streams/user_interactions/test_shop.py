@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from producer.shop import EventFactory, Shop, Zipf
-from producer.user_event import EVENT_TYPES, UserEvent
+from streams.user_interactions.event import EVENT_TYPES, UserEvent
+from streams.user_interactions.shop import EventFactory, Shop, Zipf
 from tests.unit.producer.drafts import shop
 
 START = 1_763_717_460_000
