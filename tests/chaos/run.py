@@ -21,7 +21,7 @@ import psutil
 from etar.clients import warehouse_client
 from etar.minute import MINUTE, MinuteWindow
 from etar.settings import WarehouseSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from producer.account import Account
 from stack.configuration import read_settings
 from stack.layout import REPOSITORY, VENV_BIN, Layout
@@ -430,7 +430,7 @@ def _newest_report(url: str, headers: dict[str, str]) -> MinuteWindow | None:
 
 def _stored(stack: Stack, since: datetime) -> int:
     arrived = "WHERE _timestamp >= {since:DateTime64(3, 'UTC')}"
-    places = (USER_INTERACTIONS.table, "dead_letters")
+    places = (default_stream().table, "dead_letters")
     offsets = " UNION DISTINCT ".join(f"SELECT _partition, _offset FROM {place} {arrived}" for place in places)
     with warehouse_client(stack.settings.of(WarehouseSettings)) as client:
         ((number,),) = client.query(f"SELECT count() FROM ({offsets})", parameters={"since": since}).result_rows

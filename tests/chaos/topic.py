@@ -10,13 +10,13 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from etar.bootstrap.places import create_topic
 from etar.kafka.offsets import TopicOffsets, UnknownTopicError
 from etar.settings import KafkaSettings, RetentionSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from stack.parts import Stack
 from stack.waiting import wait_until
 
 _SECONDS = 30
 _COMPACTED = {"cleanup.policy": "compact", "segment.ms": "1000", "min.cleanable.dirty.ratio": "0.01"}
-_TOPIC = USER_INTERACTIONS.topic
+_TOPIC = default_stream().topic
 
 
 def make_topic_anew(stack: Stack) -> None:
@@ -34,7 +34,7 @@ def make_topic_anew(stack: Stack) -> None:
             return False
 
         wait_until(gone, timeout=_SECONDS, what="the topic to be gone")
-    create_topic(USER_INTERACTIONS, kafka, retention=stack.settings.of(RetentionSettings))
+    create_topic(default_stream(), kafka, retention=stack.settings.of(RetentionSettings))
 
 
 @contextmanager

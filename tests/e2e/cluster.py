@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, PartitionMetadata
 from etar.kafka.offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
 from etar.minute import MinuteWindow
 from etar.settings import KafkaSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from producer.account import Account
 from stack.parts import kafka
 from stack.processes import left_behind
@@ -67,7 +67,7 @@ class Brokers:
         self.settings = self.stack.settings.of(KafkaSettings)
         self._admin = AdminClient({"bootstrap.servers": self.settings.bootstrap_servers, "log_level": 2})
 
-    def partitions(self, topic: str = USER_INTERACTIONS.topic) -> list[PartitionMetadata]:
+    def partitions(self, topic: str = default_stream().topic) -> list[PartitionMetadata]:
         found = list(self._admin.list_topics(topic, timeout=30).topics[topic].partitions.values())
         if not found:
             raise UnknownTopicError(f"the broker that was asked knows no partition of {topic}")
@@ -99,7 +99,7 @@ class Brokers:
         return found[0]
 
     def ends(self) -> dict[int, int]:
-        with TopicOffsets.connect(USER_INTERACTIONS.topic, settings=self.settings, timeout=20) as offsets:
+        with TopicOffsets.connect(default_stream().topic, settings=self.settings, timeout=20) as offsets:
             return offsets.end()
 
     def pid(self, node: kafka.Node) -> int:

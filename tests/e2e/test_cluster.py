@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from stack.parts import parts_of
 from stack.waiting import wait_until
 from tests.e2e.cluster import (
@@ -77,7 +77,7 @@ def test_status_says_what_runs(etar: Etar) -> None:
 def test_every_record_and_every_commit_is_kept_three_times(etar: Etar) -> None:
     brokers = Brokers(etar)
     everyone = {1, 2, 3}
-    for topic in (USER_INTERACTIONS.topic, "__consumer_offsets"):
+    for topic in (default_stream().topic, "__consumer_offsets"):
         assert all(set(partition.replicas) == everyone for partition in brokers.partitions(topic)), topic
 
 

@@ -10,7 +10,7 @@ import pytest
 from etar.clients import object_store_client, report_store_connection, warehouse_client
 from etar.minute import MinuteWindow
 from etar.settings import ObjectStoreSettings, ReportStoreSettings, WarehouseSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from stack.waiting import wait_until
 from tests.e2e.conftest import Etar, Late
 from tests.e2e.inspection import airflow_api
@@ -104,7 +104,7 @@ def is_audited(etar: Etar, window: MinuteWindow) -> bool:
         marks: dict[int, int] = dict(
             connection.execute(
                 'SELECT "partition", max(end_offset) FROM audited_offsets WHERE stream = %s GROUP BY "partition"',
-                [USER_INTERACTIONS.name],
+                [default_stream().name],
             ).fetchall()
         )
     last = warehouse_client(settings.of(WarehouseSettings)).query(

@@ -53,8 +53,8 @@ def test_a_process_does_not_load_what_it_does_not_use(module: str) -> None:
 def test_a_report_is_checked_without_spark() -> None:
     """Of a stream's ``report.py``, the API and the pipeline's tasks need the model only."""
     program = (
-        "import sys; from etar.stream_code import report_model; from etar.streams import USER_INTERACTIONS; "
-        "report_model(USER_INTERACTIONS); print('pyspark' in sys.modules)"
+        "import sys; from etar.stream_code import report_model; from etar.streams import default_stream; "
+        "report_model(default_stream()); print('pyspark' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -172,8 +172,6 @@ class Stream:
         return f"results/{self.name}/{window.slug}.json"
 
 
-USER_INTERACTIONS = Stream(DEFAULT_STREAM)
-
 OF_FORMER_LOGS = "startsWith(_topic, concat({topic:String}, '@'))"
 """What is in the warehouse of a topic's logs that have ended: see :meth:`Stream.former_log`."""
 

@@ -44,7 +44,7 @@ def unfiled(world: World, **chosen: object) -> dict[Place, Reason]:
 
 @pytest.fixture
 def etar(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Etar:
-    monkeypatch.setattr(command, "USER_INTERACTIONS", world.stream)
+    monkeypatch.setattr(command, "stream_named", lambda _: world.stream)
 
     def run(*arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["etar", "dead-letters", *arguments])

@@ -19,7 +19,7 @@ Etar = Callable[..., Result]
 
 @pytest.fixture
 def etar(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Etar:
-    monkeypatch.setattr(command, "USER_INTERACTIONS", desk.stream)
+    monkeypatch.setattr(command, "stream_named", lambda _: desk.stream)
 
     def run(*arguments: str) -> Result:
         monkeypatch.setattr(sys, "argv", ["etar", "dead-letters", *arguments])

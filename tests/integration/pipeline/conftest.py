@@ -23,7 +23,7 @@ from etar.settings import (
     WarehouseSettings,
     get_settings,
 )
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from stack import airflow_connections
 from stack.parts import Stack
 from tests.integration.airflow_connections import to_object_store, to_report_store, to_warehouse
@@ -122,14 +122,14 @@ def minute(
     """A minute with duplicates, a late event and three bad records; beside them are others that are not its own."""
     # Letters of another test's minute would be at the same offsets, and so a reason for this one's rows to be gone.
     client.command(
-        "DELETE FROM dead_letters WHERE _topic = {topic:String}", parameters={"topic": USER_INTERACTIONS.topic}
+        "DELETE FROM dead_letters WHERE _topic = {topic:String}", parameters={"topic": default_stream().topic}
     )
     made = Minute(empty_minute, client, object_store, ledger, api)
     window = made.window
     on_time = [Record(n, event=min(n, ROWS - 10), arrived=window.start + n * TICK) for n in range(ROWS - 1)]
     made.arrive([*on_time, Record(ROWS - 1, event=ROWS, arrived=window.end + timedelta(seconds=2))])
     arrivals = [window.start - TICK, window.start, window.start + TICK, window.end - TICK, window.end]
-    letters = [[USER_INTERACTIONS.topic, 0, 5000 + n, at, "not_avro", ""] for n, at in enumerate(arrivals)]
+    letters = [[default_stream().topic, 0, 5000 + n, at, "not_avro", ""] for n, at in enumerate(arrivals)]
     columns = ["_topic", "_partition", "_offset", "_timestamp", "reason", "detail"]
     client.insert("dead_letters", letters, column_names=columns)
     return made

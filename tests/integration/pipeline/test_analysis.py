@@ -17,7 +17,7 @@ from etar.clients import object_store_client
 from etar.minute import MinuteWindow
 from etar.pipeline.tasks.analysis import AnalysisFailedError, AnalysisOperator, AnalysisRefusedError
 from etar.settings import ObjectStoreSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from spark_apps.analysis_server import EXIT_SPARK_ENDED
 from stack.parts import Stack, spark
 from stack.processes import exists
@@ -55,9 +55,9 @@ def analyse(
             argument
             for window in windows
             for argument in (
-                *("--stream", USER_INTERACTIONS.name, "--minute", str(window)),
-                *("--source", f"s3a://{bucket}/{USER_INTERACTIONS.extract_key(window)}"),
-                *("--result", f"s3a://{bucket}/{USER_INTERACTIONS.result_key(window)}"),
+                *("--stream", default_stream().name, "--minute", str(window)),
+                *("--source", f"s3a://{bucket}/{default_stream().extract_key(window)}"),
+                *("--result", f"s3a://{bucket}/{default_stream().result_key(window)}"),
             )
         ]
         AnalysisOperator(
@@ -81,11 +81,11 @@ def put_extract(store: Any, bucket: str, window: MinuteWindow, rows: int) -> Non
     )
     body = io.BytesIO()
     pq.write_table(table, body)
-    store.put_object(Bucket=bucket, Key=USER_INTERACTIONS.extract_key(window), Body=body.getvalue())
+    store.put_object(Bucket=bucket, Key=default_stream().extract_key(window), Body=body.getvalue())
 
 
 def result(store: Any, bucket: str, window: MinuteWindow) -> Report:
-    answer = store.get_object(Bucket=bucket, Key=USER_INTERACTIONS.result_key(window))
+    answer = store.get_object(Bucket=bucket, Key=default_stream().result_key(window))
     return Report.model_validate(json.loads(answer["Body"].read()))
 
 

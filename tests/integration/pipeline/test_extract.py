@@ -21,7 +21,7 @@ from etar.extracts import Extract, OffsetSpan
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.extract import TruncatedExtractError, Warehouse, extract_minute
 from etar.settings import ObjectStoreSettings, WarehouseSettings
-from etar.streams import USER_INTERACTIONS, Stream
+from etar.streams import Stream, default_stream
 from stack.parts import Stack
 from tests.conftest import running_part
 from tests.integration.pipeline.world import STEPS, LedgerReader, Run
@@ -55,13 +55,13 @@ def row(
 
 
 def insert(client: Client, rows: Iterable[list[Any]]) -> None:
-    client.insert(USER_INTERACTIONS.table, list(rows), column_names=COLUMNS)
+    client.insert(default_stream().table, list(rows), column_names=COLUMNS)
 
 
 def insert_many(client: Client, window: MinuteWindow, count: int) -> None:
     """Rows made inside the warehouse; offsets ``0 … count - 1``, none of its columns compressible to nothing."""
     client.command(
-        f"INSERT INTO {USER_INTERACTIONS.table} ({', '.join(COLUMNS)}) "
+        f"INSERT INTO {default_stream().table} ({', '.join(COLUMNS)}) "
         "SELECT generateUUIDv4(1), generateUUIDv4(2), generateUUIDv4(3), 'view', 'success', "
         "{start:DateTime64(3, 'UTC')} + toIntervalMillisecond(number % 60000), NULL, number, NULL, 'mobile', 'DE', "
         f"'user_interactions', 0, number, now64(3) FROM numbers({count})",
@@ -72,7 +72,7 @@ def insert_many(client: Client, window: MinuteWindow, count: int) -> None:
 def extract(window: MinuteWindow, warehouse: Warehouse, s3: Any, store: ObjectStoreSettings) -> Extract:
     return extract_minute(
         window,
-        stream=USER_INTERACTIONS,
+        stream=default_stream(),
         warehouse=warehouse,
         store=s3,
         bucket=store.bucket,
@@ -84,7 +84,7 @@ def extract(window: MinuteWindow, warehouse: Warehouse, s3: Any, store: ObjectSt
 
 def stored(s3: Any, store: ObjectStoreSettings, window: MinuteWindow) -> bytes | None:
     try:
-        return bytes(s3.get_object(Bucket=store.bucket, Key=USER_INTERACTIONS.extract_key(window))["Body"].read())
+        return bytes(s3.get_object(Bucket=store.bucket, Key=default_stream().extract_key(window))["Body"].read())
     except s3.exceptions.NoSuchKey:
         return None
 
@@ -154,7 +154,7 @@ def test_a_record_delivered_twice_is_one_row_before_and_after_the_table_merges(
     places = table(before).select(["_partition", "_offset"]).to_pylist()
     assert places == sorted(({"_partition": n % 3, "_offset": n} for n in range(30)), key=lambda p: tuple(p.values()))
 
-    client.command(f"OPTIMIZE TABLE {USER_INTERACTIONS.table} FINAL")
+    client.command(f"OPTIMIZE TABLE {default_stream().table} FINAL")
     assert extract(window, client, s3, object_store) == extracted
     assert stored(s3, object_store, window) == before
 
@@ -173,7 +173,7 @@ def test_three_runs_leave_the_same_bytes(
 def test_an_empty_minute_has_no_object_even_where_one_was(
     window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
 ) -> None:
-    s3.put_object(Bucket=object_store.bucket, Key=USER_INTERACTIONS.extract_key(window), Body=b"stale")
+    s3.put_object(Bucket=object_store.bucket, Key=default_stream().extract_key(window), Body=b"stale")
     extracted = extract(window, client, s3, object_store)
     assert (extracted.rows, extracted.source) == (0, None)
     assert stored(s3, object_store, window) is None
@@ -289,7 +289,7 @@ def test_a_query_that_fails_half_way_leaves_what_was_there(
     insert_many(client, window, 400_000)
     for before in (None, b"of an earlier run"):
         if before:
-            s3.put_object(Bucket=object_store.bucket, Key=USER_INTERACTIONS.extract_key(window), Body=before)
+            s3.put_object(Bucket=object_store.bucket, Key=default_stream().extract_key(window), Body=before)
         with pytest.raises(TruncatedExtractError, match="broke off after"):
             extract(window, FailsHalfWay(client, 390_000), s3, object_store)
         assert stored(s3, object_store, window) == before
@@ -344,12 +344,12 @@ def test_the_task_finds_its_way_through_airflows_connections(
 ) -> None:
     insert(client, [row(1, window.start), row(2, window.end)])
     extracted = STEPS.extract(Run(window))
-    key = USER_INTERACTIONS.extract_key(window)
+    key = default_stream().extract_key(window)
     assert (extracted["minute"], extracted["rows"], extracted["source"], extracted["result"]) == (
         str(window),
         1,
         f"s3a://{object_store.bucket}/{key}",
-        f"s3a://{object_store.bucket}/{USER_INTERACTIONS.result_key(window)}",
+        f"s3a://{object_store.bucket}/{default_stream().result_key(window)}",
     )
     assert table(stored(s3, object_store, window))["_offset"].to_pylist() == [1]
     entry = ledger.entry(window)

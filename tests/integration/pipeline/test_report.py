@@ -15,7 +15,7 @@ from etar.ledger import Ledger, Stage, SupersededError
 from etar.minute import MinuteWindow
 from etar.pipeline.publish import ReportRefusedError
 from etar.settings import ObjectStoreSettings, ReportStoreSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from stack.parts import Stack
 from tests.integration.pipeline.world import STEPS, LedgerReader, Run
 from tests.interactions import Outcomes, Report
@@ -38,7 +38,7 @@ def latest(api: Stack, window: MinuteWindow) -> dict[str, Any]:
 
 
 def store_result(s3: Any, store: ObjectStoreSettings, report: Report) -> None:
-    key = USER_INTERACTIONS.result_key(report.window)
+    key = default_stream().result_key(report.window)
     s3.put_object(Bucket=store.bucket, Key=key, Body=report.model_dump_json().encode())
 
 
@@ -50,7 +50,7 @@ def analysis(window: MinuteWindow, *, events: int) -> Report:
         event_types={"view": Outcomes(success=events - 1, error=1)},
         unique_users=1,
         rows_read=events,
-        source_object=f"s3a://etar/{USER_INTERACTIONS.extract_key(window)}",
+        source_object=f"s3a://etar/{default_stream().extract_key(window)}",
     )
 
 
@@ -82,7 +82,7 @@ class ReportTo:
             object_etag=None,
         )
         with report_store_connection(self.store) as connection:
-            ledger = Ledger(connection, stream=USER_INTERACTIONS, run_id="etar_pipeline/of-a-test")
+            ledger = Ledger(connection, stream=default_stream(), run_id="etar_pipeline/of-a-test")
             ledger.extracted(self.window, extract)
 
 

@@ -18,7 +18,7 @@ from clickhouse_connect.driver.client import Client
 from etar.clients import object_store_client
 from etar.minute import MinuteWindow
 from etar.settings import ObjectStoreSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from stack.layout import REPOSITORY, VENV_BIN
 from stack.parts import Stack, spark
 from tests.integration.pipeline.test_extract import extract, insert_many
@@ -47,9 +47,9 @@ sys.exit(app.main(sys.argv[1:]))
 
 def submit(stack: Stack, store: ObjectStoreSettings, program: Path, window: MinuteWindow) -> int:
     arguments = [
-        *("--stream", USER_INTERACTIONS.name, "--minute", str(window)),
-        *("--source", f"s3a://{store.bucket}/{USER_INTERACTIONS.extract_key(window)}"),
-        *("--result", f"s3a://{store.bucket}/{USER_INTERACTIONS.result_key(window)}"),
+        *("--stream", default_stream().name, "--minute", str(window)),
+        *("--source", f"s3a://{store.bucket}/{default_stream().extract_key(window)}"),
+        *("--result", f"s3a://{store.bucket}/{default_stream().result_key(window)}"),
     ]
     credentials = store.access_key_id, store.secret_access_key.get_secret_value()
     command = [str(VENV_BIN / "spark-submit"), "--master", "local[2]"]
@@ -66,7 +66,7 @@ def submit(stack: Stack, store: ObjectStoreSettings, program: Path, window: Minu
 
 def result(s3: Any, store: ObjectStoreSettings, window: MinuteWindow) -> Report | None:
     try:
-        answer = s3.get_object(Bucket=store.bucket, Key=USER_INTERACTIONS.result_key(window))
+        answer = s3.get_object(Bucket=store.bucket, Key=default_stream().result_key(window))
     except s3.exceptions.NoSuchKey:
         return None
     return Report.model_validate(json.loads(answer["Body"].read()))

@@ -21,7 +21,7 @@ from etar.minute import MinuteWindow
 from etar.pipeline.tasks import connections
 from etar.pipeline.tasks.minute import MinuteSteps
 from etar.settings import ObjectStoreSettings, ReportStoreSettings
-from etar.streams import USER_INTERACTIONS, Stream, default_stream
+from etar.streams import Stream, default_stream
 from stack.parts import Stack
 from tests.interactions import Outcomes, Report
 
@@ -35,12 +35,12 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def count(extract: bytes, *, window: MinuteWindow, source: str, stream: Stream = USER_INTERACTIONS) -> Report:
+def count(extract: bytes, *, window: MinuteWindow, source: str, stream: Stream | None = None) -> Report:
     """What Spark would make of an extract of which every event is a view that succeeded."""
     rows = pq.read_table(io.BytesIO(extract), columns=["event_id", "user_id"])
     events = len(rows["event_id"].unique())
     return Report(
-        stream=stream.name,
+        stream=(stream or default_stream()).name,
         minute=window.start,
         total_events=events,
         total_errors=0,
@@ -76,12 +76,12 @@ class LedgerReader:
 
     def entry(self, window: MinuteWindow) -> LedgerEntry | None:
         with report_store_connection(self.settings) as connection:
-            found = between(connection, USER_INTERACTIONS, window, window.next)
+            found = between(connection, default_stream(), window, window.next)
         return found[0] if found else None
 
     def history(self, window: MinuteWindow) -> list[LedgerEntry]:
         with report_store_connection(self.settings) as connection:
-            return revisions(connection, USER_INTERACTIONS, window)
+            return revisions(connection, default_stream(), window)
 
 
 @dataclass(frozen=True)
@@ -140,24 +140,24 @@ class Minute:
             event, user = identities(record.event)
             return [
                 event, user, user, "view", "success", self.window.start + TICK, "mobile", "DE",
-                USER_INTERACTIONS.topic, record.partition, record.offset, record.arrived,
+                default_stream().topic, record.partition, record.offset, record.arrived,
             ]  # fmt: skip
 
         new = tuple(records)
-        self.client.insert(USER_INTERACTIONS.table, [row(record) for record in new], column_names=COLUMNS)
+        self.client.insert(default_stream().table, [row(record) for record in new], column_names=COLUMNS)
         self.records += new
 
     def lose_all(self, *, known_reason: bool) -> None:
         """The table loses the rows; for a known reason if they have become dead letters, as the auditor makes them."""
         if known_reason:
             letters = [
-                [USER_INTERACTIONS.topic, record.partition, record.offset, record.arrived, "truncated", ""]
+                [default_stream().topic, record.partition, record.offset, record.arrived, "truncated", ""]
                 for record in self.records
             ]
             columns = ["_topic", "_partition", "_offset", "_timestamp", "reason", "detail"]
             self.client.insert("dead_letters", letters, column_names=columns)
         partition = f"{self.window.start:%Y-%m-%d %H:%M:%S}"
-        self.client.command(f"ALTER TABLE {USER_INTERACTIONS.table} DROP PARTITION '{partition}'")
+        self.client.command(f"ALTER TABLE {default_stream().table} DROP PARTITION '{partition}'")
 
     def settle(self) -> None:
         STEPS.settle(self.run)
@@ -170,10 +170,10 @@ class Minute:
         context = {"ti": self, "dag_run": self.run}
         STEPS.before_analysis(context)
         store = connections.object_store()
-        body = store.get_object(Bucket=self.bucket, Key=USER_INTERACTIONS.extract_key(self.window))["Body"]
+        body = store.get_object(Bucket=self.bucket, Key=default_stream().extract_key(self.window))["Body"]
         report = count(body.read(), window=self.window, source=self.xcom["source"])
         content = io.BytesIO(report.model_dump_json().encode())
-        store.put_object(Bucket=self.bucket, Key=USER_INTERACTIONS.result_key(self.window), Body=content)
+        store.put_object(Bucket=self.bucket, Key=default_stream().result_key(self.window), Body=content)
         STEPS.after_analysis(context)
 
     def xcom_pull(self, *, task_ids: str) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class Minute:
 
     def stored(self) -> bytes | None:
         try:
-            answer = self.s3.get_object(Bucket=self.bucket, Key=USER_INTERACTIONS.extract_key(self.window))
+            answer = self.s3.get_object(Bucket=self.bucket, Key=default_stream().extract_key(self.window))
         except self.s3.exceptions.NoSuchKey:
             return None
         return bytes(answer["Body"].read())

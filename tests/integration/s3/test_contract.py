@@ -20,7 +20,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from etar.minute import MinuteWindow
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from stack.parts import Stack
 from tests.integration.s3.conftest import Kind, Store
 
@@ -193,8 +193,8 @@ def test_one_of_many_wins_a_race_for_a_new_object(store: Store, prefix: str) -> 
 @pytest.mark.parametrize(
     "key",
     [
-        USER_INTERACTIONS.extract_key(WINDOW),
-        USER_INTERACTIONS.result_key(WINDOW),
+        default_stream().extract_key(WINDOW),
+        default_stream().result_key(WINDOW),
         # What Spark's s3a writes for a table: a folder's mark, its committers' places, and the mark of success.
         "results/sales/",
         "results/sales/_temporary/0/_temporary/attempt_202611211031_0001_m_000000_1/part-00000.snappy.parquet",

@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from etar.minute import MinuteWindow
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from stack.layout import REPOSITORY, VENV_BIN
 from stack.parts import spark
 from tests.integration.s3.conftest import Store
@@ -142,7 +142,7 @@ def test_the_analysis_runs_with_sparks_own_rights(store: Store) -> None:
     )
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    extract, result = USER_INTERACTIONS.extract_key(window), USER_INTERACTIONS.result_key(window)
+    extract, result = default_stream().extract_key(window), default_stream().result_key(window)
     etar = store.client()
     etar.put_object(Bucket=store.bucket, Key=extract, Body=sink.getvalue().to_pybytes())
 
@@ -150,7 +150,7 @@ def test_the_analysis_runs_with_sparks_own_rights(store: Store) -> None:
         *(str(VENV_BIN / "spark-submit"), "--master", "local[2]"),
         *("--properties-file", str(spark.properties_file(store.stack))),
         str(REPOSITORY / "spark_apps" / "minute_report.py"),
-        *("--stream", USER_INTERACTIONS.name, "--minute", str(window)),
+        *("--stream", default_stream().name, "--minute", str(window)),
         *("--source", f"s3a://{store.bucket}/{extract}"),
         *("--result", f"s3a://{store.bucket}/{result}"),
     ]

@@ -24,7 +24,7 @@ from etar.records.record import Record, Row
 from etar.records.registry import RegisteredSchema
 from etar.records.warehouse import InsertRefusedError
 from etar.settings import PipelineSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from tests.unit.records import events
 
 MINUTE = MinuteWindow.parse("2026-11-21T10:31Z")
@@ -69,7 +69,7 @@ class Topic:
         return {partition: len(held) for partition, held in self.held.items()}
 
     def committed(self, group: str) -> dict[int, int]:
-        assert group == USER_INTERACTIONS.sink_group
+        assert group == default_stream().sink_group
         return self.end() | self.commits
 
     def held_at(self, instant: datetime) -> dict[int, int]:
@@ -105,7 +105,7 @@ class Topic:
         at, value = self.held[partition][offset]
         if value is None or offset < self.lows[partition] or (partition, offset) in self.holes:
             return None
-        return Record(USER_INTERACTIONS.topic, partition, offset, int(at.timestamp() * 1000), None, value)
+        return Record(default_stream().topic, partition, offset, int(at.timestamp() * 1000), None, value)
 
 
 class Places:
@@ -281,7 +281,7 @@ class Books:
             return {}
         noted = self.noted.items()
         return {
-            (USER_INTERACTIONS.name, partition): runs(at) for (partition, repair), at in noted if repair is Repair.LOST
+            (default_stream().name, partition): runs(at) for (partition, repair), at in noted if repair is Repair.LOST
         }
 
     def states(self, ids: Sequence[LetterId]) -> dict[LetterId, str]:
@@ -344,7 +344,7 @@ class World:
                 warehouse=self.places,  # type: ignore[arg-type]
             ),
         }
-        return Auditor(USER_INTERACTIONS, policy=POLICY, bounds=bounds or Bounds(), **fakes).run(now, wait_seconds=1)
+        return Auditor(default_stream(), policy=POLICY, bounds=bounds or Bounds(), **fakes).run(now, wait_seconds=1)
 
 
 def _seen(letter: DeadLetter) -> Letter:

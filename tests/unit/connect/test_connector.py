@@ -12,7 +12,7 @@ import pytest
 from connect.native_sink.connector import Connector
 from connect.template import ConnectorConfigError
 from connect.variables import variables
-from etar.streams import USER_INTERACTIONS, default_stream
+from etar.streams import default_stream
 from stack.chdb_http.config import Limits
 from tests.unit.records.events import CONNECTOR, METADATA
 
@@ -39,13 +39,13 @@ def test_the_repositorys_configuration_is_that_of_its_stream() -> None:
     connector = Connector.load(CONNECTOR, variables=VARIABLES)
 
     assert connector == Connector(
-        name=USER_INTERACTIONS.connector,
-        topic=USER_INTERACTIONS.topic,
+        name=default_stream().connector,
+        topic=default_stream().topic,
         database="etar",
-        table=USER_INTERACTIONS.table,
+        table=default_stream().table,
         metadata=METADATA,
     )
-    assert connector.group == USER_INTERACTIONS.sink_group
+    assert connector.group == default_stream().sink_group
 
 
 def test_the_repositorys_configuration_holds_no_secret() -> None:

@@ -11,7 +11,7 @@ from connect.registration import Change, changes, shown
 from connect.template import ConnectorConfigError, Template
 from connect.variables import variables
 from etar.settings import ConnectSettings, WarehouseAddress
-from etar.streams import USER_INTERACTIONS, RecordFormat, Stream, default_stream
+from etar.streams import RecordFormat, Stream, default_stream
 from tests.unit.records.events import CONNECTOR
 
 REFERENCE = "${directory:/run/secrets:etar_warehouse_password}"
@@ -24,9 +24,9 @@ def template(config: dict[str, object]) -> Template:
 def test_every_place_of_the_repositorys_file_is_filled() -> None:
     config = Template.load(CONNECTOR).filled(variables(default_stream()))
     assert "{{" not in json.dumps(config)
-    assert config["name"] == USER_INTERACTIONS.connector
-    assert config["topics"] == USER_INTERACTIONS.topic
-    assert config["errors.deadletterqueue.topic.name"] == USER_INTERACTIONS.dead_letter_topic
+    assert config["name"] == default_stream().connector
+    assert config["topics"] == default_stream().topic
+    assert config["errors.deadletterqueue.topic.name"] == default_stream().dead_letter_topic
     assert config["port"] == "8123"
     assert config["ssl"] == "false"  # as Kafka reads it, not as Python writes it
     assert config["password"] == REFERENCE

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etar.minute import MINUTE, MinuteWindow, NotOneMinuteError
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 
 START = datetime(2025, 8, 9, 10, 30, tzinfo=UTC)
 WINDOW = MinuteWindow(START)
@@ -128,8 +128,8 @@ def test_any_other_interval_is_refused_with_how_to_ask(start: datetime | None, e
 
 
 def test_the_object_keys_of_a_minute_are_fixed() -> None:
-    assert USER_INTERACTIONS.extract_key(WINDOW) == "extracts/user_interactions/2025-08-09_10-30.parquet"
-    assert USER_INTERACTIONS.result_key(WINDOW) == "results/user_interactions/2025-08-09_10-30.json"
+    assert default_stream().extract_key(WINDOW) == "extracts/user_interactions/2025-08-09_10-30.parquet"
+    assert default_stream().result_key(WINDOW) == "results/user_interactions/2025-08-09_10-30.json"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from etar.errors import PermanentError, TransientError
 from etar.extracts import Extract
 from etar.minute import MinuteWindow
 from etar.pipeline.extract import ExpiredMinuteError, TruncatedExtractError, extract_minute
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 
 WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))
 KEY = "extracts/user_interactions/2026-11-21_10-31.parquet"
@@ -96,7 +96,7 @@ def run(
 def extract(warehouse: CannedWarehouse, objects: Objects, *, age: timedelta = timedelta(minutes=2)) -> Extract:
     return extract_minute(
         WINDOW,
-        stream=USER_INTERACTIONS,
+        stream=default_stream(),
         warehouse=warehouse,
         store=objects,
         bucket="etar",

@@ -13,7 +13,7 @@ from etar.audit.pieces import Piece
 from etar.minute import MinuteWindow
 from etar.offsets import Span
 from etar.pipeline.lost_rows import have_put_back
-from etar.streams import USER_INTERACTIONS, Stream
+from etar.streams import Stream, default_stream
 
 WINDOW = MinuteWindow.parse("2026-11-21T10:31Z")
 CLOSED = [Piece(0, WINDOW, Span(10, 20)), Piece(0, WINDOW.next, Span(20, 30)), Piece(1, WINDOW, Span(0, 5))]
@@ -23,7 +23,7 @@ class ClosedMinutes:
     """The auditor's marks: the minutes of CLOSED, and nothing later."""
 
     def __init__(self, connection: object, stream: Stream) -> None:
-        assert stream is USER_INTERACTIONS
+        assert stream is default_stream()
 
     def closed_around(self, partition: int, offsets: Iterable[int], *, since: datetime) -> list[Piece]:
         wanted = list(offsets)
@@ -53,10 +53,10 @@ def test_the_audit_is_opened_at_a_closed_minute_that_kafka_holds_whole(
     asked: list[Mapping[int, int]] = []
 
     def reopen(_connection: object, stream: Stream, suspect_from: Mapping[int, int], *, wait_seconds: float) -> None:
-        assert (stream, wait_seconds) == (USER_INTERACTIONS, 7)
+        assert (stream, wait_seconds) == (default_stream(), 7)
         asked.append(suspect_from)
 
     monkeypatch.setattr(marks, "Marks", ClosedMinutes)
     monkeypatch.setattr(reopening, "reopen", reopen)
-    have_put_back(lost, stream=USER_INTERACTIONS, connection=cast(Any, None), low=low, wait_seconds=7)
+    have_put_back(lost, stream=default_stream(), connection=cast(Any, None), low=low, wait_seconds=7)
     assert asked == ([opened] if opened else [])

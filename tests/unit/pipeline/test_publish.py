@@ -21,7 +21,7 @@ from etar.pipeline.publish import (
     summary,
 )
 from etar.report import MinuteReport, PublishedReport
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from tests.interactions import Outcomes, Report
 
 WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))
@@ -115,15 +115,15 @@ def test_the_token_is_a_header_and_not_in_the_objects_repr() -> None:
 
 
 def report_from(results: Results, *, rows: int = 5) -> MinuteReport:
-    return report_of(WINDOW, rows=rows, stream=USER_INTERACTIONS, store=results, bucket="etar")
+    return report_of(WINDOW, rows=rows, stream=default_stream(), store=results, bucket="etar")
 
 
 def test_the_stored_analysis_is_the_report() -> None:
-    assert report_from(Results({USER_INTERACTIONS.result_key(WINDOW): REPORT.model_dump_json().encode()})) == REPORT
+    assert report_from(Results({default_stream().result_key(WINDOW): REPORT.model_dump_json().encode()})) == REPORT
 
 
 def test_an_empty_minute_is_zeros_whatever_is_stored() -> None:
-    stale = Results({USER_INTERACTIONS.result_key(WINDOW): REPORT.model_dump_json().encode()})
+    stale = Results({default_stream().result_key(WINDOW): REPORT.model_dump_json().encode()})
     assert report_from(stale, rows=0) == Report.empty(WINDOW, stream="user_interactions")
 
 
@@ -136,13 +136,13 @@ def test_an_empty_minute_is_zeros_whatever_is_stored() -> None:
     ],
 )
 def test_an_analysis_of_something_else_is_refused(stored: Report, said: str) -> None:
-    results = Results({USER_INTERACTIONS.result_key(WINDOW): stored.model_dump_json().encode()})
+    results = Results({default_stream().result_key(WINDOW): stored.model_dump_json().encode()})
     with pytest.raises(ResultMismatchError, match=f"{said}.*clear this run's task `extract`"):
         report_from(results)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", REPORT.model_dump_json().encode()[:-5]])
 def test_an_object_that_is_no_report_is_refused_by_name(content: bytes) -> None:
-    results = Results({USER_INTERACTIONS.result_key(WINDOW): content})
+    results = Results({default_stream().result_key(WINDOW): content})
     with pytest.raises(ResultMismatchError, match=r"s3://etar/results/.*2026-11-21_10-31\.json is not a report"):
         report_from(results)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from stack.configuration import SettingsError, make_settings
 from stack.layout import REPOSITORY, Layout
 from stack.parts import Stack, connect, part_named, parts_of, steps_of
@@ -134,7 +134,7 @@ def test_the_connector_the_second_worker_waits_for_is_the_streams(
     second = part_named("connect-2", stack)
     assert second.ready(stack)
     assert asked == [
-        f"http://127.0.0.1:{stack.settings.port('CONNECT_2')}/connectors/{USER_INTERACTIONS.connector}/status"
+        f"http://127.0.0.1:{stack.settings.port('CONNECT_2')}/connectors/{default_stream().connector}/status"
     ]
     answer["tasks"] = [{"state": "RUNNING"}, {"state": "FAILED"}]
     assert not second.ready(stack)

@@ -14,7 +14,7 @@ from etar.minute import MINUTE, MinuteWindow
 from etar.offsets import Span
 from etar.report import PublishedReport
 from etar.settings import PipelineSettings
-from etar.streams import USER_INTERACTIONS
+from etar.streams import default_stream
 from etar.verify.account import ProducerAccount, Range, UnverifiableRangeError, _gone, _unreported, resolve_range
 from etar.verify.books import Books
 from etar.verify.facts import GoneRows
@@ -37,13 +37,13 @@ class OneRecordASecond:
         return {0: max(0, int((min(instant, self._now) - WINDOW.start).total_seconds()))}
 
     def committed(self, group: str) -> dict[int, int]:
-        assert group == USER_INTERACTIONS.sink_group
+        assert group == default_stream().sink_group
         return {0: max(0, self.held_at(self._now)[0] - self._lag)}
 
 
 def resolve(now: datetime, *, lag: int = 0, from_: MinuteWindow | None = None, to: MinuteWindow | None = None) -> Range:
     offsets = cast(TopicOffsets, OneRecordASecond(now, lag))
-    return resolve_range(from_, to, offsets=offsets, group=USER_INTERACTIONS.sink_group, pipeline=PIPELINE, now=now)
+    return resolve_range(from_, to, offsets=offsets, group=default_stream().sink_group, pipeline=PIPELINE, now=now)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_however_far_the_sink_is_behind_kafka_is_asked_a_few_times_and_the_end_i
         None,
         None,
         offsets=cast(TopicOffsets, offsets),
-        group=USER_INTERACTIONS.sink_group,
+        group=default_stream().sink_group,
         pipeline=PIPELINE,
         now=now,
     )
