@@ -44,6 +44,10 @@ COMMANDS = {
         "cli.connect:app",
         "Kafka Connect's connectors: compare them with their files, create and update them, see how they are.",
     ),
+    "stream": Command(
+        "cli.stream:app",
+        "The streams: list them, write the folder of a new one from a sample, check folders, see what would change.",
+    ),
     "topic": Command("cli.topic:app", "The topic of a stream: go on with one that was made anew."),
     "bootstrap": Command(
         "cli.bootstrap:app",

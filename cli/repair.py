@@ -69,6 +69,15 @@ class Airflow:
         )
         return str(self._ask("GET", where)["state"])
 
+    def dag(self, name: str) -> dict[str, Any] | None:
+        """What Airflow says of a DAG (``is_paused``, ``is_stale``, …); None: it has none of this name.
+
+        Raises:
+            AirflowUnavailableError: Airflow is away, or refuses.
+        """
+        found = self._ask("GET", f"/api/v2/dags?dag_id_pattern={name}&exclude_stale=false&limit=100")["dags"]
+        return next((dict(each) for each in found if each["dag_id"] == name), None)
+
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         try:
             answer = self._client.request(method, path, json=body).raise_for_status().json()

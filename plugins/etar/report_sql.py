@@ -111,9 +111,16 @@ def _unique(events: DataFrame, event_id: Sequence[str]) -> DataFrame:
     if not event_id:
         return events.withColumn(_ROWS, F.lit(1))
     others = [name for name in events.columns if name not in event_id]
-    first = F.min_by(F.struct(*others), F.struct("_partition", "_offset")).alias("event")
+    first = F.min_by(F.struct(*map(_column, others)), F.struct("_partition", "_offset")).alias("event")
     grouped = events.groupBy(*event_id).agg(first, F.count("*").alias(_ROWS))
     return grouped.select(*event_id, "event.*", _ROWS)
+
+
+def _column(name: str) -> Column:
+    """Of this very name: unquoted, points would lead into a record."""
+    from pyspark.sql import functions as F
+
+    return F.col(f"`{name.replace('`', '``')}`")
 
 
 def _require_columns(file: Path, columns: Sequence[str]) -> None:
@@ -130,7 +137,7 @@ def _readable(field: StructField) -> Column:
     from pyspark.sql import functions as F
     from pyspark.sql.types import TimestampNTZType, TimestampType
 
-    column = F.col(f"`{field.name.replace('`', '``')}`")
+    column = _column(field.name)
     if not isinstance(field.dataType, TimestampType | TimestampNTZType):
         return column
     text = F.translate(column.cast("string"), " ", "T")

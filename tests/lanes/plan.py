@@ -72,7 +72,7 @@ EACH_CHANGE = Plan(
             (
                 Part("lint", command=("make", "--no-print-directory", "lint")),
                 Part("compose-check", command=("make", "--no-print-directory", "compose-check")),
-                Part("unit", ("tests/unit",), options=("--numprocesses", "2")),
+                Part("unit", ("tests/unit", "tests/streams"), options=("--numprocesses", "2")),
             ),
             nice=5,
         ),

@@ -33,6 +33,7 @@ WITHOUT = {
     # `etar up`, `down`, `status`, `logs`, `exec`, `clean`
     "cli.stack": PLACES | HTTP | SUPERVISOR,
     "cli.reports": PLACES | HTTP | SUPERVISOR,
+    "cli.stream": PLACES | HTTP | SUPERVISOR,
     "cli.verify": REGISTRY_CLIENT | ARROW | AVRO | WAREHOUSE | OBJECT_STORE | POSTGRES | ENGINES,
     "cli.dead_letters": REGISTRY_CLIENT | ARROW | AVRO | WAREHOUSE | OBJECT_STORE | POSTGRES | ENGINES,
     "cli.produce": PLACES | HTTP,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import IO, Any, Protocol
 
@@ -146,10 +146,18 @@ def require_kept(window: MinuteWindow, *, stream: Stream, retention: timedelta, 
 
 
 def _columns(stream: Stream, warehouse: Warehouse) -> str:
-    """What is selected of the stream's table: what it says of itself, so that a new column needs no code."""
+    return selected(warehouse.query(f"DESCRIBE TABLE {stream.table}").result_rows)
+
+
+def selected(described: Iterable[Sequence[str]]) -> str:
+    """What is selected of a table: what it says of itself, so that a new column needs no code.
+
+    Args:
+        described: name, type and default kind of each column first, as ``DESCRIBE TABLE`` gives them.
+    """
     return ",\n    ".join(
         f"{_AS_PARQUET[kind].format(name=f'`{name}`')} AS `{name}`" if kind in _AS_PARQUET else f"`{name}`"
-        for name, kind, default, *_ in warehouse.query(f"DESCRIBE TABLE {stream.table}").result_rows
+        for name, kind, default, *_ in described
         # Of an event itself: not what the table makes of other columns.
         if name != "_topic" and default in ("", "DEFAULT")
     )

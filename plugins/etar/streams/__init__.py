@@ -21,17 +21,20 @@ from etar.streams.definition import (
     TimeForm,
     subject_of,
 )
+from etar.streams.faults import Fault, Rule
 
 __all__ = [
     "DEFAULT_STREAM",
     "OF_ANY_LOG",
     "OF_FORMER_LOGS",
     "Catalogue",
+    "Fault",
     "Job",
     "Key",
     "KeyForm",
     "Limits",
     "RecordFormat",
+    "Rule",
     "Stream",
     "StreamFaultError",
     "TimeForm",

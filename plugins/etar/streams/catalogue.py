@@ -18,10 +18,10 @@ from types import MappingProxyType
 from etar.errors import PermanentError
 from etar.settings import StreamSettings, get_settings
 from etar.streams.definition import DEFAULT_STREAM, RecordFormat, Stream
+from etar.streams.faults import Fault, Rule
 from etar.streams.stream_toml import (
     FILE_NAME,
     Definition,
-    Fault,
     FaultyDefinitionError,
     LikeDefinition,
     read_definition,
@@ -173,7 +173,8 @@ def _read(folders: tuple[Path, ...], wanted: tuple[str, ...] | None, _state: obj
             file = each / FILE_NAME
             if (other := definitions.get(each.name)) is not None:
                 what = f"the stream {each.name!r} is defined in {other[0]} already"
-                faults.append(Fault(each.name, file, "stream.name", what, "rename one of the two folders"))
+                mend = "rename one of the two folders"
+                faults.append(Fault(each.name, file, "stream.name", what, mend, Rule.COLLISION))
                 continue
             try:
                 definitions[each.name] = (each, read_definition(file))
@@ -205,7 +206,7 @@ def _schema_text(folder: Path, definition: Definition) -> str:
     name = definition.stream.name
 
     def refused(place: str, what: str, mend: str) -> FaultyDefinitionError:
-        return FaultyDefinitionError((Fault(name, file, place, what, mend),))
+        return FaultyDefinitionError((Fault(name, file, place, what, mend, Rule.SCHEMA),))
 
     try:
         text = file.read_text(encoding="utf-8")
@@ -228,7 +229,8 @@ def _schema_text(folder: Path, definition: Definition) -> str:
         if column not in fields:
             file_of_name = folder / FILE_NAME
             what = f"names {column!r}, which {file.name} does not have (it has {', '.join(fields) or 'no fields'})"
-            raise FaultyDefinitionError((Fault(name, file_of_name, place, what, "name a field of the schema"),))
+            mend = "name a field of the schema"
+            raise FaultyDefinitionError((Fault(name, file_of_name, place, what, mend, Rule.SCHEMA),))
     return text
 
 
@@ -299,7 +301,7 @@ def _collisions(streams: Iterable[Stream]) -> Iterator[Fault]:
             for name in names:
                 if name in taken:
                     what = f"the {kind} {name!r} belongs to {taken[name]}"
-                    yield Fault(stream.name, file, place, what, "choose another name")
+                    yield Fault(stream.name, file, place, what, "choose another name", Rule.COLLISION)
                     break
             else:
                 taken.update(dict.fromkeys(names, f"the stream {stream.name!r}"))

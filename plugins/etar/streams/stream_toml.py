@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from etar.streams.definition import Job, Key, KeyForm, Limits, RecordFormat, Stream, TimeForm
+from etar.streams.faults import Fault
 
 FILE_NAME = "stream.toml"
 NAME_PATTERN = r"[a-z][a-z0-9_]{1,40}"
@@ -25,22 +25,6 @@ Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,120}$")]
 CodePath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*:[A-Za-z_]\w*$")]
 FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a stream's folder, and what to do about it. One line each."""
-
-    stream: str
-    file: Path
-    place: str
-    """The key, column or line it is about; empty for the file as a whole."""
-    what: str
-    mend: str
-
-    def __str__(self) -> str:
-        place = f", {self.place}" if self.place else ""
-        return f"{self.file}{place}: {self.what}; {self.mend}"
 
 
 class _Section(BaseModel):
@@ -220,6 +204,20 @@ class LikeDefinition(_Section):
 
     stream: LikeStreamSection
     topic: LikeTopicSection = LikeTopicSection()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of ``stream.toml``, for editors: a stream of its own, or one that is like another."""
+    own, like = (kind.model_json_schema(ref_template="#/$defs/{model}") for kind in (Definition, LikeDefinition))
+    definitions = own.pop("$defs") | like.pop("$defs")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": FILE_NAME,
+        "if": {"properties": {"stream": {"required": ["like"]}}},
+        "then": like,
+        "else": own,
+        "$defs": definitions,
+    }
 
 
 class FaultyDefinitionError(Exception):

@@ -266,3 +266,13 @@ def test_what_one_stream_names_is_not_there_for_another(write: Write, run: Run) 
     assert code == 1
     assert line.startswith("minute_report clicks")
     assert "TABLE_OR_VIEW_NOT_FOUND" in line
+
+
+def test_a_select_reads_columns_of_nested_fields(write: Write, run: Run, result: Callable[[str], Any]) -> None:
+    """Which have points in their names."""
+    rows = table([Event(1), Event(2, offset=1), Event(2, offset=2)])
+    write("sales", **{"report.sql": "SELECT count(DISTINCT `buyer.id`) AS buyers, max(`buyer.id`) AS last FROM events"})
+
+    assert run("sales", rows=rows.append_column("buyer.id", pa.array([7, 8, 9]))) == (0, [])
+
+    assert (result("sales")["buyers"], result("sales")["last"], result("sales")["rows_read"]) == (2, 8, 3)

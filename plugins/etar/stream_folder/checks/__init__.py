@@ -1,0 +1,1 @@
+"""What a stream's folder is checked for, a module a file of it."""

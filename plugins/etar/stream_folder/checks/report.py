@@ -1,0 +1,121 @@
+"""What a minute comes to: the folder's report, and ``golden.json``, which it makes of the good samples.
+
+All of the check that depends on how reports are made stands in this module.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from etar.minute import MinuteWindow
+from etar.report import MinuteReport, faults
+from etar.report_sql import FILE as SQL_FILE
+from etar.stream_code import StreamCodeError, load, report_model, report_transform
+from etar.streams import Fault, Rule, Stream
+
+GOLDEN_FILE = "golden.json"
+
+SOME_MINUTE = MinuteWindow.parse("2026-11-21T10:31Z")
+SOME_SOURCE = "samples.jsonl"
+"""What a golden report says of its minute and its rows' source: it is of none."""
+
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_TEXT = re.compile(r"'(?:[^'\\]|\\.)*'|`[^`]*`", re.DOTALL)
+
+
+def report(stream: Stream) -> Iterator[Fault]:
+    """The folder says what a minute comes to, once: by one SELECT, or by code that can be loaded and whose model has an
+    empty minute. Nothing is computed: that takes a Spark (``etar stream check --full``)."""
+    folder = stream.folder or Path()
+    code = folder / f"{stream.report_transform.partition(':')[0]}.py"
+    has_sql = (folder / SQL_FILE).is_file()
+    if not has_sql and not code.is_file():
+        mend = f"write {SQL_FILE}, one SELECT over the minute's events, or {code.name}"
+        yield Fault(stream.name, folder, "", f"has neither {SQL_FILE} nor {code.name}", mend, Rule.REPORT)
+        return
+    if has_sql:
+        yield from _of_sql(stream, folder / SQL_FILE)
+    parts: list[tuple[str, Callable[[], object]]] = [
+        (stream.report_model, partial(report_model, stream)),
+        (stream.report_transform, partial(report_transform, stream)),
+    ]
+    if stream.traffic is not None:
+        if _file(stream, stream.traffic).is_file():
+            parts.append((stream.traffic, partial(load, stream, stream.traffic)))
+        else:
+            mend = "write it, or take [traffic] out of stream.toml"
+            yield Fault(stream.name, _file(stream, stream.traffic), "", "is missing", mend, Rule.REPORT)
+    told: set[str] = set()
+    for part, use in parts:
+        try:
+            use()
+        except StreamCodeError as error:
+            if str(error) not in told:  # of a file that cannot be imported, each part says the same
+                told.add(str(error))
+                yield _of_code(stream, part, error)
+
+
+def _file(stream: Stream, part: str) -> Path:
+    return (stream.folder or Path()) / f"{part.partition(':')[0]}.py"
+
+
+def _of_code(stream: Stream, part: str, error: StreamCodeError) -> Fault:
+    file, name = _file(stream, part), part.partition(":")[2]
+    said = str(error).removeprefix(f"stream {stream.name}: ")
+    for about in (f"{name} of {file} ", f"{file} "):
+        said = said.removeprefix(about)
+    what, _, mend = said.rpartition("; ")
+    return Fault(stream.name, file, name, what or mend, mend if what else "define it there", Rule.REPORT)
+
+
+def _of_sql(stream: Stream, file: Path) -> Iterator[Fault]:
+    text = _COMMENT.sub(" ", file.read_text(encoding="utf-8", errors="replace")).strip().rstrip(";")
+    if not re.match(r"(?i)(select|with)\b", text):
+        what = f"is {' '.join(text.split())!r:.60}" if text else "is empty"
+        yield Fault(stream.name, file, "", what, "write one SELECT … FROM events", Rule.REPORT)
+    elif ";" in _TEXT.sub("", text):
+        yield Fault(stream.name, file, "", "is several statements", "write one SELECT … FROM events", Rule.REPORT)
+    elif not re.search(r"(?i)\bevents\b", text):
+        yield Fault(stream.name, file, "", "does not read events", "write one SELECT … FROM events", Rule.REPORT)
+
+
+def golden(stream: Stream, rows: int) -> Iterator[Fault]:
+    """``golden.json`` is a report of as many rows as there are good samples, in the form of the stream's model.
+
+    Whether it is the one that the transform makes of them, the contract suite says (``tests/streams``).
+    """
+    file = (stream.folder or Path()) / GOLDEN_FILE
+    try:
+        found = json.loads(file.read_bytes())
+        whole = expected_report(stream, found)
+    except OSError as error:
+        mend = "write there the report of the good samples"
+        yield Fault(stream.name, file, "", f"cannot be read: {error.strerror}", mend, Rule.GOLDEN)
+    except (ValueError, TypeError, AttributeError) as error:
+        what = f"is no report: {faults(error)}" if isinstance(error, ValidationError) else f"is no JSON object: {error}"
+        yield Fault(stream.name, file, "", what, "write the report of the good samples", Rule.GOLDEN)
+    except StreamCodeError:
+        return  # said of the report itself
+    else:
+        if whole.rows_read != rows:
+            what = f"is {whole.rows_read}, and {rows} samples become rows"
+            mend = "write the report of the good samples anew"
+            yield Fault(stream.name, file, "rows_read", what, mend, Rule.GOLDEN)
+
+
+def expected_report(stream: Stream, golden: Mapping[str, Any]) -> MinuteReport:
+    """What ``golden.json`` says, as a report of some minute.
+
+    Raises:
+        StreamCodeError: the stream has no model.
+        pydantic.ValidationError: it is none of the model's reports.
+    """
+    envelope = {"stream": stream.name, "minute": SOME_MINUTE.start, "source_object": SOME_SOURCE}
+    return report_model(stream).complete({**golden, **envelope})
