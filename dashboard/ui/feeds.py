@@ -49,8 +49,8 @@ def streams_feed() -> Feed[StreamStanding]:
 
 
 def standings() -> Sequence[StreamStanding]:
-    """The streams that have a page: those that are on, in their order, and others that have reports. Before the API has
-    answered once, those that are on."""
+    """The streams that have a page: those that are on, in their order, and others that have reports or a fault. Before
+    the API has answered once, those that are on."""
     snapshot: Snapshot[StreamStanding] = streams_feed().poll()
     known = {each.name: each for each in snapshot.items}
     on = catalogue().on or (default_stream(),)
@@ -59,4 +59,5 @@ def standings() -> Sequence[StreamStanding]:
         or StreamStanding(name=stream.name, title=stream.title, newest_minute=None, fault=None)
         for stream in on
     }
-    return [*first.values(), *(each for each in known.values() if each.newest_minute and each.name not in first)]
+    others = (each for each in known.values() if each.name not in first)
+    return [*first.values(), *(each for each in others if each.newest_minute or each.fault)]

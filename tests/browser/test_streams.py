@@ -51,6 +51,7 @@ def test_each_stream_has_a_line_on_the_overview_and_a_page(
     define(folder, "plain", **query)
     define(folder, "silent", **query)
     define(folder, "askew", **query, **{"page.py": "METRICS, CHARTS = 3, ()"})
+    define(folder, "broken", **{"stream.toml": "[stream"})
     with serving(empty_store, tmp_path / "api.log") as api, dashboard(api.url, tmp_path / "ui.log") as url:
         publish(api, a_report(NEWEST, views=400))
         post(api, "rides", fares="12345678901234567890.50", by_city={"berlin": "17.50", "bonn": "3.00"})
@@ -66,6 +67,8 @@ def test_each_stream_has_a_line_on_the_overview_and_a_page(
         expect(page.locator(".st-key-stream-user_interactions")).to_contain_text("414 events")
         expect(page.locator(".st-key-stream-silent")).to_contain_text("waiting for its first minute")
         expect(overview).to_contain_text("etar · streams")
+        expect(page.locator(".st-key-stream-broken")).to_contain_text("fault ")
+        expect(page.locator(".st-key-stream-broken")).to_contain_text("is not TOML")
 
         line.get_by_role("link", name="Rides").click()
         expect(metric(page, "fares")).to_have_text("12,345,678,901,234,567,890.50")
