@@ -100,7 +100,7 @@ def is_sound(stack: Stack, minutes: list[MinuteWindow]) -> bool:
         def missing() -> list[str]:
             found = []
             for stream in stack.streams:
-                asked: dict[str, str | int] = {"stream": stream.name, "from": str(minutes[0]), "to": str(minutes[-1].next), "limit": 1440}
+                asked = {"stream": stream.name, "from": f"{minutes[0]}", "to": f"{minutes[-1].next}", "limit": "1440"}
                 reported = {report["minute"] for report in client.get("/reports", params=asked).json()}
                 found += [
                     f"{stream.name} {minute}"
