@@ -287,6 +287,27 @@ def test_the_bound_on_refused_letters_is_that_of_the_whole_pass() -> None:
     assert (closed(world).rows, closed(world).dead_letters) == (2, 1)
 
 
+def test_sure_letters_are_tried_with_what_those_that_may_be_good_have_left() -> None:
+    world = World()
+    world.topic.batch = 3
+    world.topic.append(0, *map(good, range(3)))
+    world.misfile(0, 1, reason=Reason.INSERT_REFUSED, detail="the amount")
+    world.misfile(2, reason=Reason.INSERT_REFUSED, detail=f"{REFUSED_TOGETHER}2 others")
+    assert world.audit(bounds=Bounds(refused_letters=2, refused_letters_each=0)).repairs == {Repair.RESCUED: 2}
+    assert world.places.rows == {(0, 0), (0, 2)}
+
+
+def test_a_letter_that_was_put_off_is_not_forgotten_over_what_is_read_after_it() -> None:
+    world = World(partitions=2)
+    world.topic.append(0, *map(good, range(3)))  # in two batches
+    world.misfile(0, 1, reason=Reason.INSERT_REFUSED, detail=f"{REFUSED_TOGETHER}1 others")
+    world.misfile(2)
+    world.topic.append(1, good(3))
+    world.misfile(0, partition=1)
+    assert world.audit(bounds=Bounds(refused_letters=1, refused_letters_each=0)).open == 1
+    assert minutes_closed(world) == [(1, MINUTE)]
+
+
 def test_each_partition_has_refused_letters_to_itself_that_no_others_flood_takes_from_it() -> None:
     world = World(partitions=3)
     for partition, count in enumerate((9, 2, 3)):
@@ -338,6 +359,14 @@ def test_a_row_of_a_minute_that_has_left_the_table_counts_as_one_and_is_not_stor
     assert closed(world) == Closed(0, MINUTE, Span(0, 1), rows=1, dead_letters=0, no_record=0, lost=0)
     assert world.books.noted == {(0, repair): {0: ""}}
     assert world.places.rows == ({(0, 0)} if repair is Repair.STORED else set())
+
+
+def test_rows_of_a_minute_that_has_left_the_table_are_counted_over_all_that_is_read() -> None:
+    world = World()
+    world.topic.append(0, *map(good, range(3)))  # in two batches
+    world.audit(LEAVES + timedelta(minutes=1))
+    assert closed(world) == Closed(0, MINUTE, Span(0, 3), rows=3, dead_letters=0, no_record=0, lost=0)
+    assert world.places.rows == set()
 
 
 def test_a_topic_that_is_shorter_than_what_was_closed_stops_the_audit_before_anything_is_done() -> None:
