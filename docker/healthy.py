@@ -1,7 +1,7 @@
 """Health check of a container: ``python docker/healthy.py URL [KEY=VALUE]``.
 
 Ends with 0 when a GET of the URL is answered with a success and, if asked, the JSON it answers with has that value
-there: ``scheduler.status=healthy``. ``*`` stands for every entry of a list, of which there must be one:
+there: ``scheduler.status=healthy``. ``*`` stands for every entry of a list or an object, of which there must be one:
 ``tasks.*.state=RUNNING``.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import sys
 import urllib.request
+from collections.abc import Iterable
+from typing import Any
 
 TIMEOUT_SECONDS = 5.0
 
@@ -30,8 +32,12 @@ def says(body: bytes, condition: str) -> bool:
     path, _, wanted = condition.partition("=")
     found = [json.loads(body)]
     for key in path.split("."):
-        found = [entry for each in found for entry in (each if key == "*" else [each[key]])]
+        found = [entry for each in found for entry in (_entries(each) if key == "*" else [each[key]])]
     return {str(each) for each in found} == {wanted}
+
+
+def _entries(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def main(url: str, *conditions: str) -> int:

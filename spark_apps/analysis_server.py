@@ -15,12 +15,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-import pyarrow as pa
 from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from pyspark.sql import SparkSession
 
+from etar.made_up_rows import made_up_rows
 from etar.stream_code import report_transform
 from etar.streams import default_stream
 from spark_apps import minute_report
@@ -31,17 +31,6 @@ EXIT_SPARK_ENDED = 70
 """Exit code of a server whose JVM has ended (EX_SOFTWARE in sysexits.h)."""
 
 _JVM_ENDS_WITHIN_SECONDS = 15.0
-
-_ONE_EVENT = pa.table(
-    {
-        "event_id": [b"1"],
-        "user_id": [b"1"],
-        "event_type": ["view"],
-        "status": ["success"],
-        "_partition": pa.array([0], pa.int32()),
-        "_offset": pa.array([0], pa.int64()),
-    }
-)
 
 
 class Asked(BaseModel):
@@ -109,7 +98,8 @@ def create_app() -> FastAPI:
 
 def _warm(spark: SparkSession) -> None:
     try:
-        report_transform(default_stream())(spark.createDataFrame(_ONE_EVENT)).collect()
+        stream = default_stream()
+        report_transform(stream)(spark.createDataFrame(made_up_rows(stream, 1))).collect()
     except Exception as error:
         # A fault of this stream is no reason to keep the others from Spark; its own minutes say it as well.
         _log.warning("Spark begins cold: %s", error)

@@ -105,7 +105,7 @@ def main(
         SystemExit: with 2, for other arguments than these.
     """
     parser = argparse.ArgumentParser(description="Make the reports of minutes, each by itself.")
-    parser.add_argument("--stream", action="append", required=True, help="e.g. user_interactions")
+    parser.add_argument("--stream", action="append", required=True, help="name of the stream")
     parser.add_argument(
         "--minute", type=MinuteWindow.parse, action="append", required=True, help="e.g. 2026-11-21T10:31Z"
     )

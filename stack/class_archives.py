@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etar.clients import object_store_client
+from etar.made_up_rows import made_up_rows
 from etar.settings import ObjectStoreSettings
 from etar.streams import default_stream
 from stack import jvm
@@ -38,18 +37,7 @@ _WRITTEN_WITHIN = 300
 
 def write_events(file: Path) -> None:
     """``ROWS`` events of one minute, each once, as an extract has them."""
-    ids = [UUID(int=number).bytes for number in range(ROWS)]
-    table = pa.table(
-        {
-            "event_id": pa.array(ids, pa.binary()),
-            "user_id": pa.array(ids, pa.binary()),
-            "event_type": ["view", "click"] * (ROWS // 2),
-            "status": ["success", "error"] * (ROWS // 2),
-            "_partition": pa.array([0] * ROWS, pa.int32()),
-            "_offset": pa.array(range(ROWS), pa.int64()),
-        }
-    )
-    pq.write_table(table, file, compression="zstd")
+    pq.write_table(made_up_rows(default_stream(), ROWS), file, compression="zstd")
 
 
 def _analyse(archive: ClassArchive) -> None:

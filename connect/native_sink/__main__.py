@@ -1,4 +1,4 @@
-"""``python -m connect.native_sink --stream user_interactions``."""
+"""``python -m connect.native_sink --stream NAME``."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
 
 from etar.stream_code import StreamCodeError
+from etar.streams import DEFAULT_STREAM
 
 _log = logging.getLogger(__name__)
 
@@ -54,9 +55,9 @@ UNAUTHORIZED[401]["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"
 FORBIDDEN: Final = _problem(
     403, "The token of the other kind", "this token does not allow to read; the read token is needed"
 )
-NOT_FOUND: Final = _problem(404, "There is no such report", "no report of user_interactions for 2026-11-21T10:31Z")
+NOT_FOUND: Final = _problem(404, "There is no such report", f"no report of {DEFAULT_STREAM} for 2026-11-21T10:31Z")
 MINUTE_NOT_FOUND: Final = _problem(
-    404, "No run has begun this minute", "no run of user_interactions has begun 2026-11-21T10:31Z"
+    404, "No run has begun this minute", f"no run of {DEFAULT_STREAM} has begun 2026-11-21T10:31Z"
 )
 TOO_LARGE: Final = _problem(413, "The body is too large", "the body is larger than 1048576 bytes")
 INVALID: Final[_Responses] = {422: {"model": InvalidRequest, "description": "A part of the request does not fit"}}

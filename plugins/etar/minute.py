@@ -105,7 +105,7 @@ class MinuteWindow:
 
     @property
     def predicate(self) -> str:
-        """SQL over ``user_interactions``-like tables, to be run with :attr:`parameters`; prunes to one partition."""
+        """SQL over a stream's table, to be run with :attr:`parameters`; prunes to one partition."""
         return "event_minute = {minute:DateTime('UTC')}"
 
     @property

@@ -16,7 +16,7 @@ from etar.streams import DEFAULT_STREAM
 router = APIRouter(tags=["minutes"])
 
 _EXAMPLE: dict[str, Any] = {
-    "stream": "user_interactions",
+    "stream": DEFAULT_STREAM,
     "minute": "2026-11-21T10:31:00Z",
     "state": "reported",
     "run_id": "etar_pipeline/scheduled__2026-11-21T10:31:00+00:00",
@@ -27,7 +27,7 @@ _EXAMPLE: dict[str, Any] = {
     "dead_letters": 3,
     "offsets": {"0": {"first": 48210, "last": 48711, "rows": 501}, "1": {"first": 47995, "last": 48496, "rows": 501}},
     "settled_offsets": {"0": 48712, "1": 48498},
-    "object_key": "extracts/user_interactions/2026-11-21_10-31.parquet",
+    "object_key": f"extracts/{DEFAULT_STREAM}/2026-11-21_10-31.parquet",
     "object_size": 48213,
     "object_etag": "5d41402abc4b2a76b9719d911017c592",
     "stages": {

@@ -11,12 +11,12 @@ from dashboard.api import queries
 from dashboard.api.deps import Connection, MayRead
 from dashboard.api.problems import AUTHENTICATED, STORE_AWAY, example
 from etar.stream_code import StreamCodeError, report_model
-from etar.streams import Catalogue, Stream, catalogue
+from etar.streams import DEFAULT_STREAM, Catalogue, Stream, catalogue
 
 router = APIRouter(tags=["streams"])
 
 _EXAMPLE: dict[str, Any] = {
-    "name": "user_interactions",
+    "name": DEFAULT_STREAM,
     "title": "User interactions",
     "newest_minute": "2026-11-21T10:31:00Z",
     "fault": None,

@@ -135,7 +135,7 @@ class Stream:
 
     def former_log(self, number: int) -> str:
         """What stands in place of the topic's name with all that is stored of its first, second, … log, when that has
-        ended: ``user_interactions@1``. No topic can have such a name."""
+        ended: ``payments@1``. No topic can have such a name."""
         return f"{self.topic}@{number}"
 
     @property
@@ -164,11 +164,11 @@ class Stream:
         return "sink" if self.name == DEFAULT_STREAM else f"sink-{self.name}"
 
     def extract_key(self, window: MinuteWindow) -> str:
-        """Object key of one minute's rows, e.g. ``extracts/user_interactions/2025-08-09_10-30.parquet``."""
+        """Object key of one minute's rows, e.g. ``extracts/payments/2025-08-09_10-30.parquet``."""
         return f"extracts/{self.name}/{window.slug}.parquet"
 
     def result_key(self, window: MinuteWindow) -> str:
-        """Object key of one minute's analysis, e.g. ``results/user_interactions/2025-08-09_10-30.json``."""
+        """Object key of one minute's analysis, e.g. ``results/payments/2025-08-09_10-30.json``."""
         return f"results/{self.name}/{window.slug}.json"
 
 

@@ -94,9 +94,9 @@ class Table:
         for at in range(0, len(windows), _MINUTES_PER_QUERY):
             asked = windows[at : at + _MINUTES_PER_QUERY]
             rows = self._query(
-                f"SELECT event_minute, count(), uniqExact(event_id), countIf(is_fresh), countIf({is_owned}), "
-                f"uniqExactIf(event_id, {is_owned}), uniqExactIf(event_id, NOT is_fresh OR {is_owned}) "
-                "FROM (SELECT event_minute, event_id, _topic, _partition, _offset, "
+                f"SELECT event_minute, count(), {self._events()}, countIf(is_fresh), countIf({is_owned}), "
+                f"{self._events(is_owned)}, {self._events(f'NOT is_fresh OR {is_owned}')} "
+                f"FROM (SELECT {', '.join([*self._identity, 'event_minute, _topic, _partition, _offset'])}, "
                 "_timestamp >= {fresh_from:DateTime('UTC')} AS is_fresh "
                 f"FROM {self._stream.table} FINAL "
                 "WHERE event_minute >= {first:DateTime('UTC')} AND event_minute <= {last:DateTime('UTC')} "
@@ -109,6 +109,18 @@ class Table:
             )
             found |= {_window(minute): MinuteCounts(rows, unique, *rest) for minute, rows, unique, *rest in rows}
         return found
+
+    @property
+    def _identity(self) -> list[str]:
+        """The columns, quoted, by which two rows are the same event."""
+        return [f"`{name}`" for name in self._stream.identity]
+
+    def _events(self, condition: str | None = None) -> str:
+        """The count of different events, of the rows for which the condition holds; without an identity each row is
+        one."""
+        only = "" if condition is None else "If"
+        arguments = [*self._identity, *([] if condition is None else [condition])]
+        return f"{'uniqExact' if self._identity else 'count'}{only}({', '.join(arguments)})"
 
     def minutes_of(self, offsets: Mapping[int, Span]) -> list[MinuteWindow]:
         """Minutes that the rows of these records are in."""
