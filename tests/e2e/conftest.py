@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -151,9 +151,15 @@ class Sending:
 
 
 @contextmanager
-def started_stack(variables: Mapping[str, str]) -> Iterator[Etar]:
-    """A stack as `etar up --detach` starts it with these variables, on free ports unless they say which; then gone."""
+def started_stack(
+    variables: Mapping[str, str], *, prepare: Callable[[Path], object] = lambda _: None
+) -> Iterator[Etar]:
+    """A stack as `etar up --detach` starts it with these variables, on free ports unless they say which; then gone.
+
+    ``prepare`` is given its folder before.
+    """
     with temporary_folder() as folder:
+        prepare(folder)
         command = Etar(folder)
         # Minutes before the start are minutes that no run takes: as after an outage.
         deployed = MinuteWindow.containing(datetime.now(UTC) - timedelta(minutes=5))

@@ -90,6 +90,7 @@ EACH_CHANGE = Plan(
         ),
         Part("edges", (*_integration(*_EDGES), "tests/browser")),
         Part("scenarios", ("tests/scenarios",)),
+        Part("upgrade", ("tests/upgrade",)),
     ),
 )
 

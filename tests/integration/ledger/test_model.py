@@ -170,7 +170,7 @@ class World:
 
     connection: psycopg.Connection[Any]
     api: RunningApi
-    stream: Stream = field(default_factory=lambda: like_the_first(f"model-{uuid4().hex}"))
+    stream: Stream = field(default_factory=lambda: like_the_first(f"model_{uuid4().hex[:12]}"))
     kafka: Kafka = field(default_factory=Kafka)
     objects: Objects = field(default_factory=Objects)
     now: datetime = FIRST.end + timedelta(hours=1)

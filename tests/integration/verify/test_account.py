@@ -279,7 +279,9 @@ def test_rows_that_the_table_lost_are_named_and_put_back_by_the_auditor(traffic:
     # From the first record of the minute on: the reports say which are its records.
     assert gone.suspect_from.keys() == set(range(PARTITIONS))
     assert gone.minutes_off == []
-    assert gone.repair == f"etar verify --repair --from {world.earlier(3)} --to {world.minute.next}"
+    assert gone.repair == (
+        f"etar verify --stream {world.stream.name} --repair --from {world.earlier(3)} --to {world.minute.next}"
+    )
 
     said: list[str] = []
     audit_again(gone.suspect_from, said.append, stream=world.stream, now=lambda: world.later)
