@@ -22,4 +22,4 @@ def api(report_store: ReportStoreSettings, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def stream() -> str:
     """A stream of the test's own: the store is shared, and nothing in it is ever deleted."""
-    return like_the_first(f"stream-{uuid4().hex}").name
+    return like_the_first(f"stream_{uuid4().hex[:12]}").name

@@ -87,7 +87,7 @@ class TestPublishing:
         post(a_report(stream=stream))
 
         assert post(a_report(MINUTE.next, stream=stream)).json()["revision"] == 1
-        assert post(a_report(stream=like_the_first(f"{stream}-other").name)).json()["revision"] == 1
+        assert post(a_report(stream=like_the_first(f"{stream}_other").name)).json()["revision"] == 1
 
     def test_a_hundred_posts_of_the_same_content_at_once_are_one_revision(self, post: Post, stream: str) -> None:
         with ThreadPoolExecutor(100) as pool:
