@@ -79,7 +79,7 @@ def read(api: RunningApi, stream: str, **parameters: str | int) -> httpx.Respons
 
 
 def test_each_stream_is_told_by_its_name_and_has_its_own_model(api: RunningApi, write: Write) -> None:
-    sales, other = write(SALES, ""), write(CHANGED, "-other")
+    sales, other = write(SALES, ""), write(CHANGED, "_other")
 
     assert post(api, a_sale(sales)).status_code == 201
     assert post(api, a_sale(other, sales={"north": 2}, revenue="1.00")).status_code == 201
@@ -155,7 +155,7 @@ def test_answers_are_in_the_order_of_the_model(api: RunningApi, stream: str) -> 
 def test_a_folder_at_fault_keeps_its_stream_from_posting_and_no_other(api: RunningApi, write: Write) -> None:
     stream = write(SALES, "")
     old = post(api, a_sale(stream)).json()
-    well = write(SALES, "-well")
+    well = write(SALES, "_well")
     write("def f(:\n", "")
 
     answer = post(api, a_sale(stream, MINUTE.next))
@@ -170,7 +170,7 @@ def test_a_folder_at_fault_keeps_its_stream_from_posting_and_no_other(api: Runni
 
 
 def test_the_streams_are_listed_with_their_newest_minute_and_their_fault(api: RunningApi, write: Write) -> None:
-    sales, silent, faulty = write(SALES, ""), write(SALES, "-silent"), write("def f(:", "-faulty")
+    sales, silent, faulty = write(SALES, ""), write(SALES, "_silent"), write("def f(:", "_faulty")
     for window in (MINUTE.next, MINUTE):
         post(api, a_sale(sales, window))
 
@@ -236,7 +236,7 @@ PER_SALE = """
 
 
 def test_openapi_has_one_shape_a_stream_and_an_example_of_each(api: RunningApi, write: Write) -> None:
-    sales, faulty = write(SALES, ""), write("def f(:", "-faulty")
+    sales, faulty = write(SALES, ""), write("def f(:", "_faulty")
 
     document = api.stranger.get("/openapi.json").json()
     body = document["paths"]["/report"]["post"]["requestBody"]["content"]["application/json"]
