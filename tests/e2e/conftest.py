@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -36,14 +36,16 @@ PATIENT = {"ETAR_PIPELINE_GRACE_SECONDS": "5", "ETAR_STACK_SCHEDULER_PAUSE_SECON
 
 @dataclass(frozen=True)
 class Etar:
-    """The ``etar`` command, run on one stack."""
+    """The ``etar`` command, run on one stack; ``variables`` are those of whoever runs it."""
 
     folder: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
         # What fixtures of other tests put into this process must not reach the stack.
-        return {k: v for k, v in os.environ.items() if not k.startswith("ETAR_")} | {"ETAR_DIR": str(self.folder)}
+        outside = {k: v for k, v in os.environ.items() if not k.startswith("ETAR_")}
+        return outside | {"ETAR_DIR": str(self.folder)} | dict(self.variables)
 
     def run(self, *arguments: str, timeout: float = 300, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [str(VENV_BIN / "etar"), *arguments]
