@@ -15,7 +15,7 @@ import typer
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, existing_stack, fail, use_settings_of
 from etar.errors import PermanentError
 from etar.settings import StreamSettings, get_settings
-from etar.streams import Catalogue, Fault, RecordFormat, Stream, catalogue
+from etar.streams import DEFAULT_STREAM, Catalogue, Fault, RecordFormat, Stream, catalogue
 from etar.text import printable
 from stack.layout import REPOSITORY
 
@@ -124,7 +124,8 @@ def new(
     for file in sorted(each for each in written.folder.rglob("*") if each.is_file()):
         typer.echo(f"  {file.relative_to(written.folder)}")
     typer.echo(
-        f"it passes `etar stream check {name}`; read stream.toml and report.sql, and switch it on with ETAR_STREAMS"
+        f"it passes `etar stream check {name}`; read stream.toml and report.sql, and switch it on: "
+        f'make up STREAMS="{DEFAULT_STREAM} {name}"'
     )
 
 

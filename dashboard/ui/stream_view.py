@@ -36,8 +36,9 @@ class Charts:
     @classmethod
     def of(cls, reports: Sequence[PublishedReport]) -> Charts:
         newest = reports[-1]
-        page, fault = _page(newest)
         recent = figures.recent(reports, _HISTORY)
+        # A SELECT over no events says nothing: what a report has is seen of the newest that has something.
+        page, fault = _page(next((each for each in reversed(recent) if each.body), newest))
         return cls(page, fault, newest.window.end - recent[0].minute, drawing.charts(page, recent))
 
 
@@ -76,13 +77,13 @@ def show(stream: str) -> None:
     _live(stream)
 
 
-def _page(newest: PublishedReport) -> tuple[Page, str | None]:
-    stream = catalogue().streams.get(newest.stream)
+def _page(report: PublishedReport) -> tuple[Page, str | None]:
+    stream = catalogue().streams.get(report.stream)
     try:
         page = stream_page(stream) if stream else None
     except StreamCodeError as error:
-        return page_of(newest.body), str(error)
-    return page or page_of(newest.body), None
+        return page_of(report.body), str(error)
+    return page or page_of(report.body), None
 
 
 def show_notice(snapshot: Snapshot[PublishedReport]) -> None:

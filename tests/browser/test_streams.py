@@ -23,7 +23,7 @@ from etar.page import Bars, Form, Line, Lines, Metric
 METRICS = (Metric("fares", "Fares", Form.DECIMAL, "Of all rides"),)
 CHARTS = (Bars("By city", "by_city", form=Form.DECIMAL), Lines((Line("fares", "Fares a minute", Form.DECIMAL),)))
 """
-NEWEST = MinuteWindow(MinuteWindow.containing(datetime.now(UTC)).start - timedelta(minutes=1))
+NEWEST = MinuteWindow(MinuteWindow.containing(datetime.now(UTC)).start - timedelta(minutes=2))
 
 
 @pytest.fixture
@@ -37,8 +37,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def post(api: RunningApi, stream: str, **body: Any) -> None:
-    envelope = {"stream": stream, "minute": f"{NEWEST}", "total_events": 7, "rows_read": 8, "source_object": "s3a://x"}
+def post(api: RunningApi, stream: str, minute: MinuteWindow = NEWEST, **body: Any) -> None:
+    events = 7 if body else 0
+    envelope = {
+        "stream": stream,
+        "minute": f"{minute}",
+        "total_events": events,
+        "rows_read": events,
+        "source_object": None,
+    }
     answer = api.writer.post("/report", json=envelope | body)
     assert answer.status_code == 201, answer.text
 
@@ -82,6 +89,12 @@ def test_each_stream_has_a_line_on_the_overview_and_a_page(
         expect(page.locator(".st-key-by-city .js-plotly-plot")).to_contain_text("Berlin")
         cells = page.locator(".st-key-longest").get_by_test_id("stDataFrame").locator("[role=gridcell]")
         expect(cells.filter(has_text="12")).to_have_count(1)
+
+        # A minute without events says nothing of what the others have.
+        post(api, "plain", NEWEST.next)
+        expect(metric(page, "events")).to_have_text("0")
+        expect(metric(page, "rides")).to_have_text("-")
+        expect(page.locator(".st-key-history")).to_contain_text("Rides")
 
         page.goto(f"{url}/askew")
         expect(metric(page, "fares")).to_have_text("1.00")
