@@ -9,6 +9,7 @@ its report API answered. The secrets in it are of no other stack.
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,9 +32,18 @@ OLD = ("--from", str(FIRST), "--to", str(LAST.next))
 pytestmark = pytest.mark.timeout(900)
 
 
+_XATTR = "SCHILY.xattr."
+
+
 def unpack(folder: Path) -> None:
+    """With the extended attributes, in which the S3 server keeps what it knows of a bucket or an object."""
     with tarfile.open(HERE / "stack-ae3175a.tar.xz") as archive:
         archive.extractall(folder, filter="tar")
+        for member in archive:
+            for name, value in member.pax_headers.items():
+                if name.startswith(_XATTR):
+                    attribute = value.encode("utf-8", "surrogateescape")
+                    os.setxattr(folder / member.name, name.removeprefix(_XATTR), attribute)
 
 
 @pytest.fixture(scope="module")
