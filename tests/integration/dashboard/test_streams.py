@@ -178,7 +178,7 @@ def test_the_streams_are_listed_with_their_newest_minute_and_their_fault(api: Ru
     assert list(listed) == sorted(listed)
     assert listed[sales] == {
         "name": sales,
-        "title": sales.capitalize(),
+        "title": sales.replace("_", " ").capitalize(),
         "newest_minute": "2025-11-21T10:32:00Z",
         "fault": None,
     }
