@@ -17,11 +17,9 @@ from uuid import UUID
 
 import msgspec
 
+from etar.records.framing import with_header
 from etar.streams import KeyForm, RecordFormat, Stream, TimeForm
 from producer.kinds import NO_SUCH_SCHEMA_ID, Draft, Kind, malformed_kinds
-
-HEADER_BYTES = 5
-"""What stands before a registered record: the magic byte 0 and the schema's id in four."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -35,7 +33,7 @@ class NoEventError(ValueError):
 
 def header_of(schema_id: int) -> bytes:
     """What stands before every record under a schema."""
-    return b"\0" + schema_id.to_bytes(HEADER_BYTES - 1, "big")
+    return with_header(schema_id, b"")
 
 
 class Encoding:

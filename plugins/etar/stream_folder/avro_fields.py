@@ -12,8 +12,9 @@ from typing import Any
 from uuid import UUID
 
 from etar.records.avro import AvroSchema, Node, UnreadableSchemaError
+from etar.records.column_types import TICKS_PER_SECOND
 from etar.stream_folder.guesses import GuessError
-from etar.stream_folder.proposal import LeftOut, Proposed, readable, unfit_name
+from etar.stream_folder.proposal import LeftOut, Proposed, nullable, readable, unfit_name
 
 INSTANTS = {"timestamp-millis": 3, "timestamp-micros": 6, "timestamp-nanos": 6}
 """Logical types of instants, with the digits after the second that their column has."""
@@ -23,7 +24,6 @@ _PLAIN = {
     "string": "String", "boolean": "Bool", "int": "Int32", "long": "Int64", "float": "Float32", "double": "Float64",
     "enum": "LowCardinality(String)",
 }  # fmt: skip
-_TICKS = {"timestamp-millis": 1_000, "timestamp-micros": 1_000_000, "timestamp-nanos": 1_000_000_000}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT = Context(prec=100)
 _DECIMAL = re.compile(r"Decimal\((?P<digits>\d+), (?P<scale>\d+)\)")
@@ -130,9 +130,10 @@ def _plain(schema: AvroSchema, node: Node, value: Any) -> Any:  # noqa: PLR0911 
     inner = partial(_plain, schema)
     try:
         match kind, logical, value:
-            case _, str() as unit, str() if unit in _TICKS:
+            case _, str() as unit, str() if unit in TICKS_PER_SECOND:
                 since = datetime.fromisoformat(value) - _EPOCH
-                return (since.days * 86_400 + since.seconds) * _TICKS[unit] + since.microseconds * _TICKS[unit] // 10**6
+                ticks = TICKS_PER_SECOND[unit]
+                return (since.days * 86_400 + since.seconds) * ticks + since.microseconds * ticks // 10**6
             case _, "date", str():
                 return (date.fromisoformat(value) - _EPOCH.date()).days
             case (("bytes" | "fixed"), "decimal", str() | int() | Decimal()):
@@ -219,9 +220,7 @@ def _declared(schema: AvroSchema, node: Node, *, optional: bool, nested: bool) -
     declared = _scalar(kind, logical, only)
     if declared is None or not optional:
         return declared
-    if declared.startswith("LowCardinality("):
-        return f"LowCardinality(Nullable({declared.removeprefix('LowCardinality(')[:-1]}))"
-    return f"Nullable({declared})"
+    return nullable(declared)
 
 
 def _scalar(kind: str, logical: str | None, node: Node) -> str | None:  # noqa: PLR0911  (a line a type)

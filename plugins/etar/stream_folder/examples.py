@@ -24,7 +24,7 @@ from etar.instants import to_milliseconds
 from etar.records.codec import NotEncodableError, Reader, UnusableSchemaError
 from etar.records.decode import Decoder, schema_of
 from etar.records.formats import codec_of
-from etar.records.framing import OWN_SCHEMA, SchemaId
+from etar.records.framing import OWN_SCHEMA, SchemaId, with_header
 from etar.records.json_text import read_object, to_text
 from etar.records.record import BadRecordError, Record, Row, Unreadable
 from etar.records.registry import RegisteredSchema
@@ -153,7 +153,7 @@ class Bench:
         if schema.kind == "JSON":
             # As it is, also where it breaks the schema: that is what some are to show.
             body = json_text(fields).encode()
-            return body if identifier == OWN_SCHEMA else b"\0" + identifier.to_bytes(4, "big") + body
+            return body if identifier == OWN_SCHEMA else with_header(identifier, body)
         try:
             return self._codec.writer(schema, identifier).encode(plain_fields(schema.text, fields))
         except (NotEncodableError, UnusableSchemaError, GuessError) as error:

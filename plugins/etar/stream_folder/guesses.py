@@ -14,12 +14,12 @@ from typing import Any
 
 from etar.records.column_types import (
     ColumnType,
-    Declared,
     OutOfRangeError,
     UnsupportedTableError,
     WrongValueError,
 )
-from etar.stream_folder.proposal import LeftOut, Proposed, unfit_name
+from etar.records.json_codec import DECLARED
+from etar.stream_folder.proposal import LeftOut, Proposed, nullable, unfit_name
 from etar.streams import TimeForm
 
 NO_COLUMN = "none"
@@ -50,20 +50,6 @@ _SECONDS, _MILLISECONDS = (978_307_200, 4_102_444_800), (978_307_200_000, 4_102_
 """The years 2001 to 2099."""
 
 
-class _Json(Declared):
-    is_json = True
-
-    @property
-    def items(self) -> Declared:
-        return self
-
-    def field(self, name: str) -> Declared:  # noqa: ARG002  (as of its superclass)
-        return self
-
-
-_JSON = _Json()
-
-
 class GuessError(ValueError):
     """A sample, or what was said of it, that no stream can be made of; the message says what to do."""
 
@@ -87,7 +73,7 @@ class Field:
 
     def fits(self, declared: str, form: TimeForm = TimeForm.LOGICAL) -> bool:
         """Whether the intake takes every value into a column of this type."""
-        convert = ColumnType.parse(declared).converter(_JSON, form)
+        convert = ColumnType.parse(declared).converter(DECLARED, form)
         try:
             for value in self.values:
                 convert(value)
@@ -195,12 +181,7 @@ def _column(each: Field, *, time: TimeGuess, identity: Sequence[str], chosen: st
         return guess
     if each.name in identity or each.always or guess.declared.startswith("Array("):
         return guess
-    declared = guess.declared
-    if declared.startswith("LowCardinality("):
-        declared = f"LowCardinality(Nullable({declared.removeprefix('LowCardinality(')[:-1]}))"
-    else:
-        declared = f"Nullable({declared})"
-    return Proposed(each.name, declared, guess.why)
+    return Proposed(each.name, nullable(guess.declared), guess.why)
 
 
 def _guess(each: Field) -> Proposed | LeftOut:  # noqa: PLR0911  (a line a kind)

@@ -24,7 +24,7 @@ from etar.stream_folder.avro_fields import columns_of_schema, paths_of_schema
 from etar.stream_folder.checks.fields import fields_of_schema, schema_file
 from etar.stream_folder.engine import NoEngineError, RefusedError, own_database
 from etar.stream_folder.guesses import GuessError
-from etar.stream_folder.proposal import RESERVED, Proposed, unfit_name
+from etar.stream_folder.proposal import RESERVED, Proposed, nullable, unfit_name
 from etar.stream_folder.table import add_columns
 from etar.streams import RecordFormat, Stream, subject_of
 
@@ -239,7 +239,7 @@ def _columns_of(stream: Stream) -> list[Proposed]:
             columns = columns_of_schema(text)[0]
         except GuessError:
             return []
-        return [Proposed(each.name, _nullable(each.declared)) for each in columns]
+        return [Proposed(each.name, nullable(each.declared)) for each in columns]
     known = fields_of_schema(stream) or set()
     return [
         Proposed(name, declared)
@@ -266,11 +266,3 @@ def _declared(schema: Mapping[str, Any]) -> str | None:
 
 _PLAIN = {"string": "String", "integer": "Int64", "number": "Decimal(18, 2)", "boolean": "Bool"}
 _FORMATS = {"uuid": "UUID", "date-time": "DateTime64(3, 'UTC')", "date": "Date"}
-
-
-def _nullable(declared: str) -> str:
-    if declared.startswith(("Array(", "Map(")) or "Nullable(" in declared:
-        return declared
-    if declared.startswith("LowCardinality("):
-        return f"LowCardinality(Nullable({declared.removeprefix('LowCardinality(')[:-1]}))"
-    return f"Nullable({declared})"

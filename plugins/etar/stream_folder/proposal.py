@@ -81,6 +81,15 @@ class Proposal:
         return next(column for column in self.columns if column.name == name)
 
 
+def nullable(declared: str) -> str:
+    """The type that takes NULL as well. Arrays and maps stay: they are empty instead."""
+    if declared.startswith(("Array(", "Map(")) or "Nullable(" in declared:
+        return declared
+    if declared.startswith("LowCardinality("):
+        return f"LowCardinality(Nullable({declared.removeprefix('LowCardinality(')[:-1]}))"
+    return f"Nullable({declared})"
+
+
 def readable(value: Any, indent: int = 0) -> str:
     """JSON for people: what fits into a line stands in one."""
     line = json.dumps(value, ensure_ascii=False)
