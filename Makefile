@@ -15,7 +15,7 @@ ON := $(if $(STREAMS),ETAR_STREAMS="$(STREAMS)")
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: chromium help setup setup-dev up demo down status clean secrets test test-long test-unit test-mutants test-integration test-browser test-e2e chaos lint compose-check format lock
+.PHONY: bench browser-tools help setup setup-dev up demo down status clean secrets test test-long test-unit test-mutants test-integration test-browser test-e2e chaos lint compose-check format lock reference docs docs-serve
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -44,15 +44,17 @@ secrets: ## the containers' secrets, one file each in secrets/; what is there st
 setup-dev:
 	@stack/setup.sh dev
 
-test: chromium setup-dev ## everything that holds at each change: checks and tests, with one summary at the end
+test: browser-tools setup-dev ## everything that holds at each change: checks and tests, with one summary at the end
 	@exec $(PYTHON) -m tests.lanes
 
 test-long: setup-dev ## what takes too long for each change: three seeds of chaos, MinIO, the Dockerfiles' RUN lines
 	@stack/setup.sh minio
 	@exec $(PYTHON) -m tests.lanes long
 
-chromium:
-	@command -v chromium >/dev/null || { echo "etar: chromium is missing; the dashboard's tests need it (Debian 12: apt-get install chromium)" >&2; exit 1; }
+browser-tools:
+	@for tool in chromium nginx; do PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null || { \
+	  echo "etar: $$tool is missing; the dashboard's tests need it (Debian 12: apt-get install --no-install-recommends chromium nginx-light)" >&2; \
+	  exit 1; }; done
 
 test-unit: setup-dev ## tests that start no process
 	$(PYTHON) -m pytest tests/unit --numprocesses 2
@@ -63,7 +65,7 @@ test-mutants: setup-dev ## mutants of what guards the account, where it changed:
 test-integration: setup-dev ## tests of one real part each
 	$(PYTHON) -m pytest tests/integration
 
-test-browser: chromium setup-dev ## tests of the dashboard in Chromium
+test-browser: browser-tools setup-dev ## tests of the dashboard in Chromium
 	$(PYTHON) -m pytest tests/browser
 
 test-e2e: setup-dev ## tests of the whole stack
@@ -73,15 +75,29 @@ chaos: setup-dev ## kill, pause and cut parts at random under load: make chaos S
 	@exec $(PYTHON) -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),3) --rate $(or $(RATE),200) \
 	  $(if $(ONLY),--only $(ONLY))
 
+bench: setup-dev ## what is fast and what it costs, against the build of before: make bench ONLY="extract queries" JSON=rows.json
+	@exec $(PYTHON) -m bench $(ONLY) $(if $(JSON),--json "$(JSON)")
+
 lint: setup-dev ## format, lint, types, imports and shell
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
-	.venv/bin/mypy $(PACKAGES) dags bench docker tests
+	.venv/bin/mypy $(PACKAGES) dags bench docker handbook tests
 	.venv/bin/lint-imports --no-cache
 	.venv/bin/shellcheck stack/setup.sh .ci/run docker/*/*.sh
 
 compose-check: setup-dev ## docker-compose.yml, .env.example and the Dockerfiles, without a container engine
 	@$(PYTHON) -m stack.compose_check
+
+docs: setup-dev ## the docs as a site in .build/site, which loads nothing from elsewhere; a broken link fails
+	@$(PYTHON) -m handbook.site .build/site
+
+docs-serve: docs ## the same, with search, on http://127.0.0.1:8600: make docs-serve PORT=8601
+	@echo "the docs are on http://127.0.0.1:$(or $(PORT),8600); Ctrl-C stops"
+	@exec $(PYTHON) -m http.server --bind 127.0.0.1 --directory .build/site $(or $(PORT),8600)
+
+reference: setup-dev ## write the pages of docs/ that are made from the code: settings, commands, API, list of decisions
+	$(PYTHON) -m stack.settings_table
+	$(PYTHON) -m handbook.pages
 
 format: setup-dev ## put the code in the project's format
 	.venv/bin/ruff format .

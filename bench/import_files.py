@@ -31,11 +31,9 @@ import pyarrow.parquet as pq
 from confluent_kafka import Consumer, TopicPartition
 
 from etar.settings import KafkaSettings
-from stack.configuration import prepare_settings
-from stack.layout import REPOSITORY, Layout
-from stack.parts import Stack
+from stack.layout import REPOSITORY
 from streams.user_interactions.event import EVENT_TYPES
-from tests.conftest import running_part, stack_environment, temporary_folder
+from tests.conftest import new_stack, running_part, temporary_folder
 from tests.integration.topics import make_topic
 
 _PARTITIONS = 6
@@ -127,11 +125,8 @@ def main() -> int:
     arguments = parser.parse_args()
     now = datetime.now(UTC)
     found: set[tuple[int, int]] = set()
-    with temporary_folder() as folder:
+    with temporary_folder() as folder, new_stack() as stack:
         files = write_files(folder, arguments.rows, now)
-        layout = Layout.at(folder / "stack")
-        layout.create()
-        stack = Stack(layout, prepare_settings(layout.settings_file, stack_environment(), now))
         environment = stack.base_environment | stack.settings.starting_with("ETAR_KAFKA_", "ETAR_REGISTRY_")
         kafka = stack.settings.of(KafkaSettings)
         with running_part("kafka", stack), running_part("registry", stack):

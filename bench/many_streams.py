@@ -2,34 +2,33 @@
 
     .venv/bin/python bench/many_streams.py --streams 5 --rate 100 --minutes 5
 
-One stack after the other, each in a folder of its own: first as many minutes with one stream, then with all. Of the
-minutes that were measured each must have its report, of each stream, and `etar verify --all` must be exact; exits with
-1 if not. Let nothing else run: what the machine does besides makes a stack wait, and its tasks look longer.
+Both stacks run at once, so that what else the machine does meets both alike. Of the minutes that were measured each
+must have its report, of each stream, and `etar verify --all` must be exact; exits with 1 if not.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import NamedTuple
 
-import psutil
-
+from bench.measure import Bar, Row, options_of_a_figure, tell
 from cli.reports import api_client
+from etar.clients import report_store_connection
 from etar.minute import MinuteWindow
-from etar.settings import ReportReadSettings
+from etar.settings import ReportReadSettings, ReportStoreSettings
 from etar.streams import DEFAULT_STREAM
 from stack import lifecycle
+from stack.configuration import read_settings
 from stack.layout import REPOSITORY, VENV_BIN, Layout
 from stack.parts import Stack
 from stack.processes import memory_mb, processor_seconds
@@ -49,8 +48,12 @@ class Cost(NamedTuple):
 
     cpu: float
     """Seconds a minute."""
+    parts: Mapping[str, float]
+    """The same by part, those of all streams of one kind together."""
     memory: float
     """MB, pages that are shared counted once; mean of a look every ten seconds."""
+    fresh: float
+    """Seconds from a minute's end to its report, median of all streams."""
     sound: bool
     """Every minute of every stream was reported, and the account is exact."""
 
@@ -71,26 +74,58 @@ def running(folder: Path, streams: int, rate: float) -> Iterator[Stack]:
         "ETAR_STREAMS_FOLDERS": f"streams:{own}",
         "ETAR_DEMO_RATE": f"{rate:g}",
     }
-    stack = lifecycle.start(Layout.at(folder / "stack"), environment, lambda _: None)
+    layout = Layout.at(folder / "stack")
     try:
-        yield stack
+        yield lifecycle.start(layout, environment, lambda _: None)
     finally:
-        lifecycle.stop(stack, lambda _: None)
+        # Also of one that did not come up.
+        lifecycle.stop(Stack(layout, read_settings(layout.settings_file)), lambda _: None)
 
 
-def measured(stack: Stack, minutes: int) -> tuple[float, float, list[MinuteWindow]]:
-    """CPU seconds a minute, MB, and the whole minutes over which they were measured."""
+class _Spent(NamedTuple):
+    cpu: float
+    parts: Mapping[str, float]
+
+
+def _spent(supervisor: Supervisor) -> _Spent:
+    """CPU seconds so far, of all and of each kind of part."""
+    parts: dict[str, float] = {}
+    for name, state in supervisor.states().items():
+        kind = next((kind for kind in ("sink", "demo-producer") if name.startswith(kind)), name)
+        parts[kind] = parts.get(kind, 0.0) + processor_seconds(state.pid)
+    return _Spent(processor_seconds(supervisor.pid()), parts)
+
+
+def measured(stacks: Mapping[int, Stack], minutes: int) -> tuple[dict[int, tuple[_Spent, float]], list[MinuteWindow]]:
+    """By the number of streams CPU seconds a minute and MB, and the whole minutes over which they were measured."""
     time.sleep(_WARM_UP.total_seconds())
     first = MinuteWindow.containing(datetime.now(UTC)).next
     end = MinuteWindow(first.start + timedelta(minutes=minutes))
-    supervisor = Supervisor(stack).pid()
-    _until(first.start)
-    before = processor_seconds(supervisor)
-    looks = []
+    supervisors = {count: Supervisor(stack) for count, stack in stacks.items()}
+    time.sleep(max(0.0, (first.start - datetime.now(UTC)).total_seconds()))
+    before = {count: _spent(supervisor) for count, supervisor in supervisors.items()}
+    looks: dict[int, list[float]] = {count: [] for count in stacks}
     while datetime.now(UTC) < end.start:
-        looks.append(memory_mb(supervisor))
+        for count, supervisor in supervisors.items():
+            looks[count].append(memory_mb(supervisor.pid()))
         time.sleep(10)
-    return (processor_seconds(supervisor) - before) / minutes, fmean(looks), list(MinuteWindow.between(first, end))
+    found = {}
+    for count, supervisor in supervisors.items():
+        after, since = _spent(supervisor), before[count]
+        parts = {name: (spent - since.parts.get(name, 0.0)) / minutes for name, spent in after.parts.items()}
+        found[count] = _Spent((after.cpu - since.cpu) / minutes, parts), fmean(looks[count])
+    return found, list(MinuteWindow.between(first, end))
+
+
+def freshness(stack: Stack, minutes: Sequence[MinuteWindow]) -> float:
+    """Seconds from a minute's end to its first report, median over the minutes of all streams; NaN without any."""
+    with closing(report_store_connection(stack.settings.of(ReportStoreSettings))) as connection:
+        rows = connection.execute(
+            "SELECT extract(epoch FROM min(published_at) - minute) - 60 FROM reports WHERE minute = ANY(%s) "
+            "GROUP BY stream, minute",
+            ([window.start for window in minutes],),
+        ).fetchall()
+    return float(median(seconds for (seconds,) in rows)) if rows else math.nan
 
 
 def is_sound(stack: Stack, minutes: list[MinuteWindow]) -> bool:
@@ -127,31 +162,49 @@ def is_sound(stack: Stack, minutes: list[MinuteWindow]) -> bool:
     return done.returncode == 0
 
 
-def cost_of(streams: int, rate: float, minutes: int) -> Cost:
-    with tempfile.TemporaryDirectory(prefix="etar-") as folder, running(Path(folder), streams, rate) as stack:
-        cpu, memory, windows = measured(stack, minutes)
-        return Cost(cpu, memory, is_sound(stack, windows) if rate else True)
+def costs_of(counts: Sequence[int], rate: float, minutes: int) -> dict[int, Cost]:
+    with ExitStack() as open_:
+        stacks = {}
+        for count in counts:
+            folder = Path(open_.enter_context(tempfile.TemporaryDirectory(prefix="etar-")))
+            stacks[count] = open_.enter_context(running(folder, count, rate))
+        found, windows = measured(stacks, minutes)
+        costs = {}
+        for count, stack in stacks.items():
+            sound = is_sound(stack, windows)
+            spent, memory = found[count]
+            costs[count] = Cost(*spent, memory, freshness(stack, windows), sound)
+        return costs
 
 
-def _until(instant: datetime) -> None:
-    time.sleep(max(0.0, (instant - datetime.now(UTC)).total_seconds()))
+def by_part(one: Cost, more: Cost, further: int) -> str:
+    """CPU seconds a minute of each part, with what each of the ``further`` streams adds, as Markdown."""
+    lines = ["| part | one stream | all | each further |", "|---|---|---|---|"]
+    added = {name: (spent - one.parts.get(name, 0.0)) / further for name, spent in more.parts.items()}
+    for name in sorted(added, key=lambda each: -added[each]):
+        lines.append(f"| {name} | {one.parts.get(name, 0.0):.2f} | {more.parts[name]:.2f} | {added[name]:.2f} |")
+    return "\n".join(lines)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = options_of_a_figure(__doc__)
     parser.add_argument("--streams", type=int, default=5)
-    parser.add_argument("--rate", type=float, default=100.0, help="events a second of each stream; 0 for none")
+    parser.add_argument("--rate", type=float, default=100.0, help="events a second of each stream")
     parser.add_argument("--minutes", type=int, default=5)
     asked = parser.parse_args()
-    counts = dict.fromkeys((1, asked.streams))
-    costs = {count: cost_of(count, asked.rate, asked.minutes) for count in counts}
+    costs = costs_of((1, asked.streams), asked.rate, asked.minutes)
     for count, cost in costs.items():
         sound = "every minute reported, the account exact" if cost.sound else "NOT every minute reported and exact"
-        print(f"{count} streams at {asked.rate:g}/s: {cost.cpu:.1f} CPU s a minute, {cost.memory:.0f} MB; {sound}")
+        told = f"{cost.cpu:.1f} CPU s a minute, {cost.memory:.0f} MB, reports after {cost.fresh:.1f} s"
+        print(f"{count} streams at {asked.rate:g}/s: {told}; {sound}")
     one, all_ = costs[1], costs[asked.streams]
-    print(f"ratio: CPU {all_.cpu / one.cpu:.2f}, memory {all_.memory / one.memory:.2f}")
-    print(json.dumps({"cpus": psutil.cpu_count(), "costs": {count: cost._asdict() for count, cost in costs.items()}}))
-    return 0 if all(cost.sound for cost in costs.values()) else 1
+    print(by_part(one, all_, asked.streams - 1))
+    what = f"{asked.streams} streams at {asked.rate:g} events/s each"
+    rows = [
+        Row(what, "s of CPU a minute", all_.cpu, "one stream", one.cpu, bar=Bar("ratio", at_most=1.5)),
+        Row(what, "MB", all_.memory, "one stream", one.memory, bar=Bar("ratio", at_most=1.4)),
+    ]
+    return tell(rows, asked.json) or int(not all(cost.sound for cost in costs.values()))
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
 from uuid import UUID, uuid4
 
+import numpy as np
 from clickhouse_connect.driver.client import Client
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -37,11 +37,13 @@ from cli.context import use_settings_of
 from connect.template import SINK_TEMPLATE
 from etar import dead_letters
 from etar.clients import warehouse_client
+from etar.rows.blocks import plain_values
 from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings, get_settings
 from etar.streams import default_stream
+from producer.block_encoding import BlockEncoding
 from producer.encoding import Encoding
 from producer.kinds import NO_SUCH_SCHEMA_ID, Draft
-from producer.traffic import Traffic
+from producer.made_up import Traffic, source_of
 from producer.wire import open_encoding
 from stack.layout import REPOSITORY
 from stack.waiting import wait_until
@@ -67,7 +69,7 @@ def unknown_ids(draft: Draft, encoding: Encoding, chance: Random) -> bytes | Non
 
 def refused(draft: Draft, encoding: Encoding, _chance: Random) -> bytes | None:
     """Good Avro that the table refuses, for the constraint that :func:`own_table` puts on it."""
-    return encoding.encode(draft.event._replace(amount=DEAR, event_time=time.time_ns() // 1_000_000))
+    return encoding.encode(draft.event | {"amount": DEAR, "event_time": time.time_ns() // 1_000_000})
 
 
 KINDS: dict[str, Callable[[Draft, Encoding, Random], bytes | None]] = {
@@ -105,8 +107,7 @@ class Lane:
         self._thread.join()
         self._producer.flush(60)
 
-    def produce(self, event: Any, value: bytes | None, told: Callable[[], object] = int) -> None:
-        key = self.encoding.key(event)
+    def produce(self, key: bytes | None, value: bytes | None, told: Callable[[], object] = int) -> None:
         self._producer.produce(self.name, value, key, on_delivery=lambda error, _message: error or told())
         self._producer.poll(0)
 
@@ -139,13 +140,15 @@ class Lane:
         ]
 
     def _send(self) -> None:
-        factory = EventFactory(seed=time.time_ns())
+        factory, encoding = EventFactory(seed=time.time_ns()), BlockEncoding(default_stream(), self.encoding)
         start = time.monotonic()
         while not self._stop.wait(0.01):
-            while self.sent < (time.monotonic() - start) * self._rate:
-                event = factory.next(time.time_ns() // 1_000_000)
-                probe = partial(self._told, event.event_id) if self.sent % PROBE_EVERY == 0 else int
-                self.produce(event, self.encoding.encode(event), probe)
+            due = int((time.monotonic() - start) * self._rate) - self.sent
+            block = factory.block(np.full(due, time.time_ns() // 1_000_000))
+            records = encoding.encoded(block, due)
+            for event_id, key, value in zip(plain_values(block["event_id"]), records.keys, records.values, strict=True):
+                probe = partial(self._told, event_id) if self.sent % PROBE_EVERY == 0 else int
+                self.produce(key, value, probe)
                 self.sent += 1
 
     def _told(self, event_id: UUID) -> None:
@@ -208,8 +211,8 @@ def measure(kind: str, *, rate: float, count: int, seconds: float) -> bool:
         while time.monotonic() < began + seconds:
             lane.look()
         poisoned = time.monotonic()
-        for event, value in bad:
-            lane.produce(event, value)
+        for key, value in bad:
+            lane.produce(key, value)
         lane.flush()
         wait_until(
             lambda: lane.look() > 0 and sum(lane.letters().values()) >= count, timeout=300, what="all to be listed"
@@ -235,12 +238,13 @@ def measure(kind: str, *, rate: float, count: int, seconds: float) -> bool:
     return max(after) <= BAR_SECONDS and beside == 0
 
 
-def poison(kind: str, encoding: Encoding, count: int) -> list[tuple[Any, bytes | None]]:
+def poison(kind: str, encoding: Encoding, count: int) -> list[tuple[bytes | None, bytes | None]]:
     """Made beforehand, so that it can be sent as fast as Kafka takes it."""
     chance = Random(7)  # noqa: S311  a bench that repeats itself
-    traffic = Traffic(EventFactory(seed=time.time_ns()), encoding, seed=7, malformed=1.0)
-    drafts = [traffic.next(time.time_ns() // 1_000_000) for _ in range(count)]
-    return [(draft.event, KINDS[kind](draft, encoding, chance)) for draft in drafts]
+    source = source_of(default_stream(), EventFactory(seed=time.time_ns()), encoding)
+    block = Traffic(source, encoding, seed=7, malformed=1.0).block(np.full(count, time.time_ns() // 1_000_000))
+    drafts = list(block.malformed.values())
+    return [(encoding.key(draft.event), KINDS[kind](draft, encoding, chance)) for draft in drafts]
 
 
 def main() -> int:

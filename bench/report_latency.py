@@ -43,8 +43,13 @@ def describe(name: str, seconds: list[float]) -> str:
         return f"{name}: no minute reported"
     return (
         f"{name}: {len(seconds)} minutes, seconds after the minute's end: "
-        f"min {min(seconds):.1f}  median {statistics.median(seconds):.1f}  max {max(seconds):.1f}"
+        f"min {min(seconds):.1f}  median {statistics.median(seconds):.1f}  p95 {_p95(seconds):.1f}  "
+        f"max {max(seconds):.1f}"
     )
+
+
+def _p95(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=20, method="inclusive")[-1] if len(seconds) > 1 else seconds[0]
 
 
 def main() -> int:

@@ -14,8 +14,10 @@ import typer
 from pydantic import ValidationError
 
 from cli.context import errors_shown, fail
+from cli.lazy import Group
 from etar.bootstrap import places
 from etar.settings import (
+    EventTimeSettings,
     KafkaSettings,
     ObjectStoreSettings,
     RegistrySettings,
@@ -31,6 +33,7 @@ app = typer.Typer(
     name="bootstrap",
     help="Make what each place must have before the first event: topics, tables, a bucket. Repeatable.",
     no_args_is_help=True,
+    cls=Group,
 )
 
 
@@ -56,8 +59,9 @@ def compatibility() -> None:
 
 @app.command()
 def tables() -> None:
-    """Apply the DDL files of sql/clickhouse and of the streams that were not applied yet, and check how long rows are
-    kept."""
+    """Apply the DDL files of sql/clickhouse and of the streams that were not applied yet, make the landing tables of
+    Kafka Connect, and check how long rows are kept."""
+    from etar.bootstrap.landing import NoLandingError, make_landing
     from etar.bootstrap.migrations import apply_clickhouse, read_migrations, stream_migrations
 
     with _refusals_shown("the warehouse"):
@@ -67,6 +71,11 @@ def tables() -> None:
             applied += apply_clickhouse(settings, stream_migrations(stream))
         _say_applied(applied)
         for stream in catalogue().on:
+            try:
+                if make_landing(stream, settings, get_settings(EventTimeSettings)):
+                    typer.echo(f"made {stream.landing_table} and {stream.landing_view}")
+            except NoLandingError as error:  # another sink needs none
+                typer.echo(str(error), err=True)
             places.require_retention(stream, settings, get_settings(RetentionSettings))
 
 
@@ -80,11 +89,16 @@ def buckets() -> None:
 
 @app.command()
 def report_store() -> None:
-    """Apply the DDL files of sql/postgres that were not applied yet. The database and its owner must be there."""
-    from etar.bootstrap.migrations import apply_postgres
+    """Apply the DDL files of sql/postgres and of the streams that were not applied yet. The database and its owner must
+    be there."""
+    from etar.bootstrap.migrations import apply_postgres, read_migrations, stream_postgres_migrations
 
     with _refusals_shown("the report store"):
-        _say_applied(apply_postgres(get_settings(ReportStoreSettings), REPOSITORY / "sql" / "postgres"))
+        settings = get_settings(ReportStoreSettings)
+        applied = apply_postgres(settings, read_migrations(REPOSITORY / "sql" / "postgres"))
+        for stream in catalogue().on:
+            applied += apply_postgres(settings, stream_postgres_migrations(stream))
+        _say_applied(applied)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, fail, use_settings_of
+from cli.lazy import Group
 from connect.registration import (
     Change,
     ConfigurationRefusedError,
@@ -30,6 +31,7 @@ from etar.streams import catalogue, default_stream
 app = typer.Typer(
     help="Kafka Connect's connectors: compare them with their files, create and update them, see how they are.",
     no_args_is_help=True,
+    cls=Group,
 )
 
 _DIFFERENT = 2

@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 
 from etar.minute import NotOneMinuteError
-from etar.streams import StreamFaultError, UnknownStreamError
+from etar.streams import StreamFaultError, UnknownStreamError, catalogue
 from stack.configuration import PortTakenError, SettingsError, read_settings
 from stack.layout import Layout
 from stack.lifecycle import StartError
@@ -24,7 +24,24 @@ Folder = Annotated[
     typer.Option("--dir", envvar="ETAR_DIR", help="Folder of the stack: its settings, data and logs."),
 ]
 DEFAULT_FOLDER = Path(".etar")
-StreamName = Annotated[str, typer.Option("--stream", metavar="NAME", help="The stream, as `etar stream list` has it.")]
+
+
+def stream_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The streams whose name begins like this, for a shell's Tab; none where settings cannot be read, since a shell
+    would show the error in the midst of what is being typed."""
+    try:
+        use_settings_of(ctx.params.get("folder") or DEFAULT_FOLDER)
+        return [name for name in catalogue().streams if name.startswith(incomplete)]
+    except OSError:
+        return []
+
+
+StreamName = Annotated[
+    str,
+    typer.Option(
+        "--stream", metavar="NAME", help="The stream, as `etar stream list` has it.", autocompletion=stream_names
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -52,6 +69,8 @@ def use_settings_of(folder: Path, *prefixes: str) -> None:
 def in_stack(command: Callable[..., None], *prefixes: str) -> Callable[..., None]:
     """The same command with ``--dir``: it runs with that stack's settings of these prefixes."""
     hints = get_type_hints(command, include_extras=True)
+    if "stream" in hints:  # a part's own command knows nothing of this module
+        hints["stream"].__metadata__[0].autocompletion = stream_names
     signature = inspect.signature(command)
     parameters = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values()]
     folder = inspect.Parameter("folder", inspect.Parameter.KEYWORD_ONLY, default=DEFAULT_FOLDER, annotation=Folder)

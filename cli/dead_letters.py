@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, StreamName, errors_shown, fail, use_settings_of
+from cli.lazy import Group
 from etar.dead_letter_office.repair import HookError, InvalidPatchError, Repair, hook_repair, patch_repair
 from etar.dead_letters import Reason
 from etar.dead_letters.letters import LetterId, Selection, State, Summary, UnknownLetterError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # the decoder and the warehouse's client take a second to loa
 app = typer.Typer(
     help="Bad records: see them, repair them, send them again, give them up. Nothing changes without --apply.",
     no_args_is_help=True,
+    cls=Group,
 )
 
 _SETTINGS = (

@@ -42,10 +42,19 @@ class Command:
         return get_command(alone)
 
 
-def group_of(commands: Mapping[str, Command]) -> type[TyperGroup]:
+class Group(TyperGroup):
+    """A class for ``typer.Typer(cls=…)``: its help has each command's whole first paragraph, not as much as fits."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        commands = {name: self.commands[name].help or "" for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text.split("\n\n", maxsplit=1)[0]) for name, text in commands.items()])
+
+
+def group_of(commands: Mapping[str, Command]) -> type[Group]:
     """A class for ``typer.Typer(cls=…)``: a group of these commands, by their names."""
 
-    class Group(TyperGroup):
+    class Lazy(Group):
         def __init__(self, **settings: Any) -> None:
             lines: dict[str, Any] = {name: TyperCommand(name, help=each.help) for name, each in commands.items()}
             super().__init__(**settings | {"commands": lines})
@@ -54,4 +63,4 @@ def group_of(commands: Mapping[str, Command]) -> type[TyperGroup]:
             name, command, rest = super().resolve_command(ctx, args)
             return name, commands[name].load(name) if name else command, rest
 
-    return Group
+    return Lazy

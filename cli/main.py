@@ -12,6 +12,10 @@ COMMANDS = {
     "status": Command(
         "cli.stack:status", "Show every part, and how far each stream is; exits with 1 unless all are healthy."
     ),
+    "alerts": Command(
+        "cli.alerts:app",
+        "What fires, since when and what to press; silence it, send a test. Exits with 1 if something fires.",
+    ),
     "logs": Command("cli.stack:logs", "Show the log of one part."),
     "exec": Command(
         "cli.stack:exec_",
@@ -27,14 +31,29 @@ COMMANDS = {
     "produce": Command(
         "cli.produce:produce", "Send events to Kafka: made-up traffic of a stream, or your own from a file."
     ),
-    "report": Command("cli.reports:report", "Print one minute's report."),
+    "report": Command(
+        "cli.reports:report",
+        "Print one minute's report; with --range, have a range of minutes reported again, and print their reports.",
+    ),
+    "backfill": Command(
+        "cli.backfill:backfill",
+        "Say which minutes of a range need what and why, and have those reported again.",
+    ),
     "minutes": Command(
         "cli.minutes:minutes",
         "Print what became of each minute: how far it is, what it had, who worked on it and for how long.",
     ),
+    "cost": Command(
+        "cli.cost:cost",
+        "Print what a stream costs: rows, bytes and CPU seconds of each stage, a minute and a million events.",
+    ),
     "verify": Command(
         "cli.verify:verify",
         "Compare Kafka, the table, dead letters, Parquet and reports, record by record; exit with 1 on a difference.",
+    ),
+    "trace": Command(
+        "cli.trace:trace",
+        "Say where one event is: Kafka, table or dead letter, minute, audit, extract, report, and what is waited for.",
     ),
     "dead-letters": Command(
         "cli.dead_letters:app",

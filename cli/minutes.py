@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
-import httpx
 import typer
 from pydantic import TypeAdapter
 from rich import box
@@ -16,10 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, StreamName, errors_shown, fail, use_settings_of
-from cli.reports import api_client
+from cli.reports import ask_api, range_parameters
 from etar.ledger import LedgerEntry, MinuteHistory, Stage, StageTimes, State
-from etar.minute import MinuteWindow
-from etar.settings import ReportReadSettings, get_settings
+from etar.minute import MINUTES_A_DAY, MinuteWindow
 from etar.streams import DEFAULT_STREAM
 
 _WIDTH = 180
@@ -40,7 +38,7 @@ def minutes(
     ] = None,
     to: Annotated[str | None, typer.Option("--to", help="Minute to stop before; after the newest if left out.")] = None,
     state: Annotated[list[State] | None, typer.Option(help="Only minutes in this state; may be repeated.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1440, help="At most this many minutes: the newest.")] = 60,
+    limit: Annotated[int, typer.Option(min=1, max=MINUTES_A_DAY, help="At most this many minutes: the newest.")] = 60,
     stream: StreamName = DEFAULT_STREAM,
     as_json: AsJson = False,
     folder: Folder = DEFAULT_FOLDER,
@@ -52,7 +50,8 @@ def minutes(
         if asked and (from_ or to or state):
             fail("give either one minute or a range: MINUTE goes with --stream, --json and --dir only")
         path = f"/minutes/{asked}" if asked else "/minutes"
-        answer = _get(path, {"stream": stream} | ({} if asked else _parameters(from_, to, state, limit)))
+        parameters = range_parameters(from_, to) | {"limit": limit, "state": [str(each) for each in state or ()]}
+        answer = ask_api(path, {"stream": stream} | ({} if asked else parameters))
     if as_json:
         typer.echo(json.dumps(answer.json(), indent=2))
     elif asked:
@@ -105,36 +104,6 @@ def age(since: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
-
-
-def _parameters(
-    first: str | None, end: str | None, states: Sequence[State] | None, limit: int
-) -> dict[str, str | int | list[str]]:
-    parameters: dict[str, str | int | list[str]] = {"limit": limit, "state": [str(each) for each in states or ()]}
-    if first:
-        parameters["from"] = str(MinuteWindow.parse(first))
-    if end:
-        parameters["to"] = str(MinuteWindow.parse(end))
-    return parameters
-
-
-def _get(path: str, parameters: dict[str, Any]) -> httpx.Response:
-    with api_client(get_settings(ReportReadSettings)) as client:
-        try:
-            answer = client.get(path, params=parameters)
-        except httpx.TransportError as error:
-            fail(f"the report API at {client.base_url} is away ({error}); `etar status` shows the parts")
-        if not answer.is_success:
-            fail(f"the report API at {client.base_url} answers {answer.status_code}: {_detail(answer)}")
-        return answer
-
-
-def _detail(answer: httpx.Response) -> str:
-    try:
-        detail = answer.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        return answer.reason_phrase
-    return detail if isinstance(detail, str) else "; ".join(part["msg"] for part in detail)
 
 
 def _widen(console: Console) -> None:

@@ -1,4 +1,5 @@
-"""What ``etar verify --repair`` does: the auditor for records, Airflow's reconciling DAG for minutes."""
+"""What ``etar verify --repair`` does: the auditor for records, Airflow's reconciling DAG for minutes; the latter does
+``etar report --range``, too."""
 
 from __future__ import annotations
 
@@ -58,7 +59,7 @@ class Airflow:
             AirflowUnavailableError: Airflow is away, or refuses.
             TimeoutError: the run has not ended after a quarter of an hour.
         """
-        asked = {"logical_date": None, "conf": configuration, "note": "etar verify --repair"}
+        asked = {"logical_date": None, "conf": configuration, "note": "asked for by the etar command"}
         run = self._ask("POST", f"/api/v2/dags/{dag}/dagRuns", asked)["dag_run_id"]
         where = f"/api/v2/dags/{dag}/dagRuns/{run}"
         wait_until(
@@ -128,12 +129,21 @@ def audit_again(
         raise AuditFailedError(f"the auditor stopped: {error}") from error
 
 
-def report_minutes_again(windows: Sequence[MinuteWindow], stack: Stack, say: Say, *, stream: Stream) -> None:
-    """Have Airflow report the stream's minutes again, batch by batch, and wait for it."""
+def report_minutes_again(windows: Sequence[MinuteWindow], stack: Stack, say: Say, *, stream: Stream) -> bool:
+    """Have Airflow report the stream's minutes again, batch by batch, each with one Spark, and wait for it. Whether all
+    runs ended well; one that did not keeps no other from its turn.
+
+    Raises:
+        AirflowUnavailableError: Airflow is away, or refuses.
+        TimeoutError: a run has not ended after a quarter of an hour.
+    """
+    states = set[str]()
     with Airflow(stack) as scheduler:
         for batch in _batches(windows):
             state = scheduler.run(RECONCILING_DAG, again(stream, batch))
             say(f"{batch[0]} to {batch[-1]}, {len(batch)} minutes reported again: {state}")
+            states.add(state)
+    return states <= {"success"}
 
 
 def _batches(windows: Sequence[MinuteWindow]) -> Iterator[Sequence[MinuteWindow]]:

@@ -16,19 +16,20 @@ import typer
 from pydantic_core import to_jsonable_python
 
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, existing_stack, fail
-from cli.reports import api_client, follow, one_line
 from etar.minute import MinuteWindow
-from etar.report import PublishedReport
 from etar.settings import KafkaSettings, ReportReadSettings, ReportStoreSettings, RetentionSettings
 from etar.streams import Stream
 from stack import lifecycle
 from stack.configuration import PortTakenError, SettingsError
 from stack.layout import Layout
 from stack.parts import Stack, airflow, part_named, possible_parts
+from stack.parts.postgres import POSTGRES
 from stack.processes import STACK_MARK
 from stack.supervision import Supervisor
 
 if TYPE_CHECKING:
+    from etar.alerts.board import Board
+    from etar.report import PublishedReport
     from etar.stream_state import StreamState
 
 
@@ -37,12 +38,16 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is ready.")] = False,
 ) -> None:
     """Start the stack and print each minute's report; Ctrl-C stops everything."""
+    from cli.reports import one_line
+
     with errors_shown():
         if detach:
             _start_detached(folder)
             return
         with running(folder) as stack:
-            typer.echo("One line for each minute's report, some 20 s after the minute's end. Ctrl-C stops everything.")
+            typer.echo(
+                "One line for each minute's report, some seconds after the minute's end. Ctrl-C stops everything."
+            )
             supervisor = Supervisor(stack)
             # With one stream, whose report it is goes without saying.
             names = [stream.name for stream in stack.streams]
@@ -140,6 +145,8 @@ def start(folder: Path, *, without: Collection[str] = ()) -> Stack:
 
 def published(stack: Stack, *, since: MinuteWindow) -> Iterator[PublishedReport | None]:
     """What :func:`cli.reports.follow` yields, for this stack."""
+    from cli.reports import api_client, follow
+
     with api_client(stack.settings.of(ReportReadSettings)) as client:
         # One line a minute: each look costs the API a connection to PostgreSQL, for as long as the stack runs.
         yield from follow(client, since, [stream.name for stream in stack.streams], interval=5)
@@ -157,10 +164,16 @@ def status(as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) -> None:
         stack = existing_stack(folder)
         result = lifecycle.status(stack)
     streams = [_state_of(each, stack) for each in stack.streams] if _may_be_asked(result) else []
+    alerts = _alerts(stack, result)
     of_folders = [str(fault) for fault in stack.catalogue.faults]
     healthy = result.healthy and not of_folders and not any(each.faults for each in streams)
     if as_json:
-        told = {"healthy": healthy, "streams": to_jsonable_python(streams), "stream_faults": of_folders}
+        told = {
+            "healthy": healthy,
+            "streams": to_jsonable_python(streams),
+            "stream_faults": of_folders,
+            "alerts": alerts if isinstance(alerts, str) else to_jsonable_python(alerts.alerts),
+        }
         typer.echo(json.dumps(result.as_dict() | told, indent=2))
     else:
         for part in result.parts:
@@ -173,6 +186,8 @@ def status(as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) -> None:
                     typer.echo(f"  {word}: {text}")
         for text in of_folders:
             typer.echo(f"left out: {text}")
+        for line in _alert_lines(alerts):
+            typer.echo(line)
         typer.echo(f"{'healthy' if healthy else 'NOT healthy'}, {sum(p.memory_mb for p in result.parts):.0f} MB")
     raise typer.Exit(0 if healthy else 1)
 
@@ -195,14 +210,54 @@ def _state_of(stream: Stream, stack: Stack) -> StreamState:
     )
 
 
+def _alerts(stack: Stack, result: lifecycle.StackStatus) -> Board | str:
+    """How the alerts stand, as `etar alerts` says; a text where nobody knows: that is never that all is well."""
+    if not any(part.name == POSTGRES.name and part.state == "healthy" for part in result.parts):
+        return f"not known: {POSTGRES.name} does not run"
+    import psycopg
+
+    from etar.alerts.board import read_board
+    from etar.clients import report_store_connection
+
+    try:
+        with report_store_connection(stack.settings.of(ReportStoreSettings)) as connection:
+            board = read_board(connection)
+    except psycopg.Error as error:
+        return f"not known: the report store does not say: {' '.join(str(error).split())}"
+    return board if board.is_known else f"not known: {board.why_not_known}"
+
+
+def _alert_lines(alerts: Board | str) -> Iterator[str]:
+    if isinstance(alerts, str):
+        yield f"alerts: {alerts}"
+        return
+    from cli.alerts import line
+
+    yield from (f"alert: {line(alert)}" for alert in alerts.alerts if alert.state == "firing")
+    if without := [alert.alert for alert in alerts.alerts if alert.state == "no data"]:
+        yield f"alerts without data: {', '.join(dict.fromkeys(without))}"
+
+
 def _how_far(state: StreamState) -> str:
     behind = "Kafka does not say" if state.behind is None else f"the sink is {state.behind:,} records behind"
     through = state.audited_through
     return f"{behind}, " + (f"audited through {through:%Y-%m-%dT%H:%M}Z" if through else "nothing is audited yet")
 
 
+def _part_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Parts whose name begins like this and that have a log, for a shell's Tab."""
+    try:
+        stack = existing_stack(ctx.params.get("folder") or DEFAULT_FOLDER)
+        parts = [part.name for part in possible_parts(stack) if stack.layout.log(part.name).exists()]
+    except (SettingsError, OSError):
+        return []
+    return [name for name in parts if name.startswith(incomplete)]
+
+
 def logs(
-    part: Annotated[str, typer.Argument(help="Name of the part, as `etar status` shows it.")],
+    part: Annotated[
+        str, typer.Argument(help="Name of the part, as `etar status` shows it.", autocompletion=_part_names)
+    ],
     lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.")] = 100,
     follow_: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what is added.")] = False,
     folder: Folder = DEFAULT_FOLDER,

@@ -12,14 +12,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, existing_stack, fail, use_settings_of
+from cli.context import (
+    DEFAULT_FOLDER,
+    AsJson,
+    Folder,
+    errors_shown,
+    existing_stack,
+    fail,
+    stream_names,
+    use_settings_of,
+)
+from cli.lazy import Group
 from etar.errors import PermanentError
 from etar.settings import StreamSettings, get_settings
-from etar.streams import DEFAULT_STREAM, Catalogue, Fault, RecordFormat, Stream, catalogue
+from etar.streams import DEFAULT_STREAM, Catalogue, Fault, RecordFormat, Stream, catalogue, stream_named
 from etar.text import printable
+from stack.configuration import SettingsError
 from stack.layout import REPOSITORY
+from stack.supervision import Supervisor
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
     from etar.stream_folder.plan import Step
     from etar.stream_folder.proposal import Proposal
     from etar.stream_folder.sample import Sample
@@ -27,13 +41,18 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="The streams: list them, write the folder of a new one from a sample, check folders, see what would change.",
     no_args_is_help=True,
+    cls=Group,
 )
 
 _PLACES = ("ETAR_KAFKA_", "ETAR_REGISTRY_", "ETAR_WAREHOUSE_", "ETAR_API_")
 _CONTRACT = REPOSITORY / "tests" / "streams"
 
-StreamName = Annotated[str, typer.Argument(metavar="NAME", help="The stream, as its folder is named.")]
-SomeStream = Annotated[str | None, typer.Argument(metavar="[NAME]", help="One stream; all if left out.")]
+StreamName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The stream, as its folder is named.", autocompletion=stream_names)
+]
+SomeStream = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="One stream; all if left out.", autocompletion=stream_names)
+]
 
 
 @app.command("list")
@@ -57,7 +76,7 @@ def list_streams(*, as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) ->
 
 @app.command()
 def new(
-    name: StreamName,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The stream, as its folder will be named.")],
     *,
     like: Annotated[
         Path | None,
@@ -139,13 +158,21 @@ def check(
     as_json: AsJson = False,
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
-    """Check folders, offline: definition, schema, table, samples and report. Exits with 1 unless all is well."""
+    """Check folders, offline: definition, schema, table, samples, report, page and traffic.
+
+    Exits with 1 unless all is well.
+    """
     from etar.stream_folder.check import check as check_folders
+    from producer.traffic_faults import traffic_faults
 
     try:
-        found = check_folders(_catalogue(folder), [name] if name else [])
+        streams = _catalogue(folder)
+        found = check_folders(streams, [name] if name else [])
     except PermanentError as error:
         fail(str(error))
+    for stream in streams.streams.values():
+        if name in (None, stream.name):
+            found += traffic_faults(stream)
     if as_json:
         typer.echo(json.dumps([_fault_as_json(each) for each in found]))
     else:
@@ -328,6 +355,64 @@ def _tell_proposal(proposal: Proposal) -> None:
         typer.echo(f"  {column.name:<{width}}  {column.declared:<{types}}{why}".rstrip())
     for each in proposal.left_out:
         typer.secho(f"  {printable(each.name):<{width}}  no column: {printable(each.why)}", fg="yellow")
+
+
+@app.command("forget-checkpoint")
+def forget_checkpoint(
+    name: StreamName,
+    job: Annotated[str, typer.Argument(metavar="JOB", help="The job, as its stream's definition names it.")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    folder: Folder = DEFAULT_FOLDER,
+) -> None:
+    """Let a job of a stream begin with the oldest record that Kafka holds: delete its checkpoint.
+
+    For a job that cannot go on, as Kafka has lost records that it had not read. What it has written stays.
+    """
+    from etar.clients import object_store_client
+    from etar.settings import ObjectStoreSettings
+
+    with errors_shown():
+        use_settings_of(folder, "ETAR_S3_")
+        stream = stream_named(name)
+        found = next((each for each in stream.jobs if each.name == job), None)
+        if found is None:
+            fail(f"the stream {name} has no job {job!r}; it has {', '.join(j.name for j in stream.jobs) or 'none'}")
+        settings = get_settings(ObjectStoreSettings)
+        prefix = f"{stream.checkpoints_key(found)}/"
+        if not yes:
+            typer.confirm(
+                f"Delete s3://{settings.bucket}/{prefix}, and let the job read all that Kafka holds?", abort=True
+            )
+        own = _own_part(folder, job)
+        if own is not None:
+            own.stop(job)
+        store = object_store_client(settings)
+        deleted = 0
+        # Deeper ones first: a server that keeps objects as files deletes no folder that holds some.
+        while names := _names_below(store, settings.bucket, prefix):
+            for key in sorted(names, reverse=True):
+                store.delete_object(Bucket=settings.bucket, Key=key)
+            deleted += len(names)
+        typer.echo(f"deleted {deleted} objects of {prefix}")
+        if own is not None:
+            own.start(job)
+            typer.echo(f"started {job}")
+
+
+def _own_part(folder: Path, part: str) -> Supervisor | None:
+    """The supervisor of the stack in a folder, if it has the part."""
+    try:
+        supervisor = Supervisor(existing_stack(folder))
+    except SettingsError:
+        return None
+    return supervisor if part in supervisor.states() else None
+
+
+def _names_below(store: S3Client, bucket: str, prefix: str) -> list[str]:
+    """At most a thousand."""
+    found = store.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+    return [each["Key"] for each in found]
 
 
 def _column_wish(text: str) -> tuple[str, str]:

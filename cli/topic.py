@@ -10,13 +10,14 @@ from typing import Annotated
 import typer
 
 from cli.context import DEFAULT_FOLDER, Folder, StreamName, errors_shown, existing_stack, fail, use_settings_of
+from cli.lazy import Group
 from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.streams import DEFAULT_STREAM, Stream, stream_named
 from stack.configuration import SettingsError
 from stack.parts import connect, sink
 from stack.supervision import Supervisor
 
-app = typer.Typer(help="The topic of a stream: go on with one that was made anew.", no_args_is_help=True)
+app = typer.Typer(help="The topic of a stream: go on with one that was made anew.", no_args_is_help=True, cls=Group)
 
 _SETTINGS = ("ETAR_KAFKA_", "ETAR_WAREHOUSE_", "ETAR_REPORT_STORE_")
 

@@ -13,7 +13,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cli.context import DEFAULT_FOLDER, PLACES, AsJson, Folder, errors_shown, existing_stack, fail, use_settings_of
+from cli.context import (
+    DEFAULT_FOLDER,
+    PLACES,
+    AsJson,
+    Folder,
+    errors_shown,
+    existing_stack,
+    fail,
+    stream_names,
+    use_settings_of,
+)
 from cli.repair import AirflowUnavailableError, AuditFailedError, audit_again, report_minutes_again
 from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
@@ -23,6 +33,7 @@ from etar.verify.account import ProducerAccount, UnverifiableRangeError
 from etar.verify.account import verify as verified
 from etar.verify.compare import HOW_TO_RUN_AIRFLOW, Totals, Verification, backfill, report_again
 from etar.verify.facts import PlaceUnavailableError
+from etar.windows import Number
 from stack.configuration import SettingsError
 
 _Cell = int | str | None
@@ -43,7 +54,11 @@ def verify(
     ] = None,
     stream: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help=f"A stream; may be repeated. The default is {DEFAULT_STREAM}."),
+        typer.Option(
+            metavar="NAME",
+            help=f"A stream; may be repeated. The default is {DEFAULT_STREAM}.",
+            autocompletion=stream_names,
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All streams that are on.")] = False,
     account: Annotated[
@@ -156,17 +171,22 @@ def render(verification: Verification, console: Console) -> None:
         return
     console.print(_minutes(verification))
     console.print(_partitions(verification))
+    if verification.windows:
+        console.print(_windows(verification))
     of_partitions = [(partition.partition, partition.note) for partition in verification.partitions]
     lines = [
         *_equation(verification.totals),
         *_minute_notes(verification),
         *(f"partition {number}: {note}" for number, note in of_partitions if note),
+        *_window_notes(verification),
     ]
     if any("airflow dags" in line or "airflow backfill" in line for line in lines):
         lines.append(HOW_TO_RUN_AIRFLOW)
     _print_lines(console, [*lines, *_warnings(verification)])
     if verification.ok:
-        console.print(f"exact: {len(verification.minutes)} minutes, every record accounted for", style="green")
+        live = f", {len(verification.windows)} live windows as their reports" if verification.windows else ""
+        minutes = len(verification.minutes)
+        console.print(f"exact: {minutes} minutes, every record accounted for{live}", style="green")
         return
     console.print(f"difference: {verification.difference}", style="red")
     if verification.repair:
@@ -276,6 +296,37 @@ def _minutes(verification: Verification) -> Table:
         "difference": [each.difference for each in minutes],
     }
     return _table("Minutes, by event time", columns, when_any=("pending", "lost rows"))
+
+
+def _windows(verification: Verification) -> Table:
+    windows = verification.windows
+    columns: dict[str, Sequence[_Cell]] = {
+        "window": [str(MinuteWindow.containing(each.window)) for each in windows],
+        "state": ["final" if each.final else "streamed" for each in windows],
+        "revision": [each.revision for each in windows],
+    }
+    for name in windows[0].numbers:
+        numbers = [each.numbers[name] for each in windows]
+        columns |= {
+            f"{name} streamed": [_exact(each.streamed) for each in numbers],
+            f"{name} now": [_exact(each.now) for each in numbers],
+            f"{name} report": [_exact(each.report) for each in numbers],
+            f"{name} corrected": [_exact(each.corrected) for each in numbers],
+        }
+    columns["difference"] = [each.difference for each in windows]
+    return _table("Live windows, stream beside report", columns, when_any=())
+
+
+def _window_notes(verification: Verification) -> Iterator[str]:
+    off = [each for each in verification.windows if each.note]
+    for each in off[:_MOST_SPANS]:
+        yield f"window {MinuteWindow.containing(each.window)}: {each.note}"
+    if len(off) > _MOST_SPANS:
+        yield f"{len(off) - _MOST_SPANS} windows more are not as their reports"
+
+
+def _exact(number: Number | None) -> str | None:
+    return None if number is None else f"{number:,}"
 
 
 def _partitions(verification: Verification) -> Table:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-
 from etar.settings import ConnectSettings, WarehouseAddress, get_settings
-from etar.streams import RecordFormat, Stream
+from etar.streams import RecordFormat, Stream, schema_fields
 
 _CONCERNS = (WarehouseAddress, ConnectSettings)
 _CONVERTERS = {
@@ -19,11 +16,11 @@ def variables(stream: Stream) -> dict[str, str]:
     """Every setting of the warehouse's address and of Kafka Connect by its variable, written as Kafka reads it; and
     what the sink of ``stream`` needs, as ``STREAM_…``."""
     settings = {
-        f"{kind.model_config['env_prefix']}{name}".upper(): _text(value)
+        kind.variables()[name]: _text(value)
         for kind in _CONCERNS
         for name, value in get_settings(kind).model_dump().items()
     }
-    fields = dict(_fields(stream))
+    fields = schema_fields(stream)
     return settings | {
         "STREAM_CONNECTOR": stream.connector,
         "STREAM_TOPIC": stream.topic,
@@ -31,21 +28,8 @@ def variables(stream: Stream) -> dict[str, str]:
         "STREAM_DEAD_LETTER_TOPIC": stream.dead_letter_topic,
         "STREAM_CONVERTER": _CONVERTERS.get(stream.record, settings["ETAR_CONNECT_CONVERTER"]),
         "STREAM_FIELDS": ",".join(fields),
-        "STREAM_REQUIRED_FIELDS": ",".join(name for name, required in fields.items() if required),
+        "STREAM_REQUIRED_FIELDS": ",".join(name for name, field in fields.items() if field.is_required),
     }
-
-
-def _fields(stream: Stream) -> Iterator[tuple[str, bool]]:
-    """Each field of the stream's schema, and whether a record must have a value for it."""
-    schema = json.loads(stream.schema_text or "{}")
-    if stream.record is RecordFormat.AVRO:
-        for field in schema.get("fields", []):
-            kind = field["type"]
-            yield field["name"], not (isinstance(kind, list) and "null" in kind)
-    else:
-        required = schema.get("required", [])
-        for name in schema.get("properties", {}):
-            yield name, name in required
 
 
 def _text(value: object) -> str:

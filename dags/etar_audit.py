@@ -5,23 +5,28 @@ Trusts no sink. Each minute it compares the offsets that Kafka gave out, up to t
 with the table and the dead letters. A record that is in neither is read from Kafka and put where it belongs; a dead
 letter whose record is a good one after all becomes a row; a record in both places stays in the right one. What is exact
 is closed with its counts in `audited_offsets`, by partition and minute of arrival. What was repaired is in
-`audit_repairs`. Each stream that is switched on has a task of its own, and the failure of one stops no other.
+`audit_repairs`. The streams that are switched on are audited one after the other, eight to a task, and the failure of
+one stops no other: it fails its task at the end.
 
-A run fails when records are lost for good. Trigger it with `accept_lost`, for one `stream` or for all, when you have
-seen that: the loss stays written down, and the next runs are green again.
+**A red square:** records are lost for good, or a stream could not be audited. What can be repaired has been.
+- *Which?* The log of the red task ends with the stream, its records and the cause.
+- *Lost for good* stays red until a person has taken note: press *Trigger* with `accept_lost`, for one `stream` or for
+  all. The loss stays written down (`etar verify`), and the next runs are green.
+- *Anything else:* **press nothing.** The next run goes on where this one stopped, a minute later; `etar status` names a
+  part that is away.
 
 This file is wiring only: what the task does is in `etar.audit`.
 """
 
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable, ExceptionRetryPolicy, Param, RetryAction, RetryRule, dag, task
+from airflow.sdk import CronTriggerTimetable, Param, dag, task
 
 from etar.pipeline.tasks import audit
+from etar.pipeline.tasks.retries import POLICY
 from etar.settings import PipelineSettings, get_settings
 from etar.streams import catalogue
 
-HOPELESS = RetryRule("etar.errors.PermanentError", RetryAction.FAIL)
 STREAMS = [stream.name for stream in catalogue().on]
 
 
@@ -40,14 +45,15 @@ STREAMS = [stream.name for stream in catalogue().on]
         ),
     },
     default_args={
+        "owner": "etar",
         "retries": 2,
         "retry_delay": timedelta(seconds=5),
-        "retry_policy": ExceptionRetryPolicy([HOPELESS]),
+        "retry_policy": POLICY,
         # Before a backfill, after the newest minute.
         "priority_weight": 100,
         "weight_rule": "absolute",
         "execution_timeout": timedelta(minutes=15),
-        # So many streams at once: each takes a slot and most of a core, which the minutes' own runs need, too.
+        # So many at once: each takes a slot and most of a core, which the minutes' own runs need, too.
         "max_active_tis_per_dag": 2,
     },
     doc_md=__doc__,
@@ -55,9 +61,11 @@ STREAMS = [stream.name for stream in catalogue().on]
 )
 def etar_audit() -> None:
     of_each = task(
-        multiple_outputs=False, map_index_template="{{ task.op_kwargs['stream'] }}", doc_md=audit.audit.__doc__
+        multiple_outputs=False,
+        map_index_template="{{ task.op_kwargs['streams'] | join(' ') }}",
+        doc_md=audit.audit.__doc__,
     )
-    of_each(audit.audit).expand(stream=STREAMS)
+    of_each(audit.audit).expand(streams=audit.groups(STREAMS))
 
 
 etar_audit()

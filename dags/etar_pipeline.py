@@ -3,12 +3,20 @@
 
 {about}
 
-**settle** waits until the sink has stored all that Kafka held when the minute had passed. **extract** copies the
-minute's rows to S3 as Parquet. **analyse** makes the report of them with Spark; an empty minute skips it. **report**
-posts the result to the report API. Any task may be cleared and run again: the same rows make the same report. Each
-writes to the ledger how far the minute is. A minute that got no run, or whose run failed, is `etar_reconcile`'s.
+Its one task *settles* the minute (waits until the sink has stored all that Kafka held when the minute had passed),
+*extracts* it (copies its rows to S3 as Parquet), *analyses* it (makes the report of them with Spark; an empty minute
+goes without) and *reports* it (posts the report to the report API). A run is named after its minute, and the button on
+its task leads to the minute's page of the dashboard.
 
-To run one minute, name its *end*: `airflow dags test {dag_id} 2026-11-21T10:32:00` is [10:31, 10:32).
+**A red square:** this run gave its minute up, after seven tries or at once where trying again cannot help. No event is
+lost. **Press nothing:** `etar_reconcile` reports the minute once the cause is gone; the square stays red.
+- *Why?* The task's log ends with what was wrong and what to do. Was it Spark, the end of Spark's log stands above it.
+- *Several in a row?* A part is away: `etar status` names it.
+- *Is the minute reported now?* Its page in the dashboard says so, and `etar minutes`.
+- *Run it again all the same:* *Clear task*. The same rows make the same report; others make its next revision.
+
+*Up for retry* is a try that failed and is followed by another, in seconds: its log says why. To run one minute, name
+its *end*: `airflow dags test {dag_id} 2026-11-21T10:32:00` is [10:31, 10:32). Many: `etar backfill`.
 
 The file is wiring only, a DAG for each stream: what the tasks do is in `etar.pipeline` and `spark_apps`.
 """
@@ -16,67 +24,61 @@ The file is wiring only, a DAG for each stream: what the tasks do is in `etar.pi
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, CronDataIntervalTimetable, ExceptionRetryPolicy, RetryAction, RetryRule, TriggerRule, task
+from airflow.sdk import DAG, task
 
-from etar.pipeline.tasks.analysis import AnalysisOperator
-from etar.pipeline.tasks.minute import LeftOut, MinuteSteps
+from etar.backfills import SLOTS
+from etar.pipeline.tasks.minute import LeftOut
+from etar.pipeline.tasks.pipeline import MinuteOperator
+from etar.pipeline.tasks.retries import POLICY
+from etar.pipeline.timetable import MinuteTimetable
 from etar.settings import PipelineSettings, get_settings
 from etar.streams import catalogue
 
 REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "minute_report.py"
-HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.errors.PermanentError"], RetryAction.FAIL)
 STREAMS, SETTINGS = catalogue(), get_settings(PipelineSettings)
 AT_ONCE = SETTINGS.runs_of_each(len(STREAMS.on))
 
 for stream in STREAMS.on:
-    steps = MinuteSteps(stream)
     with DAG(
         stream.dag_id,
-        schedule=CronDataIntervalTimetable("* * * * *", timezone="UTC"),
+        schedule=MinuteTimetable(),
         start_date=SETTINGS.start_date,
         # What an outage left out is etar_reconcile's, oldest first: here the newest minute would wait behind it.
         catchup=False,
         max_active_runs=AT_ONCE,
-        default_args={
-            # A backfill's runs, ten at a time, are not among the active ones: no step is done for more minutes.
-            "max_active_tis_per_dag": AT_ONCE,
-            "weight_rule": "etar.pipeline.priority.NewestMinuteFirst",
-            # 5, then 10 s apart: a task that fails at once is given up after a minute, `settle` after seven waits
-            # for a sink that is behind. Then the minute is etar_reconcile's, and makes room for the newest.
-            "retries": 6,
-            "retry_delay": timedelta(seconds=5),
-            "retry_exponential_backoff": 2.0,
-            "max_retry_delay": timedelta(seconds=10),
-            "retry_policy": ExceptionRetryPolicy([HOPELESS]),
-            "on_failure_callback": steps.note_failure,
-        },
         doc_md=(__doc__ or "").format(stream=stream.name, about=stream.about, dag_id=stream.dag_id),
         tags=["etar", stream.name],
     ):
-        settled = task(multiple_outputs=False)(steps.settle)()
-        extracted = task(multiple_outputs=False)(steps.extract)()
-        analysed = AnalysisOperator(
-            task_id="analyse",
-            doc_md="Make the stream's report of the extract with Spark, and leave it as one JSON object.",
+        MinuteOperator(
+            task_id="minute",
+            owner="etar",
+            task_display_name="settle, extract, analyse, report",
+            doc_md="From the minute's end to its report, in one process: the log says when each step was done.",
+            stream=stream,
             conn_id="etar_spark",
             properties_file="{{ conn.etar_spark.extra_dejson.get('properties-file', '') }}",
             application=str(REPORT_APP),
-            name="etar {{ ti.xcom_pull('extract')['minute'] }}",
+            # A backfill's runs, ten at a time, are not among the active ones: what their pool gives is beside these.
+            max_active_tis_per_dag=AT_ONCE + SLOTS,
+            weight_rule="etar.pipeline.priority.NewestMinuteFirst",
+            # 5, then 10 s apart: what fails at once is given up after a minute, a wait for a sink that is behind after
+            # seven. Then the minute is etar_reconcile's, and makes room for the newest.
+            retries=6,
+            retry_delay=timedelta(seconds=5),
+            retry_exponential_backoff=2.0,
+            max_retry_delay=timedelta(seconds=10),
+            retry_policy=POLICY,
             # A cluster that lost master and executor leaves a driver waiting for ever: that would take a run's place.
-            execution_timeout=timedelta(minutes=10),
-            application_args=[
-                *("--stream", stream.name, "--minute", "{{ ti.xcom_pull('extract')['minute'] }}"),
-                *("--source", "{{ ti.xcom_pull('extract')['source'] }}"),
-                *("--result", "{{ ti.xcom_pull('extract')['result'] }}"),
-            ],
-            pre_execute=steps.before_analysis,
-            post_execute=steps.after_analysis,
+            execution_timeout=SETTINGS.settle_timeout + timedelta(minutes=10),
         )
-        # Runs after a skipped analysis too, but not after anything failed.
-        reported = task(multiple_outputs=False, trigger_rule=TriggerRule.NONE_FAILED)(steps.report)(extracted)
-        settled >> extracted >> analysed >> reported
 
 for name, why in STREAMS.left_out.items():
     left_out = LeftOut(name, why)
-    with DAG(left_out.dag_id, schedule=None, doc_md=left_out.doc, tags=["etar", left_out.tag, "fault"]):
+    with DAG(
+        left_out.dag_id,
+        schedule=None,
+        default_args={"owner": "etar"},
+        doc_md=left_out.doc,
+        tags=["etar", left_out.tag, "fault"],
+    ):
         task(left_out.fault)()

@@ -7,10 +7,16 @@ batch, which the streams share, oldest first, with some room kept for the newest
 without any the rest is skipped. A minute that the table has lost rows of is left as it is until the auditor has put
 them back.
 **extract**, **analyse** and **report** do what they do in `etar_pipeline`, with one Spark for the whole batch. The same
-rows make the same report; other rows make the minute's next revision. What fails of one stream stops no other.
+rows make the same report; other rows make the minute's next revision. What fails of one stream stops no other:
+**conclude** fails with it at the end, and is skipped where all is well.
 
-To have minutes reported again by hand, name them, no more than a batch: `{"minutes": ["2026-11-21T10:31Z"]}`, and the
-stream if it is not the default one: `{"stream": "payments", "minutes": ["2026-11-21T10:31Z"]}`.
+**A red square:** a minute of the batch, or a whole stream, could not be reported; the others were. **Press nothing:**
+the next run takes it again, a minute later.
+- *Which, and why?* The log of the red task ends with each minute and its cause.
+- *Red for long?* The minute waits for a part (`etar status`) or for a person: its log says which.
+
+**Report minutes again by hand:** *Trigger*, with no more than a batch: `{"minutes": ["2026-11-21T10:31Z"]}`, and the
+stream if it is not the default one: `{"stream": "payments", "minutes": ["2026-11-21T10:31Z"]}`. More: `etar backfill`.
 
 This file is wiring only: what the tasks do is in `etar.pipeline` and `spark_apps`.
 """
@@ -18,24 +24,16 @@ This file is wiring only: what the tasks do is in `etar.pipeline` and `spark_app
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import (
-    CronTriggerTimetable,
-    ExceptionRetryPolicy,
-    Param,
-    RetryAction,
-    RetryRule,
-    TriggerRule,
-    dag,
-    task,
-)
+from airflow.sdk import CronTriggerTimetable, Param, TriggerRule, dag, task
 
 from etar.pipeline.tasks import again
 from etar.pipeline.tasks.analysis import AnalysisOperator
+from etar.pipeline.tasks.announce import REPORTS
+from etar.pipeline.tasks.retries import POLICY
 from etar.settings import PipelineSettings, ReconcileSettings, get_settings
 from etar.streams import DEFAULT_STREAM, catalogue
 
 REPORT_APP = Path(__file__).resolve().parents[1] / "spark_apps" / "minute_report.py"
-HOPELESS = RetryRule(["etar.minute.NotOneMinuteError", "etar.errors.PermanentError"], RetryAction.FAIL)
 MOST = get_settings(ReconcileSettings).batch_minutes
 STREAMS = sorted({DEFAULT_STREAM, *(stream.name for stream in catalogue().on)})
 NAMED = f"At most {MOST} minutes to report again, like 2026-11-21T10:31Z; none: those found to need it"
@@ -52,6 +50,7 @@ NAMED = f"At most {MOST} minutes to report again, like 2026-11-21T10:31Z; none: 
         "stream": Param(DEFAULT_STREAM, type="string", enum=STREAMS, description="Whose minutes they are"),
     },
     default_args={
+        "owner": "etar",
         # Few: what fails here is found again a minute later, and a run that hangs would keep all others waiting.
         "retries": 2,
         "retry_delay": timedelta(seconds=5),
@@ -59,7 +58,7 @@ NAMED = f"At most {MOST} minutes to report again, like 2026-11-21T10:31Z; none: 
         "priority_weight": 100,
         "weight_rule": "absolute",
         "execution_timeout": timedelta(minutes=10),
-        "retry_policy": ExceptionRetryPolicy([HOPELESS]),
+        "retry_policy": POLICY,
     },
     doc_md=__doc__,
     tags=["etar"],
@@ -78,9 +77,13 @@ def etar_reconcile() -> None:
         pre_execute=again.before_analysis,
     )
     # Also after a failed analysis: the minutes that it did analyse are reported.
-    reported = task(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE)(again.report)(extracted)
+    failed = task.short_circuit(multiple_outputs=False, trigger_rule=TriggerRule.ALL_DONE, outlets=[REPORTS])(
+        again.report
+    )(extracted, analysed=analysed.output)
+    # Apart, as Airflow drops the events of a task that fails: what was reported is told in any case.
+    concluded = task(multiple_outputs=False)(again.conclude)(failed)
 
-    found >> extracted >> analysed >> reported
+    found >> extracted >> analysed >> failed >> concluded
 
 
 etar_reconcile()

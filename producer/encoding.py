@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 
 from etar.records.framing import with_header
-from etar.streams import KeyForm, RecordFormat, Stream, TimeForm
+from etar.streams import KeyForm, RecordFormat, Stream, TimeForm, schema_fields
 from producer.kinds import NO_SUCH_SCHEMA_ID, Draft, Kind, malformed_kinds
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,12 +44,17 @@ class Encoding:
 
     Attributes:
         malformed: the ways in which its records can be.
+        key_field: the field that the key is made of; None: there is no key.
+        key_form: what makes a key of that field's value. None, where the value is.
+        time_field: the field that says when an event happened.
+        ticks: how many units of that field make a second, where it is a number.
     """
 
     def __init__(self, stream: Stream, header: bytes = b"") -> None:
         self.header = header
         self.malformed = malformed_kinds(stream.record)
-        self.key = _key_of(stream)
+        self.key_field = stream.key.field
+        self.key_form = _key_form(stream)
         self.encode: Callable[[Any], bytes]
         """A record's value. Raises whatever the encoder does where an event is not of the schema."""
         self._decode: Callable[[bytes], dict[str, Any]]
@@ -57,39 +62,46 @@ class Encoding:
             self.encode, self._decode = _avro(stream, header)
         else:
             self.encode, self._decode = _json(header)
-        self._time = stream.time
+        self.time_field = stream.time
         self._iso = stream.time_form is TimeForm.ISO8601
-        self._ticks = _ticks_of(stream)
-        self.coarse = max(0, 1000 // self._ticks - 1)
+        self.ticks = _ticks_of(stream)
+        self.coarse = max(0, 1000 // self.ticks - 1)
         """Milliseconds by which :meth:`time_of` may be too early, as a record's time may be in whole seconds."""
+
+    def key(self, event: Any) -> bytes | None:
+        """The key of an event's record."""
+        name = self.key_field
+        if name is None:
+            return None
+        return self.key_form(event.get(name) if isinstance(event, dict) else getattr(event, name))
 
     def time_of(self, event: Any) -> int:
         """When an event happened, in milliseconds since the epoch."""
-        value = event[self._time] if isinstance(event, dict) else getattr(event, self._time)
+        value = event[self.time_field] if isinstance(event, dict) else getattr(event, self.time_field)
         if type(value) is int:
-            return value if self._ticks == 1000 else value * 1000 // self._ticks
+            return value if self.ticks == 1000 else value * 1000 // self.ticks
         if isinstance(value, str):
             value = datetime.fromisoformat(value)
         if isinstance(value, datetime):
             return ((value if value.tzinfo else value.replace(tzinfo=UTC)) - _EPOCH) // _MILLISECOND
-        return int(Decimal(value) * 1000 // self._ticks)
+        return int(Decimal(value) * 1000 // self.ticks)
 
     def at_time(self, event: Any, instant: int) -> Any:
         """The same event, as if it had happened at ``instant``, in milliseconds since the epoch."""
         value: int | str | Decimal = instant
         if self._iso:
             value = (_EPOCH + instant * _MILLISECOND).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        elif self._ticks != 1000:
-            exact = Decimal(instant) * self._ticks / 1000
+        elif self.ticks != 1000:
+            exact = Decimal(instant) * self.ticks / 1000
             value = int(exact) if exact == int(exact) else exact
         if isinstance(event, dict):
-            return event | {self._time: value}
-        return event._replace(**{self._time: value})
+            return event | {self.time_field: value}
+        return event._replace(**{self.time_field: value})
 
     def can_say(self, instant: int) -> bool:
         """Whether a record can be of that time at all: not every year has four digits, nor every number 64 bits."""
         if not self._iso:
-            return abs(instant) * self._ticks // 1000 < _WIDEST
+            return abs(instant) * self.ticks // 1000 < _WIDEST
         try:
             _EPOCH + instant * _MILLISECOND
         except OverflowError:
@@ -98,7 +110,7 @@ class Encoding:
 
     def logged(self, event: Any) -> dict[str, Any]:
         """The fields of an event, with its time in milliseconds since the epoch."""
-        return dict(_fields(event)) | {self._time: self.time_of(event)}
+        return dict(_fields(event)) | {self.time_field: self.time_of(event)}
 
     def event_of(self, value: bytes) -> dict[str, Any]:
         """The event of a value that :attr:`encode` made."""
@@ -139,23 +151,15 @@ def _start_of_json(event: Any) -> bytes:
     return json.dumps({name: value}, default=str).encode()
 
 
-def _key_of(stream: Stream) -> Callable[[Any], bytes | None]:
-    """What makes the key of a stream's events. None, where an event's field is."""
-    name = stream.key.field
-    if name is None:
-        return lambda _event: None
+def _key_form(stream: Stream) -> Callable[[Any], bytes | None]:
+    """What makes a key of the value of the stream's key field. None, where there is none."""
 
-    def value_of(event: Any) -> Any:
-        return event.get(name) if isinstance(event, dict) else getattr(event, name)
-
-    def uuid16(event: Any) -> bytes | None:
-        value = value_of(event)
+    def uuid16(value: Any) -> bytes | None:
         if value is None:
             return None
         return value.bytes if isinstance(value, UUID) else UUID(value).bytes
 
-    def utf8(event: Any) -> bytes | None:
-        value = value_of(event)
+    def utf8(value: Any) -> bytes | None:
         return None if value is None else str(value).encode()
 
     return uuid16 if stream.key.form is KeyForm.UUID16 else utf8
@@ -199,17 +203,12 @@ def _ticks_of(stream: Stream) -> int:
         return 1 if stream.time_form is TimeForm.UNIX_S else 1000
     if stream.record is not RecordFormat.AVRO:
         return 1000
-    fields = json.loads(stream.schema_text or '{"fields": []}')["fields"]
-    types = [field["type"] for field in fields if field["name"] == stream.time]
-    for kind in _branches(types):
+    time = schema_fields(stream).get(stream.time)
+    for kind in _branches(time.kind if time else []):
         if isinstance(kind, dict) and (ticks := _TICKS.get(str(kind.get("logicalType")).removeprefix("local-"))):
             return ticks
     return 1000
 
 
-def _branches(types: list[Any]) -> Iterator[Any]:
-    for kind in types:
-        if isinstance(kind, list):
-            yield from kind
-        else:
-            yield kind
+def _branches(kind: Any) -> list[Any]:
+    return kind if isinstance(kind, list) else [kind]

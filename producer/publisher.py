@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -16,13 +15,16 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 
 from etar.settings import KafkaSettings
 from producer.account import NO_PARTITION
-from producer.encoding import Encoding, NoEventError
+from producer.encoding import Encoding
 from producer.event_log import EventLog
 from producer.kinds import Draft, Kind
 from producer.tally import Tally
 from producer.waiting import AwayError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from etar.rows.conversion import Records
 
 _log = logging.getLogger(__name__)
@@ -59,11 +61,16 @@ def producer_configuration(
     delivery_timeout: timedelta,
     compression: str = "lz4",
     longest: int | None = None,
+    linger_ms: int = 50,
+    only_failures: bool = False,
 ) -> dict[str, Any]:
     """Settings of librdkafka: no acknowledged record is lost, none is doubled by a retry, an outage is waited out.
 
     Args:
         longest: bytes of the largest batch that the topic takes, from :func:`longest_batch`; larger ones are not made.
+        linger_ms: how long a batch is waited for. A twentieth of a second costs a report nothing, and sends a fifth of
+            the requests that 10 ms would.
+        only_failures: what arrives is not reported, only what does not: half of what sending a record costs.
     """
     limit = {} if longest is None else {"message.max.bytes": max(1000, min(longest, 10**9))}
     return limit | {
@@ -72,8 +79,8 @@ def producer_configuration(
         "acks": "all",
         "enable.idempotence": True,
         "message.timeout.ms": int(delivery_timeout / timedelta(milliseconds=1)),
-        # A twentieth of a second costs a report nothing, and sends a fifth of the requests that 10 ms would.
-        "linger.ms": 50,
+        "linger.ms": linger_ms,
+        "delivery.report.only.error": only_failures,
         "compression.type": compression,
         # Java's partitioner: events of one key meet in one partition whichever client sends them.
         "partitioner": "murmur2_random",
@@ -83,8 +90,8 @@ def producer_configuration(
     }
 
 
-def require_topic(settings: KafkaSettings, topic: str) -> None:
-    """Check that the topic is there.
+def require_topic(settings: KafkaSettings, topic: str) -> int:
+    """Check that the topic is there, and how many partitions it has.
 
     Raises:
         AwayError: Kafka cannot be reached; worth trying again.
@@ -96,7 +103,7 @@ def require_topic(settings: KafkaSettings, topic: str) -> None:
     except KafkaException as error:
         raise AwayError(f"Kafka at {settings.bootstrap_servers} cannot be reached") from error
     if found.error is None:
-        return
+        return len(found.partitions)
     if found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         raise TopicMissingError(
             f"Kafka at {settings.bootstrap_servers} has no topic {topic!r}. The set-up makes it (`make up`); "
@@ -124,8 +131,52 @@ def longest_batch(settings: KafkaSettings, topic: str) -> int | None:
     return int(found["max.message.bytes"].value)
 
 
+class Queue:
+    """What Kafka's client holds: it is waited for while it is full, and at the end until the fate of all is known.
+
+    Args:
+        producer: configured by :func:`producer_configuration`.
+    """
+
+    def __init__(self, producer: Producer, stop: Stop) -> None:
+        self.producer = producer
+        self._stop = stop
+        self._noticed: float | None = None
+
+    def wait_for_room(self) -> bool:
+        """Wait a moment, as the queue is full. False: stopped."""
+        if self._stop.requested:
+            return False
+        if self._noticed is None or time.monotonic() - self._noticed > _REPEAT_NOTICE_SECONDS:
+            self._noticed = time.monotonic()
+            _log.info("the queue is full (%d records wait for Kafka); waiting", len(self.producer))
+        self.producer.poll(_SLICE_SECONDS)
+        return True
+
+    def is_empty(self, within: float = _SLICE_SECONDS) -> bool:
+        """Send what is there; whether after some seconds at most each record is acknowledged or failed, and told."""
+        return not self.producer.flush(within)
+
+    def empty(self, stop_timeout: timedelta) -> None:
+        """Wait until every record is acknowledged or failed.
+
+        After a stop for at most ``stop_timeout``; what is under way then is given up and counted as failed:
+        ``_PURGE_QUEUE`` was never sent, ``_PURGE_INFLIGHT`` may or may not have reached Kafka.
+        """
+        stopped_at: float | None = None
+        while not self.is_empty():
+            if not self._stop.requested:
+                continue
+            stopped_at = stopped_at or time.monotonic()
+            if self._stop.at_once or time.monotonic() - stopped_at > stop_timeout.total_seconds():
+                _log.error("giving up %d records that Kafka has not acknowledged", len(self.producer))
+                self.producer.purge()
+                self.is_empty()
+
+
 class Publisher:
-    """Sends drafts to one topic. Every one it accepts ends in the tally, acknowledged or failed, after :meth:`close`.
+    """Sends records of a file to one topic. Every one it accepts ends in the tally, acknowledged or failed, after
+    :meth:`close`.
 
     Args:
         producer: configured by :func:`producer_configuration`.
@@ -142,40 +193,16 @@ class Publisher:
         stop: Stop,
         event_log: EventLog | None = None,
     ) -> None:
+        self._queue = Queue(producer, stop)
         self._producer = producer
         self._topic = topic
         self._encoding = encoding
-        self._key = encoding.key
         self._tally = tally
-        self._stop = stop
         self._event_log = event_log
-        self._since_poll = 0
 
-    def send(self, draft: Draft) -> bool:
-        """Hand over one record, waiting while the queue is full. False: stopped first, and not handed over.
-
-        Raises:
-            NoEventError: it cannot be encoded, and was never made.
-        """
-        try:
-            key, value = self._key(draft.event), self._encoding.value_of(draft)
-        except Exception as error:  # as many kinds as there are wrong values
-            raise NoEventError(f"{type(error).__name__}: {error}") from error
-        self._tally.made(draft.kind)
-        try:
-            if not self._hand_over(key, value, partial(self._delivered, draft)):
-                self._tally.withdrawn(draft.kind)
-                return False
-        except KafkaException as error:
-            self._tally.failed(draft.kind, NO_PARTITION, error.args[0])
-            return True
-        self._since_poll += 1
-        if self._since_poll >= RECORDS_BETWEEN_POLLS:
-            self.wait(0)
-        return True
-
-    def send_records(self, records: Records) -> bool:
-        """As :meth:`send`, for some hundred of a file. False: stopped first; those before that were handed over."""
+    def send(self, records: Records) -> bool:
+        """Hand over some hundred records, waiting while the queue is full. False: stopped first; those before that were
+        handed over."""
         sent = _Sent(records, self._encoding, self._tally, self._event_log)
         self._tally.made(Kind.EVENT, len(records.values))
         for number, (key, value) in enumerate(zip(records.keys, records.values, strict=True)):
@@ -189,61 +216,30 @@ class Publisher:
         self.wait(0)
         return True
 
-    def _hand_over(
-        self, key: bytes | None, value: bytes | None, on_delivery: Callable[[KafkaError | None, Any], None]
-    ) -> bool:
+    def _hand_over(self, key: bytes | None, value: bytes, on_delivery: _Sent) -> bool:
         """Wait while the queue is full. False: stopped first.
 
         Raises:
             KafkaException: Kafka would never take it.
         """
-        noticed: float | None = None
         while True:
             try:
                 self._producer.produce(self._topic, value, key, on_delivery=on_delivery)
             except BufferError:
-                if self._stop.requested:
+                if not self._queue.wait_for_room():
                     return False
-                if noticed is None or time.monotonic() - noticed > _REPEAT_NOTICE_SECONDS:
-                    noticed = time.monotonic()
-                    _log.info("the queue is full (%d records wait for Kafka); waiting", len(self._producer))
-                self._producer.poll(_SLICE_SECONDS)
             else:
                 return True
 
     def wait(self, seconds: float) -> None:
         """Take delivery reports for up to ``seconds``; returns early once there were some."""
-        self._since_poll = 0
         self._producer.poll(seconds)
 
     def close(self, stop_timeout: timedelta) -> None:
-        """Wait until every record is acknowledged or failed.
-
-        After a stop for at most ``stop_timeout``; what is under way then is given up and counted as failed:
-        ``_PURGE_QUEUE`` was never sent, ``_PURGE_INFLIGHT`` may or may not have reached Kafka.
-        """
-        stopped_at: float | None = None
-        while self._producer.flush(_SLICE_SECONDS):
-            if not self._stop.requested:
-                continue
-            stopped_at = stopped_at or time.monotonic()
-            if self._stop.at_once or time.monotonic() - stopped_at > stop_timeout.total_seconds():
-                _log.error("giving up %d records that Kafka has not acknowledged", len(self._producer))
-                self._producer.purge()
-                self._producer.flush(_SLICE_SECONDS)
+        """As :meth:`Queue.empty`."""
+        self._queue.empty(stop_timeout)
         if self._event_log:
             self._event_log.flush()
-
-    def _delivered(self, draft: Draft, error: KafkaError | None, message: Any) -> None:
-        partition = message.partition()
-        if error is not None:
-            self._tally.failed(draft.kind, NO_PARTITION if partition is None else partition, error)
-            return
-        if not draft.kind.malformed:
-            self._tally.seen(draft.happened, draft.happened)
-        self._tally.acknowledged(draft.kind, partition)
-        if self._event_log:
-            self._event_log.add(draft, partition, message.offset())
 
 
 class _Sent:
@@ -285,9 +281,15 @@ class _Sent:
 
     def _decided(self, records: int = 1) -> None:
         self._under_way -= records
-        if self._under_way:
-            return
-        arrived = Counter(self._times.tolist())
-        arrived.subtract(self._failed)
-        if times := +arrived:
-            self._tally.seen(min(times), max(times))
+        if not self._under_way and (span := span_of(self._times, self._failed)):
+            self._tally.seen(*span)
+
+
+def span_of(times: npt.NDArray[np.int64], failed: Sequence[int]) -> tuple[int, int] | None:
+    """The earliest and the latest of some times, without those of records that failed; None: nothing is left."""
+    if not failed:
+        return (int(times.min()), int(times.max())) if len(times) else None
+    arrived = Counter(times.tolist())
+    arrived.subtract(failed)
+    left = +arrived
+    return (min(left), max(left)) if left else None

@@ -20,8 +20,8 @@ from producer.input_file import STDIN, InputFileError, find_files, read_pieces
 from producer.options import ProduceOptions, require_different_files
 from producer.publisher import Stop
 from producer.tally import Tally, shared_memory
+from producer.task import WorkerReport, WorkerTask, connect
 from producer.traffic import require_traffic
-from producer.worker import WorkerReport, WorkerTask, connect
 
 _log = logging.getLogger(__name__)
 

@@ -56,11 +56,11 @@ class Tally:
         """Take back what :meth:`made` counted: the client did not take it."""
         self._words[_PLACES[kind]] -= records
 
-    def acknowledged(self, kind: Kind, partition: int) -> None:
-        self._count(kind, partition, _NO_ERROR)
+    def acknowledged(self, kind: Kind, partition: int, records: int = 1) -> None:
+        self._count(kind, partition, _NO_ERROR, records)
 
     def failed(self, kind: Kind, partition: int, error: KafkaError) -> None:
-        self._count(kind, partition, error.code())
+        self._count(kind, partition, error.code(), 1)
 
     def seen(self, first: int, last: int) -> None:
         """Take note of the earliest and the latest of some acknowledged events, in milliseconds since the epoch."""
@@ -108,12 +108,12 @@ class Tally:
             last_event_time=words[_LAST] if words[_TIMED] else None,
         )
 
-    def _count(self, kind: Kind, partition: int, code: int) -> None:
+    def _count(self, kind: Kind, partition: int, code: int, records: int) -> None:
         key = kind, partition, code
         at = self._rows.get(key)
         if at is None:
             at = self._rows[key] = self._new_row(key)
-        self._words[at] += 1
+        self._words[at] += records
 
     def _new_row(self, key: tuple[Kind, int, int]) -> int:
         """Where the new row's count is. The row counts as there only once it is whole."""

@@ -15,31 +15,28 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
+import numpy as np
+import numpy.typing as npt
 from confluent_kafka import Producer
-from pydantic import BaseModel, ConfigDict
 
 from etar.event_times import EventTimeBounds
-from etar.rows.layout import Layout
 from etar.rows.values import Values
-from etar.settings import EventTimeSettings, KafkaSettings, RegistrySettings, get_settings
-from etar.stream_code import StreamCodeError, reason
+from etar.settings import EventTimeSettings, KafkaSettings, get_settings
+from etar.stream_code import StreamCodeError
 from etar.streams import stream_named
 from producer.account import RejectReason
-from producer.encoding import Encoding, NoEventError
+from producer.block_publisher import BlockPublisher
 from producer.event_log import EventLog
 from producer.input_file import InputFileError, Piece, Reject, StoppedError, find_files, read_pieces
-from producer.kinds import Draft
 from producer.logs import show_logs
-from producer.options import ProduceOptions
+from producer.made_up import made_up
 from producer.publisher import (
     RECORDS_BETWEEN_POLLS,
     Publisher,
@@ -47,73 +44,25 @@ from producer.publisher import (
     TopicMissingError,
     longest_batch,
     producer_configuration,
-    require_topic,
 )
 from producer.schedule import Schedule, SystemClock, due
 from producer.tally import Tally
-from producer.traffic import NoTrafficError, Traffic, made_up
-from producer.waiting import until_there
-from producer.wire import SchemaRefusedError, open_encoding
+from producer.task import Connected, WorkerReport, WorkerTask, connect
+from producer.traffic import NoTrafficError
+from producer.wire import SchemaRefusedError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from etar.rows.conversion import Converter
 
 _log = logging.getLogger(__name__)
 
+_RECORDS_A_BLOCK = 8192
+_LINGER_MS = 5
+"""A block is waited for as a whole, and its first records are on their way while the last are handed over."""
+
 _REASONS = 100
 _OTHER_REASONS = "other reasons"
 _STOPPED = "stopped {} of the input; sending all of it again is safe, an event that is sent twice counts once"
-
-
-class WorkerTask(BaseModel):
-    """What one worker has to do. ``options.seed`` is always set for made-up traffic.
-
-    ``tally`` is the descriptor it counts in. ``incarnation`` is how many were killed in this worker's place before it,
-    and ``made`` how many of its records they made.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    options: ProduceOptions
-    worker: int
-    workers: int
-    tally: int
-    incarnation: int = 0
-    made: int = 0
-
-    @property
-    def chance(self) -> int:
-        """What tells its events apart from those of every other worker of the run, dead ones included.
-
-        One that is started in place of another must not send the same event ids again: an id counts once.
-        """
-        return self.worker + self.incarnation * self.workers
-
-
-class WorkerReport(BaseModel):
-    """That a worker is ready; ``final``: that it has ended. ``error`` says why it could not do all."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    final: bool = False
-    error: str | None = None
-    rejects: tuple[RejectReason, ...] = ()
-
-
-def connect(options: ProduceOptions, stopping: Callable[[], bool]) -> Encoding | None:
-    """Wait for registry and Kafka; what encodes events, or None when ``stopping()`` came first.
-
-    Raises:
-        SchemaRefusedError: the registry does not take the schema.
-        TopicMissingError: Kafka has no such topic.
-    """
-    kafka, registry, stream = get_settings(KafkaSettings), get_settings(RegistrySettings), stream_named(options.stream)
-    encoding = until_there(lambda: open_encoding(registry, stream, options.topic), stopping=stopping, pause=time.sleep)
-    until_there(lambda: require_topic(kafka, options.topic), stopping=stopping, pause=time.sleep)
-    return None if stopping() else encoding
 
 
 class Worker:
@@ -128,7 +77,7 @@ class Worker:
         self.rejects = _Rejects(task.options.reject_path, self._tally)
         self._believed = _Believed(self._tally)
 
-    def run(self, encoding: Encoding, start: int) -> None:
+    def run(self, connected: Connected, start: int) -> None:
         """Send everything there is to send from ``start`` (milliseconds) on, and wait until its fate is known.
 
         Raises:
@@ -136,81 +85,85 @@ class Worker:
             StreamCodeError: the stream's own code failed; what came before is sent.
             NoTrafficError: the stream's traffic does not know what was asked of it.
         """
+        path = self._options.event_log
+        with EventLog(path, connected.encoding) if path else contextlib.nullcontext() as event_log:
+            send = self._send_files if self._options.input else self._send_traffic
+            send(connected, event_log, start)
+
+    def _producer(self, **how: Any) -> Producer:
+        """Kafka's client, with what depends on what is sent (:func:`producer.publisher.producer_configuration`)."""
         options = self._options
-        kafka = get_settings(KafkaSettings)
-        longest = longest_batch(kafka, options.topic) if options.input else None
-        configuration = producer_configuration(
-            kafka,
-            queue_records=options.queue_records,
-            delivery_timeout=options.delivery_timeout,
-            compression=self._stream.compression,
-            longest=longest,
-        )
-        with ExitStack() as open_files:
-            event_log = open_files.enter_context(EventLog(options.event_log, encoding)) if options.event_log else None
-            publisher = Publisher(
-                Producer(configuration),
-                options.topic,
-                encoding,
-                tally=self._tally,
-                stop=self._stop,
-                event_log=event_log,
+        return Producer(
+            producer_configuration(
+                get_settings(KafkaSettings),
+                queue_records=options.queue_records,
+                delivery_timeout=options.delivery_timeout,
+                compression=self._stream.compression,
+                **how,
             )
-            try:
-                if options.input:
-                    # Here: pyarrow and NumPy, which made-up traffic need not load.
-                    from producer.converters import converter_of, layout_of
+        )
 
-                    # Many small values live at a time, none in a cycle; looking for one took a seventh of the time.
-                    gc.set_threshold(100_000, 50, 100)
-                    values = Values(options.nulls, options.texts)
-                    converter = converter_of(self._stream, values, encoding.header, longest)
-                    self._send_files(converter, layout_of(self._stream), publisher, start)
-                else:
-                    self._send_traffic(encoding, publisher, start)
-            finally:
-                publisher.close(options.stop_timeout)
-
-    def _send_traffic(self, encoding: Encoding, publisher: Publisher, start: int) -> None:
-        options, stream = self._options, self._stream
+    def _send_traffic(self, connected: Connected, event_log: EventLog | None, start: int) -> None:
+        options, encoding = self._options, connected.encoding
         rate = options.events_per_second
-        traffic = made_up(
-            stream,
+        publisher = BlockPublisher(
+            self._producer(linger_ms=_LINGER_MS, only_failures=event_log is None),
+            options.topic,
             encoding,
-            seed=options.seed or 0,
-            worker=self._task.chance,
-            rate=rate / self._task.workers,
-            mix=options.mix,
+            partitions=connected.partitions,
+            tally=self._tally,
+            stop=self._stop,
+            event_log=event_log,
         )
         try:
-            for instant in self._due(publisher, start, rate):
-                if not publisher.send(self._made(traffic, instant)):
-                    return
-        except NoEventError as error:
-            raise StreamCodeError(
-                f"stream {stream.name}: {stream.traffic} made no event of the stream's schema: {error}"
-            ) from error
+            traffic = made_up(
+                self._stream,
+                encoding,
+                seed=options.seed or 0,
+                worker=self._task.chance,
+                rate=rate / self._task.workers,
+                mix=options.mix,
+            )
+            for instants in self._due(publisher.wait, start, rate, min(_RECORDS_A_BLOCK, options.queue_records)):
+                left = len(instants)
+                while left:
+                    sent = publisher.send(traffic.block(instants[-left:]))
+                    if sent is None:
+                        return
+                    left -= sent
+        finally:
+            publisher.close(options.stop_timeout)
 
-    def _made(self, traffic: Traffic, instant: int) -> Draft:
+    def _send_files(self, connected: Connected, event_log: EventLog | None, start: int) -> None:
+        # Here: pyarrow, which made-up traffic need not load.
+        from producer.converters import converter_of, layout_of
+
+        # Many small values live at a time, none in a cycle; looking for one took a seventh of the time.
+        gc.set_threshold(100_000, 50, 100)
+        options, encoding = self._options, connected.encoding
+        longest = longest_batch(get_settings(KafkaSettings), options.topic)
+        publisher = Publisher(
+            self._producer(longest=longest),
+            options.topic,
+            encoding,
+            tally=self._tally,
+            stop=self._stop,
+            event_log=event_log,
+        )
+        values = Values(options.nulls, options.texts)
+        converter, layout = converter_of(self._stream, values, encoding.header, longest), layout_of(self._stream)
+        instants = self._instants(publisher.wait, start)
         try:
-            return traffic.next(instant)
-        except Exception as error:  # code of anybody's
-            stream = self._stream
-            raise StreamCodeError(
-                f"stream {stream.name}: {stream.traffic} made no event: {reason(error, stream.folder)}"
-            ) from error
-
-    def _send_files(self, converter: Converter, layout: Layout, publisher: Publisher, start: int) -> None:
-        instants = self._due(publisher, start, self._options.rate)
-        with self.rejects:
-            try:
-                for piece in read_pieces(find_files(self._options.input), layout, self._stop):
+            with self.rejects:
+                for piece in read_pieces(find_files(options.input), layout, self._stop):
                     if isinstance(piece, Reject):
                         self.rejects.add(piece)
                     else:
                         self._send_piece(piece, converter, publisher, instants)
-            except StoppedError:
-                raise InputFileError(_STOPPED.format("before the end")) from None
+        except StoppedError:
+            raise InputFileError(_STOPPED.format("before the end")) from None
+        finally:
+            publisher.close(options.stop_timeout)
 
     def _send_piece(
         self,
@@ -229,17 +182,26 @@ class Worker:
             if next(instants, None) is None:
                 raise StoppedError
             self._believed.look_at(part.times, now)
-            if not publisher.send_records(part):
+            if not publisher.send(part):
                 raise StoppedError
 
-    def _due(self, publisher: Publisher, start: int, rate: float | None) -> Iterator[int]:
-        if rate is None:
+    def _instants(self, wait: Callable[[float], object], start: int) -> Iterator[int]:
+        """When the parts of a file are due, once they are."""
+        if self._options.rate is None:
             while not self._stop.requested:
                 yield start
             return
+        for instants in self._due(wait, start, self._options.rate, RECORDS_BETWEEN_POLLS):
+            yield from instants.tolist()
+
+    def _due(
+        self, wait: Callable[[float], object], start: int, rate: float, most: int
+    ) -> Iterator[npt.NDArray[np.int64]]:
         task = self._task
         schedule = Schedule(start, rate, task.worker, task.workers, self._options.total, task.made)
-        yield from due(schedule, SystemClock(), wait=publisher.wait, stopping=self._stop)
+        return due(
+            schedule, SystemClock(), linger=self._stream.traffic_linger, wait=wait, stopping=self._stop, most=most
+        )
 
 
 class _Believed:
@@ -369,11 +331,11 @@ def main() -> int:
     worker = Worker(task, stop)
     error = None
     try:
-        encoding = connect(task.options, stop)
+        connected = connect(task.options, stop)
         parent.tell(WorkerReport())
         start = parent.start()
-        if encoding is not None and start is not None:
-            worker.run(encoding, start)
+        if connected is not None and start is not None:
+            worker.run(connected, start)
         elif task.options.input:
             error = _STOPPED.format("before the first line")
     except (

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic_settings import BaseSettings
+from etar.settings import Concern
 
-_Concern = TypeVar("_Concern", bound=BaseSettings)
+_Concern = TypeVar("_Concern", bound=Concern)
 
 PORTS = {
     "ETAR_PORT_AIRFLOW": 8080,
@@ -73,7 +73,7 @@ _BROKER_PORTS = ("ETAR_PORT_KAFKA", "ETAR_PORT_KAFKA_2", "ETAR_PORT_KAFKA_3")
 LINK_OFFSET = "ETAR_STACK_LINK_OFFSET"
 START_SECONDS = "ETAR_STACK_START_SECONDS"
 SCHEDULER_PAUSE = "ETAR_STACK_SCHEDULER_PAUSE_SECONDS"
-_PAUSE_SECONDS = "0.3"
+_PAUSE_SECONDS = "1"
 DEMO_RATE = "50"
 """Made-up events a second of the default stream, where nothing else is said."""
 
@@ -83,9 +83,11 @@ TUNABLE = (
     "ETAR_RECONCILE_",
     "ETAR_DEAD_LETTERS_",
     "ETAR_SINK_",
+    "ETAR_JOBS_",
     "ETAR_CONNECT_TASKS",
     "ETAR_CONNECT_WAIT_SECONDS",
     "ETAR_DASHBOARD_",
+    "ETAR_ALERTS_",
     "ETAR_DEMO_",
     "ETAR_API_MAX_",
     START_SECONDS,
@@ -98,6 +100,8 @@ SECRETS = (
     "ETAR_S3_SECRET_ACCESS_KEY",
     "ETAR_STACK_S3_ROOT_SECRET",
     "ETAR_STACK_SPARK_S3_SECRET",
+    "ETAR_STACK_READER_WAREHOUSE_PASSWORD",
+    "ETAR_STACK_READER_S3_SECRET",
     "ETAR_REPORT_STORE_PASSWORD",
     "ETAR_API_READ_TOKEN",
     "ETAR_API_WRITE_TOKEN",
@@ -161,9 +165,7 @@ class Settings:
 
     def of(self, kind: type[_Concern]) -> _Concern:
         """The settings of one concern, as the class that the parts read them with."""
-        prefix = str(kind.model_config["env_prefix"])
-        names = {name: f"{prefix}{name}".upper() for name in kind.model_fields}
-        return kind.model_validate({name: self[known] for name, known in names.items() if known in self.values})
+        return kind.of(self.values)
 
     def starting_with(self, *prefixes: str) -> dict[str, str]:
         """The variables a part is given: those of the concerns it deals with and no others."""

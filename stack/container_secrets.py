@@ -28,6 +28,10 @@ def _password(_: Made) -> str:
     return secrets.token_hex(20)
 
 
+def _nobody(_: Made) -> str:
+    return ""
+
+
 def _fernet_key(_: Made) -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
@@ -39,6 +43,12 @@ def _this_minute(_: Made) -> str:
 def _clickhouse_users(made: Made) -> str:
     digest = hashlib.sha256(made["etar_warehouse_password"].encode()).hexdigest()
     return f"<clickhouse><users><etar><password_sha256_hex>{digest}</password_sha256_hex></etar></users></clickhouse>\n"
+
+
+def _clickhouse_reader(made: Made) -> str:
+    digest = hashlib.sha256(made["reader_warehouse_password"].encode()).hexdigest()
+    user = f"<etar-reader><password_sha256_hex>{digest}</password_sha256_hex></etar-reader>"
+    return f"<clickhouse><users>{user}</users></clickhouse>\n"
 
 
 def _redis_users(made: Made) -> str:
@@ -102,8 +112,12 @@ DRAWN: dict[str, Callable[[Made], str]] = {
     "etar_api_write_token": _password,
     # No secret, but known only here as well: the first minute that is reported.
     "etar_pipeline_start_date": _this_minute,
+    # Written by a person, who knows where alerts are to go (docs/alerts.md).
+    "etar_alerts_targets": _nobody,
     "minio_root_password": _password,
     "spark_s3_secret": _password,
+    "reader_warehouse_password": _password,
+    "reader_s3_secret": _password,
     "spark_secret": _password,
     "postgres_password": _password,
     "redis_password": _password,
@@ -118,6 +132,7 @@ DRAWN: dict[str, Callable[[Made], str]] = {
 
 FOLLOWING: dict[str, Callable[[Made], str]] = {
     "clickhouse_users.xml": _clickhouse_users,
+    "clickhouse_reader.xml": _clickhouse_reader,
     "redis_users.acl": _redis_users,
     "spark_s3_credentials": _spark_s3_credentials,
     "spark_authentication.properties": _spark_authentication,

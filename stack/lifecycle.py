@@ -145,6 +145,11 @@ def in_order(nodes: Iterable[Part | Step], action: Callable[[Part | Step, Event]
     Raises:
         StartError: what all streams need did not come up, or something of each.
     """
+    # Several nodes ask Kafka and the registry, each in a thread. This library's modules import one another: of two
+    # threads that begin with two of them at once, one may be given a module that is half made.
+    import confluent_kafka.admin
+    import confluent_kafka.schema_registry  # noqa: F401
+
     by_name = {node.name: node for node in nodes}
     streams = {node.stream for node in by_name.values()} - {None}
     left_out: dict[str, StartError] = {}
@@ -285,6 +290,7 @@ def _stop_layer(layer: list[str], stack: Stack, supervisor: Supervisor) -> None:
 def status(stack: Stack) -> StackStatus:
     """How every part is: asked of the supervisor, of the parts themselves and of the operating system."""
     states = Supervisor(stack).states()
+    memory_mb = processes.memory_mb_of_each(process.pid for process in states.values() if process.pid)
 
     def of(part: Part) -> PartStatus:
         process = states.get(part.name)
@@ -297,7 +303,7 @@ def status(stack: Stack) -> StackStatus:
             state = "crashing"
         else:
             state = "healthy" if is_ready(part, stack) else "unready"
-        return PartStatus(part.name, state, process.pid, part.address(stack), processes.memory_mb(process.pid))
+        return PartStatus(part.name, state, process.pid, part.address(stack), memory_mb[process.pid])
 
     parts = parts_of(stack)
     with ThreadPoolExecutor(max_workers=len(parts)) as pool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import psutil
 
@@ -18,25 +19,41 @@ def memory_mb(pid: int) -> float:
 
     0 when the process is gone. A process of another user that may not be read counts nothing.
     """
-    return round(_summed(pid, lambda member: member.memory_full_info().pss) / 1e6, 1)
+    return memory_mb_of_each([pid])[pid]
+
+
+def memory_mb_of_each(pids: Iterable[int]) -> dict[int, float]:
+    """:func:`memory_mb` of several, which looks through the machine's processes once; not at all for none."""
+    pids = list(pids)
+    below = _below() if pids else {}
+    return {pid: round(_summed(_family(pid, below), lambda one: one.memory_full_info().pss) / 1e6, 1) for pid in pids}
 
 
 def processor_seconds(pid: int) -> float:
     """Processor time that a process and everything below it has had, with what waited for a disk; 0 when it is gone."""
-    return _summed(pid, lambda member: sum(member.cpu_times()))
+    return _summed(_family(pid, _below()), lambda one: sum(one.cpu_times()))
 
 
-def _summed(pid: int, figure: Callable[[psutil.Process], float]) -> float:
-    """Over a process and everything below it; 0 when it is gone. One that gives no answer counts nothing."""
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0.0
+def _below() -> Mapping[int, Sequence[int]]:
+    """The processes that each process has started."""
+    below: dict[int, list[int]] = defaultdict(list)
+    for process in psutil.process_iter(["ppid"]):
+        below[process.info["ppid"]].append(process.pid)
+    return below
+
+
+def _family(pid: int, below: Mapping[int, Sequence[int]]) -> Iterator[int]:
+    yield pid
+    for child in below.get(pid, ()):
+        yield from _family(child, below)
+
+
+def _summed(pids: Iterable[int], figure: Callable[[psutil.Process], float]) -> float:
+    """Over processes; one that is gone or gives no answer counts nothing."""
     total = 0.0
-    for member in family:
+    for pid in pids:
         try:
-            total += figure(member)
+            total += figure(psutil.Process(pid))
         except psutil.Error:
             continue
     return total

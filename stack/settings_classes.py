@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-
-from pydantic_settings import BaseSettings
 
 import etar.settings
+from etar.settings import Concern
 
 
-def settings_classes() -> tuple[type[BaseSettings], ...]:
+def settings_classes() -> tuple[type[Concern], ...]:
     """The settings class of every concern, in the order in which they stand in the module."""
     return tuple(
         kind
         for kind in vars(etar.settings).values()
-        if inspect.isclass(kind) and issubclass(kind, BaseSettings) and kind.__module__ == etar.settings.__name__
+        if inspect.isclass(kind) and issubclass(kind, Concern) and kind is not Concern
     )
-
-
-def variables_of(kind: type[BaseSettings]) -> Mapping[str, str]:
-    """The environment variable of each field of a settings class."""
-    prefix = str(kind.model_config["env_prefix"])
-    return {field: f"{prefix}{field}".upper() for field in kind.model_fields}

@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic_settings import BaseSettings
-
+from etar.settings import Concern
 from stack.compose_check.programs import read_project
 from stack.compose_check.project import Project, documented_variables
 from stack.compose_check.variables import container_section
 from stack.configuration import PORTS, SECRETS, SHAPE, TUNABLE, make_settings
 from stack.layout import REPOSITORY
-from stack.settings_classes import settings_classes, variables_of
+from stack.settings_classes import settings_classes
 
 FILE = REPOSITORY / "docs" / "settings.md"
 
@@ -44,7 +43,7 @@ def render(project: Project) -> str:
     seen: set[str] = set()
     for kind in settings_classes():
         rows = []
-        for field, variable in variables_of(kind).items():
+        for field, variable in kind.variables().items():
             if variable not in seen:
                 seen.add(variable)
                 about = kind.model_fields[field].description or told[variable]
@@ -89,7 +88,7 @@ def _code(value: str) -> str:
     return f"`{value}`" if value else ""
 
 
-def _default(kind: type[BaseSettings], field: str) -> str:
+def _default(kind: type[Concern], field: str) -> str:
     info = kind.model_fields[field]
     return "required" if info.is_required() else _code(str(info.default)) or "empty"
 
@@ -99,6 +98,8 @@ def _natively(variable: str, native: Mapping[str, str]) -> str:
         return "generated"
     if variable == "ETAR_PIPELINE_START_DATE":
         return "the first start"
+    if variable in ("ETAR_DASHBOARD_AIRFLOW_URL", "ETAR_DASHBOARD_URL"):
+        return "the stack's own"
     value = native.get(variable, "").replace(str(Path(".etar").absolute()), "DIR")
     return _code(value) or "the default"
 

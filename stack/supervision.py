@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 import subprocess
 import sys
 import threading
 import xmlrpc.client
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stack.layout import REPOSITORY, VENV_BIN
@@ -66,6 +69,20 @@ def configuration(stack: Stack, parts: tuple[Part, ...]) -> str:
     return "\n".join(lines)
 
 
+class _OverSocket(xmlrpc.client.Transport):
+    """Over a Unix socket. The supervisor's package has one, too, whose import takes longer than what is asked."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(str(host))
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(self._file))
+        return connection
+
+
 class Supervisor:
     """Client of the supervisor of one stack; safe to use from several threads."""
 
@@ -90,11 +107,9 @@ class Supervisor:
         )
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        from supervisor.xmlrpc import SupervisorTransport
-
         with self._lock:
-            transport = SupervisorTransport(None, None, serverurl=f"unix://{self._stack.layout.supervisor_socket}")
-            with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+            transport = _OverSocket(self._stack.layout.supervisor_socket)
+            with xmlrpc.client.ServerProxy("http://localhost", transport=transport) as proxy:
                 return getattr(proxy.supervisor, method)(*arguments)
 
     def is_running(self) -> bool:

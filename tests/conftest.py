@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -14,9 +15,9 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 import pytest
 from hypothesis import settings
+from pydantic import SecretStr
 
 from etar.settings import (
     KafkaSettings,
@@ -30,7 +31,7 @@ from stack.configuration import PORTS, prepare_settings
 from stack.layout import REPOSITORY, Layout
 from stack.lifecycle import is_ready
 from stack.parts import Part, Stack, part_named, parts_of, steps_of
-from stack.parts.base import get
+from stack.parts.base import answers
 from stack.waiting import wait_until
 from tests.kept_parts import is_kept, kept_stack, start_kept_part
 from tests.ports import free_ports
@@ -110,7 +111,7 @@ def parts_stack(pytestconfig: pytest.Config) -> Iterator[Stack]:
             ObjectStoreSettings,
             ReportStoreSettings,
         ):
-            for name, value in stack.settings.starting_with(str(kind.model_config["env_prefix"])).items():
+            for name, value in stack.settings.starting_with(kind.PREFIX).items():
                 environment.setenv(name, value)
         for name, value in stack.settings.starting_with("ETAR_STREAMS").items():
             environment.setenv(name, value)
@@ -200,9 +201,16 @@ def _end_of(log: Path) -> str:
 @contextmanager
 def running_server(command: list[str], environment: dict[str, str], log: Path, *, answers_at: str) -> Iterator[None]:
     """A web server of this repository with settings of the test's own, from when ``answers_at`` gives a success."""
+    with running_program([sys.executable, "-m", *command], environment, log, answers_at=answers_at):
+        yield
+
+
+@contextmanager
+def running_program(command: list[str], environment: dict[str, str], log: Path, *, answers_at: str) -> Iterator[None]:
+    """Any program that serves, from when ``answers_at`` gives a success."""
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            command,
             cwd=REPOSITORY,
             env=os.environ | environment,
             stdout=out,
@@ -211,10 +219,7 @@ def running_server(command: list[str], environment: dict[str, str], log: Path, *
 
     def is_up() -> bool:
         assert process.poll() is None, log.read_text()
-        try:
-            return get(answers_at, timeout=10).is_success
-        except httpx.TransportError:
-            return False
+        return answers(answers_at, timeout=10)
 
     try:
         wait_until(is_up, timeout=_START_SECONDS, what=f"{answers_at} to answer ({log})")
@@ -269,3 +274,16 @@ def report_api(report_store: ReportStoreSettings, parts_stack: Stack) -> Iterato
     """The report API on the session's report store; yields the stack whose settings say where and with which tokens."""
     with running_part("report-api", parts_stack):
         yield parts_stack
+
+
+@pytest.fixture
+def empty_store(report_store: ReportStoreSettings, parts_stack: Stack) -> ReportStoreSettings:
+    """A report store without a report: the shared one has minutes of other tests that are newer than any of today."""
+    name, password = f"empty_{secrets.token_hex(8)}", secrets.token_hex(16)
+    from etar.bootstrap.migrations import apply_postgres, read_migrations
+    from stack.parts.postgres import create_database
+
+    create_database(parts_stack, name, password)
+    store = report_store.model_copy(update={"database": name, "user": name, "password": SecretStr(password)})
+    apply_postgres(store, read_migrations(REPOSITORY / "sql" / "postgres"))
+    return store

@@ -18,7 +18,7 @@ import pytest
 _SHUFFLED = {("tests", "unit"), ("tests", "integration")}
 _AS_WRITTEN = "written"
 _HANDED = "order"
-_LOADED_ONCE = ("tests/unit/dags/", "tests/unit/spark_apps/")
+_LOADED_ONCE = ("tests/unit/dags/", "tests/integration/spark_apps/")
 """Airflow and Spark: each takes its tests' process ten seconds and more."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,11 +18,32 @@ FOLDERS = f"streams:{MADE}"
 
 
 def like_the_first(name: str) -> Stream:
-    """The stream of this name; its folder is gone when this process has ended."""
+    """As :func:`like`, of the first stream."""
+    return like("user_interactions", name)
+
+
+def like(other: str, name: str) -> Stream:
+    """A stream of this name that is like another; its folder is gone when this process has ended."""
     folder = MADE / name
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "stream.toml").write_text(f'[stream]\nname = "{name}"\nlike = "user_interactions"\n')
+    (folder / "stream.toml").write_text(f'[stream]\nname = "{name}"\nlike = "{other}"\n')
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return catalogue(StreamSettings(streams_folders=FOLDERS)).named(name)
+
+
+def copy_of(other: str, name: str) -> Stream:
+    """A stream of this name with a folder like another's, and jobs of its own: ``category-sales-<name>``. Its folder is
+    gone when this process has ended."""
+    known = catalogue(StreamSettings(streams_folders=FOLDERS)).named(other)
+    assert known.folder
+    folder = shutil.copytree(known.folder, MADE / name)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for file in (folder / "stream.toml", *(folder / "sql").glob("*.sql")):
+        text = file.read_text()
+        for job in known.jobs:
+            text = text.replace(f'"{job.name}"', f'"{job.name}-{name.replace("_", "-")}"')
+        # Its windows, the last section, are in the other's table, which is one stream's.
+        file.write_text(re.sub(rf"\b{other}\b", name, text.partition("[windows]")[0]))
     return catalogue(StreamSettings(streams_folders=FOLDERS)).named(name)
 
 

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import groupby
 from threading import Thread
 from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from connect.native_sink.pace import FETCH_WAIT_MS, Pace
 from etar.kafka.offsets import KafkaUnavailableError, TopicOffsets, UnknownTopicError
-from etar.records.record import Record
+from etar.records.batch import Batch
 from etar.settings import KafkaSettings, SinkSettings
 
 _log = logging.getLogger(__name__)
@@ -21,6 +23,9 @@ _log = logging.getLogger(__name__)
 _SESSION_TIMEOUT_MS = 10_000
 _MAX_POLL_INTERVAL_MS = 300_000
 _CHUNK_ROWS = 10_000
+_LOOK_SECONDS = 1.0
+"""Between two looks at whether to stop."""
+
 _BATCH_BYTES = 64 * 1024 * 1024
 """A batch ends here even when it has few rows, so that large values cannot fill the memory."""
 
@@ -84,10 +89,14 @@ def _consumer(kafka: KafkaSettings, *, group: str, member: str) -> Consumer:
             "topic.metadata.refresh.interval.ms": 10_000,
             # Under steady traffic the broker would otherwise answer each record or two with a request of their own.
             "fetch.min.bytes": 100_000,
-            "fetch.wait.max.ms": 250,
+            "fetch.wait.max.ms": FETCH_WAIT_MS,
         },
         logger=logging.getLogger("librdkafka"),
     )
+
+
+def _is_event(message: Message) -> bool:
+    return message.error() is not None
 
 
 class _Commit:
@@ -137,7 +146,9 @@ class Source:
     away is forgotten, so that :meth:`commit` never speaks for a partition that is someone else's by then.
     """
 
-    def __init__(self, topic: str, *, group: str, instance: str, kafka: KafkaSettings, settings: SinkSettings) -> None:
+    def __init__(
+        self, topic: str, *, group: str, instance: str, kafka: KafkaSettings, settings: SinkSettings, pace: Pace
+    ) -> None:
         """``instance`` names this member: a successor under the same name goes on at once, without a rebalance.
 
         ``topic_id`` is Kafka's id of the topic that records are read from; empty before the first.
@@ -145,6 +156,7 @@ class Source:
         self._topic = topic
         self._kafka = kafka
         self._settings = settings
+        self._pace = pace
         self.topic_id = ""
         self._topic_checked_at = monotonic()
         self._next: dict[int, int] = {}
@@ -156,8 +168,8 @@ class Source:
         self._consumer = _consumer(kafka, group=group, member=f"{group}-{instance}")
         self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
-    def take(self, now: Callable[[], float], stopping: Callable[[], bool]) -> list[Record]:
-        """The next records: as many as the settings allow, after at most ``batch_seconds``; often none.
+    def take(self, now: Callable[[], float], stopping: Callable[[], bool]) -> Batch:
+        """The next records: as many as the settings allow, for as long as :class:`Pace` says; often none.
 
         Args:
             now: a monotonic clock, in seconds.
@@ -168,26 +180,30 @@ class Source:
             OtherLogError: the topic was made anew, or Kafka has lost what it had taken.
             KafkaUnavailableError: Kafka went away while partitions were assigned.
         """
-        if self.topic_id and monotonic() - self._topic_checked_at > _TOPIC_CHECKED_EVERY_SECONDS:
-            self._require_same_topic()
-        records: list[Record] = []
+        taken: list[Message] = []
         size = 0
-        end = now() + self._settings.batch_seconds
+        end = now() + self._pace.seconds()
         while not stopping() and size < _BATCH_BYTES:
-            room = self._settings.batch_rows - len(records)
+            room = self._settings.batch_rows - len(taken)
             if room <= 0 or (left := end - now()) <= 0:
                 break
-            messages = self._consumer.consume(min(room, _CHUNK_ROWS), timeout=left)
+            messages = self._consumer.consume(min(room, _CHUNK_ROWS), timeout=min(left, _LOOK_SECONDS))
             self._polled_at = monotonic()
-            for message in messages:
-                if message.error() is not None:
-                    self._note(message)
+            for is_event, run in groupby(messages, _is_event):
+                if is_event:
+                    for event in run:
+                        self._note(event)
                     continue
-                record = Record.of(message)
-                records.append(record)
-                size += len(record.value or b"")
-                self._next[record.partition] = record.offset + 1
-        return records
+                records = list(run)
+                taken += records
+                size += sum(len(record.value() or b"") for record in records)
+                last = {record.partition(): record.offset() for record in records}
+                self._next |= {partition: offset + 1 for partition, offset in last.items()}
+        self._pace.collected(len(taken))
+        # Before what was read is stored: of another topic it would take the place of other records.
+        if self.topic_id and monotonic() - self._topic_checked_at > _TOPIC_CHECKED_EVERY_SECONDS:
+            self._require_same_topic()
+        return Batch.of_messages(taken, self._topic)
 
     def commit(self) -> None:
         """Commit past everything that :meth:`take` gave out, and past offsets without a record behind it, for the

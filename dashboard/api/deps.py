@@ -1,7 +1,8 @@
 """What the routes ask for: a connection, a token of the right kind, the time, a minute, a range, a stream."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -20,18 +21,28 @@ from etar.streams import DEFAULT_STREAM
 DATABASE_SECONDS = 8.0
 
 
-async def _connection(request: Request) -> AsyncIterator[AsyncConnection[Any]]:
+@asynccontextmanager
+async def connected(request: Request) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection of the pool, for a few seconds at most."""
     pool: AsyncConnectionPool[AsyncConnection[Any]] = request.app.state.pool
     async with asyncio.timeout(DATABASE_SECONDS), pool.connection() as connection:
         yield connection
 
 
-def _requires(access: Access) -> Callable[..., None]:
+async def _connection(request: Request) -> AsyncIterator[AsyncConnection[Any]]:
+    async with connected(request) as connection:
+        yield connection
+
+
+def _requires(access: Access) -> Callable[..., Awaitable[None]]:
     scheme = HTTPBearer(
         scheme_name=f"{access}Token", description=f"The token that allows to {access} reports", auto_error=False
     )
 
-    def check(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(scheme)]) -> None:
+    # Not a plain function: for that, each request would wait for a thread.
+    async def check(
+        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(scheme)]
+    ) -> None:
         tokens: Tokens = request.app.state.tokens
         try:
             tokens.require(access, credentials.credentials if credentials else None)

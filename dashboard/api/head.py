@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+HEAD = "etar.head"
+"""In the scope of a GET that was a HEAD: for a route whose answer would not end."""
+
 
 class HeadOfEveryGet:
     """ASGI middleware. FastAPI's routes, unlike Starlette's, take HEAD for a method of its own and refuse it."""
@@ -19,4 +22,4 @@ class HeadOfEveryGet:
         async def without_body(message: Message) -> None:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self._app({**scope, "method": "GET"}, receive, without_body)
+        await self._app({**scope, "method": "GET", HEAD: True}, receive, without_body)

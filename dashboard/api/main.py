@@ -12,10 +12,14 @@ from psycopg_pool import AsyncNullConnectionPool
 
 from dashboard.api import logs, openapi, problems
 from dashboard.api.body_limit import BodyLimit
+from dashboard.api.feed import ReportFeed
 from dashboard.api.head import HeadOfEveryGet
-from dashboard.api.routes import health, minutes, reports, streams
+from dashboard.api.headers import SafeForBrowsers
+from dashboard.api.metrics import METRICS, CountedRequests
+from dashboard.api.routes import days, health, minutes, report_events, reports, streams, system, trace, windows
 from dashboard.api.security import Tokens
-from etar.settings import ReportApiSettings, ReportStoreSettings, get_settings
+from dashboard.api.versions import Versioned
+from etar.settings import PipelineSettings, ReconcileSettings, ReportApiSettings, ReportStoreSettings, get_settings
 
 
 def create_app() -> FastAPI:
@@ -27,12 +31,17 @@ def create_app() -> FastAPI:
     """
     api = get_settings(ReportApiSettings)
     store = get_settings(ReportStoreSettings)
+    # Said at the start, and not by the first question for a day.
+    get_settings(PipelineSettings)
+    get_settings(ReconcileSettings)
     logs.configure()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with _pool(store) as pool:
             app.state.pool = pool
+            app.state.feed = ReportFeed(lambda: AsyncConnection.connect(**connection_arguments(store), autocommit=True))
+            METRICS.of_pool(pool)
             yield
 
     app = FastAPI(
@@ -45,12 +54,21 @@ def create_app() -> FastAPI:
         redoc_url=None,
     )
     app.state.tokens = Tokens.of(api)
+    # The innermost: what is counted is what the routes answer.
+    app.add_middleware(CountedRequests)
     app.add_middleware(BodyLimit, max_bytes=api.max_body_bytes)
     app.add_middleware(HeadOfEveryGet)
+    app.add_middleware(SafeForBrowsers)
+    app.add_middleware(Versioned)
     problems.install(app, store_address=f"{store.host}:{store.port}")
     app.include_router(reports.router)
+    app.include_router(report_events.router)
     app.include_router(minutes.router)
+    app.include_router(days.router)
+    app.include_router(windows.router)
     app.include_router(streams.router)
+    app.include_router(trace.router)
+    app.include_router(system.router)
     app.include_router(health.router)
     openapi.install(app)
     return app
@@ -59,18 +77,18 @@ def create_app() -> FastAPI:
 def _pool(store: ReportStoreSettings) -> AsyncNullConnectionPool[AsyncConnection[Any]]:
     # Requests are few, so a connection is made when one needs it and only kept while others wait for one. That is what
     # makes an outage visible at once and its end too: a pool of idle connections learns of either by timeouts.
-    return AsyncNullConnectionPool(
-        kwargs={
-            "host": store.host,
-            "port": store.port,
-            "dbname": store.database,
-            "user": store.user,
-            "password": store.password.get_secret_value(),
-            "connect_timeout": 3,
-            "application_name": "etar-report-api",
-            "options": "-c TimeZone=UTC -c statement_timeout=5s",
-        },
-        max_size=8,
-        timeout=5.0,
-        open=False,
-    )
+    return AsyncNullConnectionPool(kwargs=connection_arguments(store), max_size=8, timeout=5.0, open=False)
+
+
+def connection_arguments(store: ReportStoreSettings) -> dict[str, Any]:
+    """Of psycopg, for each connection of the API."""
+    return {
+        "host": store.host,
+        "port": store.port,
+        "dbname": store.database,
+        "user": store.user,
+        "password": store.password.get_secret_value(),
+        "connect_timeout": 3,
+        "application_name": "etar-report-api",
+        "options": "-c TimeZone=UTC -c statement_timeout=5s",
+    }

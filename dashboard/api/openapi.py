@@ -9,7 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
 
+from dashboard.api.problems import InvalidRequest, Problem
 from etar.minute import MinuteWindow
 from etar.report import MinuteReport, PublishedReport
 from etar.stream_code import StreamCodeError, report_model
@@ -26,17 +28,26 @@ def install(app: FastAPI) -> None:
 
     def openapi() -> dict[str, Any]:
         document = deepcopy(described())
+        document["components"]["schemas"] |= _problems()
         _describe(document, _models())
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
+def _problems() -> dict[str, Any]:
+    _, found = models_json_schema(
+        [(each, "serialization") for each in (Problem, InvalidRequest)], ref_template=f"{_SCHEMAS}{{model}}"
+    )
+    return dict(found["$defs"])
+
+
 def _models() -> dict[type[MinuteReport], list[str]]:
-    """The models that can be used, each with its streams; the first one's first."""
+    """The models that can be used, each with its streams, the one whose folder it is before those like it; the first
+    stream's first."""
     known = catalogue().streams
     found: dict[type[MinuteReport], list[str]] = defaultdict(list)
-    for name in sorted(known, key=lambda name: (name != DEFAULT_STREAM, name)):
+    for name in sorted(known, key=lambda name: (name != DEFAULT_STREAM, known[name].like is not None, name)):
         try:
             found[report_model(known[name])].append(name)
         except StreamCodeError:

@@ -1,8 +1,10 @@
-"""Which error becomes which answer, and how OpenAPI describes it."""
+"""Which error becomes which answer (RFC 9457, ``application/problem+json``), and how OpenAPI describes it."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final
 
 import psycopg
@@ -11,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
 from etar.stream_code import StreamCodeError
 from etar.streams import DEFAULT_STREAM
@@ -20,9 +23,15 @@ _log = logging.getLogger(__name__)
 _Responses = dict[int | str, dict[str, Any]]
 
 
+MEDIA_TYPE: Final = "application/problem+json"
+
+
 class Problem(BaseModel):
     """Why a request was not answered as asked."""
 
+    type: str = "about:blank"
+    title: str
+    status: int
     detail: str
 
 
@@ -34,10 +43,10 @@ class InvalidPart(BaseModel):
     type: str
 
 
-class InvalidRequest(BaseModel):
-    """Every part of a request that does not fit."""
+class InvalidRequest(Problem):
+    """A request of which ``errors`` are the parts that do not fit; ``detail`` is all of them in a line."""
 
-    detail: list[InvalidPart]
+    errors: list[InvalidPart]
 
 
 def example(value: object) -> dict[str, Any]:
@@ -46,7 +55,22 @@ def example(value: object) -> dict[str, Any]:
 
 
 def _problem(status: int, description: str, detail: str) -> _Responses:
-    return {status: {"model": Problem, "description": description, **example({"detail": detail})}}
+    return {status: {"description": description, **_content(problem(status, detail))}}
+
+
+def problem(status: int, detail: str) -> Problem:
+    """One that its status says all about."""
+    return Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+
+
+def _content(example: Problem) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{type(example).__name__}"}
+    return {"content": {MEDIA_TYPE: {"schema": schema, "example": example.model_dump()}}}
+
+
+def _invalid(parts: list[InvalidPart]) -> InvalidRequest:
+    said = (f"{'.'.join(map(str, part.loc))}: {part.msg}" if part.loc else part.msg for part in parts)
+    return InvalidRequest(title="Unprocessable Content", status=422, detail="; ".join(said), errors=parts)
 
 
 BAD_BODY: Final = _problem(400, "The body cannot be read", "There was an error parsing the body")
@@ -59,8 +83,21 @@ NOT_FOUND: Final = _problem(404, "There is no such report", f"no report of {DEFA
 MINUTE_NOT_FOUND: Final = _problem(
     404, "No run has begun this minute", f"no run of {DEFAULT_STREAM} has begun 2026-11-21T10:31Z"
 )
+NO_WINDOWS: Final = _problem(
+    404, "The stream has no live windows", f"'{DEFAULT_STREAM}' is no stream with live windows"
+)
+NO_JOB: Final = _problem(404, "No stream that is on has this job", f"'{DEFAULT_STREAM}' is on with no job 'sums'")
+NO_STREAM: Final = _problem(404, "There is no such stream", "'clicks' is no stream that has a folder")
+NO_TRACE: Final = _problem(
+    503, "So many are looked for already, or a setting is missing", "2 events are being looked for already; try again"
+)
 TOO_LARGE: Final = _problem(413, "The body is too large", "the body is larger than 1048576 bytes")
-INVALID: Final[_Responses] = {422: {"model": InvalidRequest, "description": "A part of the request does not fit"}}
+INVALID: Final[_Responses] = {
+    422: {
+        "description": "A part of the request does not fit",
+        **_content(_invalid([InvalidPart(loc=["query", "from"], msg="'noon' is not an instant", type="value_error")])),
+    }
+}
 STORE_AWAY: Final = _problem(
     503,
     "The report store is away, or the stream's own code is at fault",
@@ -79,26 +116,32 @@ def install(app: FastAPI, store_address: str) -> None:
 
     async def store_away(request: Request, error: Exception) -> JSONResponse:
         _log.warning("report store away", extra={"path": request.url.path, "error": _one_line(error)})
-        return _answer(503, f"the report store (PostgreSQL at {store_address}) does not answer; try again")
+        return _answer(problem(503, f"the report store (PostgreSQL at {store_address}) does not answer; try again"))
 
     async def tables_missing(request: Request, error: Exception) -> JSONResponse:
         _log.error("report store has no tables", extra={"path": request.url.path, "error": _one_line(error)})
-        return _answer(503, f"the report store (PostgreSQL at {store_address}) has no tables yet; apply sql/postgres")
+        message = f"the report store (PostgreSQL at {store_address}) has no tables yet; apply sql/postgres"
+        return _answer(problem(503, message))
+
+    async def refused(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        return _answer(problem(error.status_code, error.detail), error.headers)
 
     async def invalid_request(_: Request, error: Exception) -> JSONResponse:
         # What was sent is not sent back: it may be large, and it may not be writable as JSON (NaN, lone surrogates).
         assert isinstance(error, RequestValidationError)  # noqa: S101
-        parts = [{"loc": part["loc"], "msg": part["msg"], "type": part["type"]} for part in error.errors()]
-        return JSONResponse({"detail": parts}, 422)
+        return _answer(
+            _invalid([InvalidPart(loc=part["loc"], msg=part["msg"], type=part["type"]) for part in error.errors()])
+        )
 
     async def not_storable(_: Request, error: Exception) -> JSONResponse:
-        part = {"loc": [], "msg": f"the report store cannot hold this: {_one_line(error)}", "type": "value_error"}
-        return JSONResponse({"detail": [part]}, 422)
+        message = f"the report store cannot hold this: {_one_line(error)}"
+        return _answer(_invalid([InvalidPart(loc=[], msg=message, type="value_error")]))
 
     async def stream_at_fault(request: Request, error: Exception) -> JSONResponse:
         # Not the poster's fault, and mended without a restart: the same may be sent again.
         _log.error("stream at fault", extra={"path": request.url.path, "error": _one_line(error)})
-        return _answer(503, _one_line(error))
+        return _answer(problem(503, _one_line(error)))
 
     for away in (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError):
         app.add_exception_handler(away, store_away)
@@ -106,10 +149,11 @@ def install(app: FastAPI, store_address: str) -> None:
     app.add_exception_handler(psycopg.DataError, not_storable)
     app.add_exception_handler(StreamCodeError, stream_at_fault)
     app.add_exception_handler(RequestValidationError, invalid_request)
+    app.add_exception_handler(HTTPException, refused)
 
 
-def _answer(status: int, detail: str) -> JSONResponse:
-    return JSONResponse(Problem(detail=detail).model_dump(), status)
+def _answer(said: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(said.model_dump(), said.status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 def _one_line(error: Exception) -> str:

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from dataclasses import fields
+from datetime import UTC, date, datetime, time
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection
+from psycopg.errors import ProgrammingError, ReadOnlySqlTransaction
 from psycopg.rows import DictRow, dict_row
+from psycopg.sql import Composed
 from psycopg.types.json import Jsonb
+from pydantic import ValidationError
 
 from dashboard.api.bodies import answer, stored_model
+from dashboard.api.feed import CHANNEL
+from dashboard.api.metrics import METRICS
+from etar.alerts.board import SELECT_BOARD, SELECT_LOOK, Board, Look
+from etar.job_progress import NEWEST as NEWEST_PROGRESS
+from etar.job_progress import JobProgress, told
 from etar.ledger import LedgerEntry, MinuteHistory, State
+from etar.pipeline.standing import Begun
 from etar.report import MinuteReport
+from etar.stream_code import StreamCodeError
+from etar.streams import Stream
+from etar.windows import StreamWindows
+from etar.windows import newest as newest_windows
 
-Answer = dict[str, Any]
-"""A report with its revision, as it is served."""
 
-_COLUMNS = "content, revision, published_at"
+class Answer(NamedTuple):
+    """A report with its revision, as it is served: JSON."""
+
+    minute: datetime
+    revision: int
+    body: bytes
+
+
+_STORED = "minute, content, revision, published_at"
+_COLUMNS = "minute, content::text, revision, published_at"
 
 # Posts of one minute go one after the other; posts of different minutes do not wait for each other. Each statement
 # after the lock sees what the last holder committed (READ COMMITTED).
@@ -28,7 +51,7 @@ _LOCK_MINUTE = """
 # Content is compared as jsonb: the order of keys does not matter.
 _CURRENT_IF_SAME = f"""
     SELECT {_COLUMNS} FROM (
-        SELECT {_COLUMNS} FROM reports
+        SELECT {_STORED} FROM reports
         WHERE stream = %(stream)s AND minute = %(minute)s
         ORDER BY revision DESC LIMIT 1
     ) AS latest
@@ -57,7 +80,7 @@ _OF_MINUTE = f"""
 
 _BETWEEN = f"""
     SELECT {_COLUMNS} FROM (
-        SELECT DISTINCT ON (minute) minute, {_COLUMNS} FROM reports
+        SELECT DISTINCT ON (minute) {_STORED} FROM reports
         WHERE stream = %(stream)s
           AND minute >= coalesce(%(start)s::timestamptz, '-infinity')
           AND minute < coalesce(%(end)s::timestamptz, 'infinity')
@@ -91,6 +114,25 @@ _MINUTE_REVISIONS = f"""
     ORDER BY revision
 """
 
+_BEGUN = ", ".join(field.name for field in fields(Begun))
+
+_DAY = f"""
+    SELECT {_BEGUN} FROM minutes
+    WHERE stream = %(stream)s AND minute >= %(day)s::timestamptz AND minute < %(day)s::timestamptz + interval '24 hours'
+"""
+
+_NEWEST_BEGUN = """
+    SELECT max(minute) AS minute FROM minutes WHERE stream = %(stream)s
+"""
+
+_REVISIONS = f"""
+    SELECT {_COLUMNS} FROM (
+        SELECT {_STORED} FROM reports
+        WHERE stream = %(stream)s AND minute = %(minute)s
+        ORDER BY revision DESC LIMIT %(limit)s
+    ) AS newest
+    ORDER BY revision
+"""
 
 # The newest minute of each stream costs one look into the index.
 _NEWEST_MINUTES = """
@@ -103,6 +145,47 @@ _NEWEST_MINUTES = """
     SELECT stream, (SELECT max(minute) FROM reports WHERE reports.stream = reported.stream) AS minute
     FROM reported WHERE stream IS NOT NULL
 """
+
+
+# What each partition of each stream is audited through costs one look into the index, and another to find the next.
+_AUDITED_THROUGH = """
+    WITH RECURSIVE partitions AS (
+        (SELECT stream, "partition" FROM audited_offsets ORDER BY stream, "partition" LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM partitions, LATERAL (
+            SELECT stream, "partition" FROM audited_offsets
+            WHERE (stream, "partition") > (partitions.stream, partitions."partition")
+            ORDER BY stream, "partition" LIMIT 1
+        ) AS following
+    )
+    SELECT stream, min(through) AS through FROM (
+        SELECT stream, (
+            SELECT max(minute) + interval '1 minute' FROM audited_offsets
+            WHERE stream = partitions.stream AND "partition" = partitions."partition"
+        ) AS through FROM partitions
+    ) AS of_partitions
+    GROUP BY stream
+"""
+
+_LOST = """
+    SELECT stream, sum(lost)::bigint AS lost FROM audited_offsets
+    WHERE lost > 0 AND lost_accepted_at IS NULL GROUP BY stream
+"""
+
+_FAILED = """
+    SELECT stream, count(*) AS minutes, min(minute) AS first FROM minutes
+    WHERE state = 'failed' AND minute >= now() - interval '1 day' GROUP BY stream
+"""
+
+
+class Standing(NamedTuple):
+    """What is known of a stream as a whole; ``failed`` are minutes of the last day, ``first_failed`` the oldest."""
+
+    newest_minute: datetime | None = None
+    audited_through: datetime | None = None
+    lost: int = 0
+    failed: int = 0
+    first_failed: datetime | None = None
 
 
 async def publish(connection: AsyncConnection[Any], report: MinuteReport) -> tuple[Answer, bool]:
@@ -121,7 +204,9 @@ async def publish(connection: AsyncConnection[Any], report: MinuteReport) -> tup
         known = await _fetch(connection, _CURRENT_IF_SAME, parameters)
         if known:
             return known[0], False
-        return (await _fetch(connection, _INSERT_NEXT, parameters))[0], True
+        inserted = await _fetch(connection, _INSERT_NEXT, parameters)
+        await connection.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+        return inserted[0], True
 
 
 async def newest(connection: AsyncConnection[Any], stream: str) -> Answer | None:
@@ -145,9 +230,19 @@ async def between(
     return await _fetch(connection, _BETWEEN, {"stream": stream, "start": start, "end": end, "limit": limit})
 
 
-async def newest_minutes(connection: AsyncConnection[Any]) -> dict[str, datetime]:
-    """By stream, the newest minute that has a report, of every stream that has one."""
-    return {row["stream"]: row["minute"] for row in await _rows(connection, _NEWEST_MINUTES, {})}
+async def standings(connection: AsyncConnection[Any]) -> dict[str, Standing]:
+    """By stream, of every stream that there is something to say of."""
+    found: dict[str, Standing] = defaultdict(Standing)
+    for row in await _rows(connection, _NEWEST_MINUTES, {}):
+        found[row["stream"]] = Standing(newest_minute=row["minute"])
+    for row in await _rows(connection, _AUDITED_THROUGH, {}):
+        found[row["stream"]] = found[row["stream"]]._replace(audited_through=row["through"])
+    for row in await _rows(connection, _LOST, {}):
+        found[row["stream"]] = found[row["stream"]]._replace(lost=row["lost"])
+    for row in await _rows(connection, _FAILED, {}):
+        failed = found[row["stream"]]._replace(failed=row["minutes"], first_failed=row["first"])
+        found[row["stream"]] = failed
+    return dict(found)
 
 
 async def minutes_between(
@@ -180,20 +275,82 @@ async def minute_with_history(connection: AsyncConnection[Any], stream: str, min
         return MinuteHistory.model_validate(found[0] | {"revisions": revisions})
 
 
+async def begun_on(connection: AsyncConnection[Any], stream: str, day: date) -> tuple[list[Begun], datetime | None]:
+    """What the ledger says of a UTC day's minutes, and its newest minute of any day, which is none of an older day."""
+    start = datetime.combine(day, time(), UTC)
+    found = [
+        Begun(**row | {"state": State(row["state"])})
+        for row in await _rows(connection, _DAY, {"stream": stream, "day": start})
+    ]
+    newest = (await _rows(connection, _NEWEST_BEGUN, {"stream": stream}))[0]["minute"]
+    return found, newest
+
+
+async def revisions(connection: AsyncConnection[Any], stream: str, minute: datetime, limit: int) -> list[Answer]:
+    """The newest ``limit`` revisions of a minute's report, oldest first."""
+    return await _fetch(connection, _REVISIONS, {"stream": stream, "minute": minute, "limit": limit})
+
+
+async def windows(
+    connection: AsyncConnection[Any],
+    stream: Stream,
+    *,
+    start: datetime | None,
+    end: datetime | None,
+    group: str | None,
+    limit: int,
+) -> StreamWindows:
+    """The newest ``limit`` live windows that begin in ``[start, end)``; with ``group`` only those that have it.
+
+    Raises:
+        StreamCodeError: the stream has none, or its table is not as its definition says.
+    """
+    declared = stream.windows
+    if declared is None:
+        raise StreamCodeError(f"stream {stream.name} has no live windows")
+    parameters = {"start": start, "end": end, "group": group, "limit": limit}
+    async with connection.transaction():
+        # The table's name is anybody's: whatever it is, it is only read.
+        await connection.execute("SET TRANSACTION READ ONLY")
+        try:
+            rows = await _rows(connection, newest_windows(declared, of_group=group is not None), parameters)
+            return StreamWindows.of(stream.name, declared, rows)
+        except (ProgrammingError, ReadOnlySqlTransaction, ValidationError) as error:
+            raise StreamCodeError(
+                f"the live windows of stream {stream.name} cannot be read: {error}; make their table with "
+                "`etar bootstrap`, or mend [windows] of its stream.toml"
+            ) from error
+
+
+async def job_progress(connection: AsyncConnection[Any]) -> dict[str, tuple[JobProgress, float]]:
+    """By job, what it last told and how many seconds ago."""
+    return told(await _rows(connection, NEWEST_PROGRESS, {}))
+
+
+async def alert_look(connection: AsyncConnection[Any]) -> Look | None:
+    """The newest look at the alerts; None: there was none yet."""
+    found = await _rows(connection, SELECT_LOOK, {})
+    return Look.model_validate(found[0]) if found else None
+
+
+async def alert_board(connection: AsyncConnection[Any], look: Look | None) -> Board:
+    """How the alerts stand, as of this look."""
+    return Board.of(await _rows(connection, SELECT_BOARD, {}), look)
+
+
 async def check(connection: AsyncConnection[Any]) -> None:
     """Raise what any other query would raise if the database were away or its tables missing."""
     await connection.execute("SELECT FROM reports, minutes LIMIT 0")
 
 
 async def _fetch(connection: AsyncConnection[Any], query: str, parameters: dict[str, Any]) -> list[Answer]:
-    model = stored_model(parameters["stream"])
-    return [
-        answer(row["content"], model=model, revision=row["revision"], published_at=row["published_at"])
-        for row in await _rows(connection, query, parameters)
-    ]
+    model = cache(partial(stored_model, parameters["stream"]))  # looked for once, and only if an answer is not known
+    rows = await _rows(connection, query, parameters)
+    return [Answer(row.pop("minute"), row["revision"], answer(model=model, **row)) for row in rows]
 
 
-async def _rows(connection: AsyncConnection[Any], query: str, parameters: dict[str, Any]) -> list[DictRow]:
+async def _rows(connection: AsyncConnection[Any], query: str | Composed, parameters: dict[str, Any]) -> list[DictRow]:
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(query.encode(), parameters)
-        return await cursor.fetchall()
+        with METRICS.query():
+            await cursor.execute(query.encode() if isinstance(query, str) else query, parameters)
+            return await cursor.fetchall()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import httpx
 from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
-from etar.ledger import LedgerEntry
+from etar.alerts.board import ShownAlert
+from etar.ledger import LedgerEntry, MinuteHistory
+from etar.minute import MinuteWindow
+from etar.pipeline.standing import Day
 from etar.report import PublishedReport
 from etar.settings import ReportReadSettings
+from etar.trace.answer import Trace
+from etar.windows import StreamWindows
 
 
 class StreamStanding(BaseModel):
@@ -23,14 +28,55 @@ class StreamStanding(BaseModel):
     title: str
     newest_minute: AwareDatetime | None
     fault: str | None
+    audited_through: AwareDatetime | None = None
+    lost: int = 0
+    failed: int = 0
+    first_failed: AwareDatetime | None = None
+    windows: str | None = None
+    """Title of its live windows."""
+
+
+class Number(BaseModel):
+    """One number of a metric."""
+
+    name: str
+    labels: dict[str, str]
+    value: float | None
+    about: str
+
+
+class System(BaseModel):
+    """How the alerts stand, and numbers. ``problem``: why it is not known how they stand now."""
+
+    alerts: tuple[ShownAlert, ...]
+    targets: tuple[str, ...]
+    numbers: tuple[Number, ...]
+    problem: str | None
+    problems: tuple[str, ...]
 
 
 _STREAMS = TypeAdapter(list[StreamStanding])
 _REPORTS = TypeAdapter(list[PublishedReport])
 _MINUTES = TypeAdapter(list[LedgerEntry])
 
+_TRACE_SECONDS = 90.0
+"""An event's look-up reads the ids of hours of a table, and waits for places that are away."""
+
+_KEPT = 200
+"""Answers that the API need not send again: the days and minutes that somebody looked at last."""
+
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class KnownMinute:
+    """A minute as ledger and reports have it: no history before a run has begun it, and its newest revisions, oldest
+    first."""
+
+    history: MinuteHistory | None
+    reports: tuple[PublishedReport, ...]
 
 
 class ReportsUnavailableError(Exception):
@@ -63,6 +109,8 @@ class ReportClient:
             headers={"Authorization": f"Bearer {settings.read_token.get_secret_value()}"},
             timeout=timeout_seconds,
         )
+        self._known: dict[Hashable, tuple[str, tuple[Any, ...]]] = {}
+        self._lock = Lock()
 
     def newest(self, stream: str, limit: int) -> tuple[PublishedReport, ...]:
         """The reports of a stream's newest ``limit`` minutes, oldest first.
@@ -88,20 +136,114 @@ class ReportClient:
         """
         return self._list("/streams", _STREAMS)
 
-    def _list(self, path: str, items: TypeAdapter[list[_Item]], **asked: str | int) -> tuple[_Item, ...]:
+    def windows(self, stream: str, limit: int) -> tuple[StreamWindows, ...]:
+        """The newest ``limit`` live windows of a stream, as one answer. What has not changed is not sent again, and is
+        the same object.
+
+        Raises:
+            ReportsUnavailableError: there was no such answer.
+        """
+        return self._unless_known("/windows", _one(StreamWindows), stream=stream, limit=limit)
+
+    def day(self, stream: str, day: date) -> tuple[Day, ...]:
+        """How each minute of a UTC day stands, as one answer; sent again only if it has changed, as :meth:`windows`.
+
+        Raises:
+            ReportsUnavailableError: there was no such answer.
+        """
+        return self._unless_known(f"/days/{day}", _one(Day), stream=stream)
+
+    def minute(self, stream: str, window: MinuteWindow, revisions: int) -> tuple[KnownMinute, ...]:
+        """All that is known of a minute, as one answer, with the newest ``revisions`` of its report.
+
+        Raises:
+            ReportsUnavailableError: there was no such answer.
+        """
+        response = self._get(f"/minutes/{window}", {"stream": stream}, also=[404])
         try:
-            response = self._http.get(path, params=asked)
+            history = None if response.status_code == 404 else MinuteHistory.model_validate_json(response.content)
+        except ValidationError as error:
+            raise self._other_than("minutes") from error
+        path = f"/minutes/{window}/reports"
+        reports = self._unless_known(path, _REPORTS.validate_json, stream=stream, limit=revisions)
+        return (KnownMinute(history, reports),)
+
+    def system(self) -> tuple[System, ...]:
+        """What the API says of itself and of the jobs, as one answer.
+
+        Raises:
+            ReportsUnavailableError: there was no such answer.
+        """
+        response = self._get("/system", {})
+        try:
+            return (System.model_validate_json(response.content),)
+        except ValidationError as error:
+            raise self._other_than("metrics") from error
+
+    def trace(self, stream: str, asked: Mapping[str, str | Sequence[str]]) -> Trace:
+        """Where an event is; ``asked``: as the API's ``/trace`` has it.
+
+        Raises:
+            ReportsUnavailableError: there was no such answer.
+        """
+        response = self._get("/trace", {"stream": stream, **asked}, timeout=_TRACE_SECONDS)
+        try:
+            return Trace.model_validate_json(response.content)
+        except ValidationError as error:
+            raise self._other_than("traces") from error
+
+    def _list(self, path: str, items: TypeAdapter[list[_Item]], **asked: str | int) -> tuple[_Item, ...]:
+        response = self._get(path, asked)
+        try:
+            return tuple(items.validate_json(response.content))
+        except ValidationError as error:
+            raise self._other_than(path.removeprefix("/")) from error
+
+    def _unless_known(
+        self, path: str, read: Callable[[bytes], Iterable[_Item]], **asked: str | int
+    ) -> tuple[_Item, ...]:
+        """An answer that the API sends only if it is not the last one; if it is, the same object."""
+        key = (path, *sorted(asked.items()))
+        with self._lock:
+            tag, known = self._known.get(key, ("", ()))
+        response = self._get(path, asked, tag=tag)
+        if response.status_code == 304:
+            return known
+        try:
+            answer = tuple(read(response.content))
+        except ValidationError as error:
+            raise self._other_than(path.rsplit("/")[1]) from error
+        with self._lock:
+            self._known.pop(key, None)
+            self._known[key] = (response.headers.get("ETag", ""), answer)
+            if len(self._known) > _KEPT:
+                del self._known[next(iter(self._known))]
+        return answer
+
+    def _get(
+        self,
+        path: str,
+        asked: Mapping[str, str | int | Sequence[str]],
+        *,
+        tag: str = "",
+        also: Collection[int] = (),
+        timeout: float | None = None,
+    ) -> httpx.Response:
+        """What the API says, or 304 where that still has the ``tag``; a status of ``also`` is an answer, too."""
+        headers = {"If-None-Match": tag} if tag else {}
+        try:
+            waited = self._http.timeout if timeout is None else httpx.Timeout(timeout)
+            response = self._http.get(path, params=dict(asked), headers=headers, timeout=waited)
         except httpx.HTTPError as error:
             raise ReportsUnavailableError(f"{self._url} does not answer ({type(error).__name__})") from error
         if response.status_code in (401, 403):
             raise ReportsUnavailableError(f"{self._url} refuses the read token; check ETAR_API_READ_TOKEN")
-        if response.status_code != 200:
+        if response.status_code not in {200, *also} and not (tag and response.status_code == 304):
             raise ReportsUnavailableError(f"{self._url} answers {response.status_code}: {_detail(response)}")
-        try:
-            return tuple(items.validate_json(response.content))
-        except ValidationError as error:
-            what = path.removeprefix("/")
-            raise ReportsUnavailableError(f"{self._url} answers what are no {what}: is it the report API?") from error
+        return response
+
+    def _other_than(self, what: str) -> ReportsUnavailableError:
+        return ReportsUnavailableError(f"{self._url} answers what are no {what}: is it the report API?")
 
 
 class Feed(Generic[_Item]):
@@ -117,6 +259,11 @@ class Feed(Generic[_Item]):
         self._lock = Lock()
         self._asked_at: datetime | None = None
         self._last: Snapshot[_Item] = Snapshot()
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether there is something to show while the next question is under way."""
+        return self._last.taken_at is not None
 
     def poll(self) -> Snapshot[_Item]:
         """The newest snapshot; without an answer, the last good one with the problem.
@@ -152,6 +299,10 @@ class MadeOnce(Generic[_Item, _Made]):
             if self._of is None or self._of[0] is not items:
                 self._of = (items, self._make(items))
             return self._of[1]
+
+
+def _one(model: type[_Model]) -> Callable[[bytes], tuple[_Model]]:
+    return lambda content: (model.model_validate_json(content),)
 
 
 def _detail(response: httpx.Response) -> str:

@@ -14,17 +14,19 @@ from etar.page import Bars, Chart, Form, Line, Lines, Metric, Page, Part, Table,
 from etar.report import PublishedReport
 
 _COLORS = {Tone.GOOD: SUCCESS, Tone.BAD: ERROR}
+_COMPARED_WITH = {"": MINUTE, "1h ": 60 * MINUTE}
 _ROW_HEIGHT = 44
 _HEIGHT_OF_LINES = 354
 
 
 class Shown(NamedTuple):
-    """A metric with its value: ``key`` is its name in the page."""
+    """A metric with its value: ``key`` is its name in the page, ``change`` since when by how much."""
 
     key: str
     name: str
     value: str
     about: str
+    change: str = ""
 
 
 class Drawn(NamedTuple):
@@ -36,9 +38,13 @@ class Drawn(NamedTuple):
     rows: Sequence[Mapping[str, Any]] = ()
 
 
-def metrics(page: Page, report: PublishedReport) -> list[Shown]:
-    """What the minute comes to. A report whose shape is not today's has a dash for what it does not say."""
-    return [_shown(metric, report) for metric in page.metrics]
+def metrics(page: Page, reports: Sequence[PublishedReport]) -> list[Shown]:
+    """What the newest minute comes to, and by how much that is more than in the minute before and an hour ago. A report
+    whose shape is not today's has a dash for what it does not say."""
+    newest = reports[-1]
+    by_minute = {report.minute: report for report in reports}
+    earlier = {since: by_minute.get(newest.minute - ago) for since, ago in _COMPARED_WITH.items()}
+    return [_shown(metric, newest, earlier) for metric in page.metrics]
 
 
 def charts(page: Page, reports: Sequence[PublishedReport]) -> list[Drawn]:
@@ -162,9 +168,15 @@ def _drawn(chart: Chart, reports: Sequence[PublishedReport]) -> Drawn:
             return Drawn(_key(chart.field), chart.title, None, rows(chart, reports[-1]))
 
 
-def _shown(metric: Metric, report: PublishedReport) -> Shown:
-    value = metric.form.written(_value(metric.field, report))
-    return Shown(_key(metric.field).removeprefix("total-"), metric.name, value, metric.about)
+def _shown(metric: Metric, report: PublishedReport, earlier: Mapping[str, PublishedReport | None]) -> Shown:
+    value = _value(metric.field, report)
+    changes = (
+        f"{since}{change}"
+        for since, before in earlier.items()
+        if before is not None and (change := metric.form.changed(value, _value(metric.field, before))) is not None
+    )
+    key = _key(metric.field).removeprefix("total-")
+    return Shown(key, metric.name, metric.form.written(value), metric.about, " · ".join(changes))
 
 
 def _key(field: str) -> str:

@@ -7,16 +7,22 @@ answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 import streamlit as st
 
-from dashboard.ui.client import Feed, ReportClient, Snapshot, StreamStanding
+from dashboard.ui.client import Feed, KnownMinute, ReportClient, Snapshot, StreamStanding, System
 from etar.ledger import LedgerEntry
+from etar.minute import MinuteWindow
+from etar.pipeline.standing import Day
 from etar.report import PublishedReport
 from etar.settings import DashboardSettings, ReportReadSettings, get_settings
 from etar.streams import catalogue, default_stream
+from etar.windows import StreamWindows
+
+SHOWN_WINDOWS = 100
+SHOWN_REVISIONS = 5
 
 # Less than a refresh: a timer that is early must not be given the answer before.
 _FRESH_FOR = timedelta(seconds=0.8 * get_settings(DashboardSettings).refresh_seconds)
@@ -44,6 +50,30 @@ def minutes_feed(stream: str) -> Feed[LedgerEntry]:
 
 
 @st.cache_resource(show_spinner=False)
+def windows_feed(stream: str) -> Feed[StreamWindows]:
+    # Half a refresh: an answer reaches every viewer within one and a half.
+    fresh_for = timedelta(seconds=0.5 * get_settings(DashboardSettings).live_seconds)
+    return Feed(partial(client().windows, stream, SHOWN_WINDOWS), now, fresh_for=fresh_for)
+
+
+# Of days and minutes there is no end: those that nobody has looked at for longest are let go.
+@st.cache_resource(show_spinner=False, max_entries=60)
+def day_feed(stream: str, day: date) -> Feed[Day]:
+    return Feed(partial(client().day, stream, day), now, fresh_for=_FRESH_FOR)
+
+
+@st.cache_resource(show_spinner=False, max_entries=120)
+def minute_feed(stream: str, minute: datetime) -> Feed[KnownMinute]:
+    asked = partial(client().minute, stream, MinuteWindow(minute), SHOWN_REVISIONS)
+    return Feed(asked, now, fresh_for=_FRESH_FOR)
+
+
+@st.cache_resource(show_spinner=False)
+def system_feed() -> Feed[System]:
+    return Feed(client().system, now, fresh_for=_FRESH_FOR)
+
+
+@st.cache_resource(show_spinner=False)
 def streams_feed() -> Feed[StreamStanding]:
     return Feed(client().streams, now, fresh_for=_FRESH_FOR)
 
@@ -56,7 +86,13 @@ def standings() -> Sequence[StreamStanding]:
     on = catalogue().on or (default_stream(),)
     first = {
         stream.name: known.get(stream.name)
-        or StreamStanding(name=stream.name, title=stream.title, newest_minute=None, fault=None)
+        or StreamStanding(
+            name=stream.name,
+            title=stream.title,
+            newest_minute=None,
+            fault=None,
+            windows=stream.windows.title if stream.windows else None,
+        )
         for stream in on
     }
     others = (each for each in known.values() if each.name not in first)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from dashboard.ui.client import Snapshot
 from etar.minute import MINUTE, MinuteWindow
@@ -39,9 +40,7 @@ def notice(snapshot: Snapshot[PublishedReport], *, now: datetime, overdue_after:
     the newest minute's end is more than ``overdue_after`` ago.
     """
     if snapshot.problem is not None:
-        taken_at = snapshot.taken_at
-        shown = f"Below is what it said at {taken_at:%H:%M:%S} UTC." if taken_at else "There is nothing to show yet."
-        return Notice(Level.ERROR, f"**The report API is away.** {snapshot.problem}. {shown}")
+        return away(snapshot)
     if snapshot.newest is None:
         return Notice(
             Level.INFO, "**No reports yet.** The first appears some seconds after the first whole minute has ended."
@@ -55,6 +54,13 @@ def notice(snapshot: Snapshot[PublishedReport], *, now: datetime, overdue_after:
             "The pipeline may have stopped, or may be catching up.",
         )
     return None
+
+
+def away(snapshot: Snapshot[Any]) -> Notice:
+    """What is said while the API does not answer."""
+    taken_at = snapshot.taken_at
+    shown = f"Below is what it said at {taken_at:%H:%M:%S} UTC." if taken_at else "There is nothing to show yet."
+    return Notice(Level.ERROR, f"**The report API is away.** {snapshot.problem}. {shown}")
 
 
 def published(report: PublishedReport) -> str:

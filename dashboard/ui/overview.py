@@ -1,4 +1,4 @@
-"""The overview: a line a stream, with its newest minute and how it stands."""
+"""The overview: a line a stream, with its newest minute, what is worst about it, and how far it is verified."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from datetime import timedelta
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from dashboard.ui import freshness
-from dashboard.ui.client import StreamStanding
 from dashboard.ui.feeds import now, reports_feed, standings, streams_feed
-from etar.minute import MinuteWindow
-from etar.settings import DashboardSettings, get_settings
+from dashboard.ui.standing import delay, summary, verified, worst
+from etar.settings import DashboardAddress, DashboardSettings, get_settings
 from etar.stream_code import headline
+
+SPARK_MINUTES = 60
+"""Of the line beside the number of events."""
+
+
+def live_path(stream: str) -> str:
+    """Where the page of a stream's live windows is. No stream's name has a hyphen."""
+    return f"{stream}-live"
 
 
 def show(pages: Mapping[str, StreamlitPage]) -> None:
-    """The page. ``pages``: of each stream, by its name."""
+    """The page. ``pages``: by their paths; a stream's is its name."""
     st.title("etar · streams", anchor=False)
     _live(pages)
 
@@ -26,28 +32,26 @@ def show(pages: Mapping[str, StreamlitPage]) -> None:
 def _live(pages: Mapping[str, StreamlitPage]) -> None:
     if (problem := streams_feed().poll().problem) is not None:
         st.error(problem, icon=":material/cloud_off:")
-    for each in standings():
+    shown = standings()
+    overdue_after = timedelta(seconds=get_settings(DashboardSettings).overdue_seconds)
+    found = {each.name: worst(each, now=now(), overdue_after=overdue_after) for each in shown}
+    st.markdown(summary({each.title: found[each.name] for each in shown}))
+    for each in shown:
         with st.container(border=True, key=f"stream-{each.name}"):
-            name, newest, standing = st.columns([2, 4, 4], vertical_alignment="center")
+            name, standing, events, newest = st.columns([2, 4, 3, 4], vertical_alignment="center")
             if each.name in pages:
                 name.page_link(pages[each.name], label=f"**{each.title}**")
-            newest.markdown(_newest(each))
-            standing.markdown(_standing(each))
-
-
-def _newest(stream: StreamStanding) -> str:
-    newest = reports_feed(stream.name).poll().newest
-    return "no report yet" if newest is None else f"{newest.window} · {headline(newest)}"
-
-
-def _standing(stream: StreamStanding) -> str:
-    """How it stands, in words; a color only beside them."""
-    if stream.fault is not None:
-        return f":red[fault] {stream.fault}"
-    if stream.newest_minute is None:
-        return ":orange[waiting for its first minute]"
-    age = now() - MinuteWindow(stream.newest_minute).end
-    said = f"newest minute ended {freshness.words(age)} ago"
-    if age > timedelta(seconds=get_settings(DashboardSettings).overdue_seconds):
-        return f":orange[overdue] {said}"
-    return f":green[fresh] {said}"
+            if each.windows is not None and (page := pages.get(live_path(each.name))) is not None:
+                name.page_link(page, label=each.windows, icon=":material/bolt:")
+            if (page := pages.get(DashboardAddress.minutes_path(each.name))) is not None:
+                name.page_link(page, label="Minutes", icon=":material/calendar_view_month:")
+            standing.markdown(found[each.name].markdown())
+            standing.caption(verified(each))
+            reports = reports_feed(each.name).poll()
+            if reports.newest is None:
+                newest.markdown("no report yet")
+                continue
+            spark = [report.total_events for report in reports.items[-SPARK_MINUTES:]]
+            events.metric("events a minute", f"{reports.newest.total_events:,}", chart_data=spark)
+            newest.markdown(f"{reports.newest.window} · {headline(reports.newest)}")
+            newest.caption(delay(reports.newest))

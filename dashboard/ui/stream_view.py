@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
-from dashboard.ui import accounting, drawing, figures, freshness
+from dashboard.ui import accounting, drawing, figures, freshness, page_parts
 from dashboard.ui.client import MadeOnce, Snapshot
 from dashboard.ui.feeds import minutes_feed, now, reports_feed
 from etar.ledger import LedgerEntry
 from etar.page import Page, page_of
 from etar.report import PublishedReport
-from etar.settings import DashboardSettings, get_settings
+from etar.settings import DashboardAddress, DashboardSettings, get_settings
 from etar.stream_code import StreamCodeError, stream_page
 from etar.streams import DEFAULT_STREAM, catalogue
 
-_CHART = {"displayModeBar": False}
 _HISTORY = timedelta(minutes=get_settings(DashboardSettings).history_minutes)
 
 
@@ -67,13 +66,15 @@ def account(_stream: str) -> MadeOnce[LedgerEntry, Account]:
     return MadeOnce(Account.of)
 
 
-def show(stream: str) -> None:
-    """The page."""
+def show(stream: str, pages: Mapping[str, StreamlitPage]) -> None:
+    """The page. ``pages``: by their paths."""
     found = catalogue().streams.get(stream)
     title = "one report a minute" if stream == DEFAULT_STREAM or found is None else found.title
     st.title(f"etar · {title}", anchor=False)
     if found is not None and found.about:
         st.caption(found.about)
+    if (page := pages.get(DashboardAddress.minutes_path(stream))) is not None:
+        st.page_link(page, label="Minutes", icon=":material/calendar_view_month:")
     _live(stream)
 
 
@@ -86,33 +87,17 @@ def _page(report: PublishedReport) -> tuple[Page, str | None]:
     return page or page_of(report.body), None
 
 
-def show_notice(snapshot: Snapshot[PublishedReport]) -> None:
-    overdue_after = timedelta(seconds=get_settings(DashboardSettings).overdue_seconds)
-    notice = freshness.notice(snapshot, now=now(), overdue_after=overdue_after)
-    with st.container(key="notice"):
-        if notice is None:
-            return
-        show = {
-            freshness.Level.INFO: partial(st.info, icon=":material/hourglass_empty:"),
-            freshness.Level.WARNING: partial(st.warning, icon=":material/schedule:"),
-            freshness.Level.ERROR: partial(st.error, icon=":material/cloud_off:"),
-        }[notice.level]
-        show(notice.text)
-
-
-def show_metrics(page: Page, report: PublishedReport) -> None:
+def show_metrics(page: Page, reports: Sequence[PublishedReport]) -> None:
+    report = reports[-1]
     window = report.window
     metrics = [
         drawing.Shown("minute", "Minute (UTC)", f"{report.minute:%H:%M}", f"[{window}, {window.next})"),
-        *drawing.metrics(page, report),
+        *drawing.metrics(page, reports),
         drawing.Shown(
             "revision", "Revision", f"{report.revision}", "Above 1: late events changed this minute's report"
         ),
     ]
-    with st.container(key="metrics", horizontal=True):
-        for key, name, value, about in metrics:
-            with st.container(key=f"metric-{key}", width="stretch"):
-                st.metric(name, value, help=about or None, border=True)
+    page_parts.show_metrics(metrics)
 
 
 def show_charts(made: Charts) -> None:
@@ -123,7 +108,7 @@ def show_charts(made: Charts) -> None:
         with place, st.container(border=True, key=drawn.key):
             st.subheader(drawn.title or f"Last {freshness.words(made.span)}", anchor=False)
             if drawn.figure is not None:
-                st.plotly_chart(drawn.figure, key=f"{drawn.key}-chart", config=_CHART)
+                st.plotly_chart(drawn.figure, key=f"{drawn.key}-chart", config=page_parts.CHART)
             else:
                 st.dataframe(drawn.rows, key=f"{drawn.key}-table", hide_index=True, placeholder="-")
 
@@ -141,7 +126,7 @@ def show_accounting(stream: str, snapshot: Snapshot[LedgerEntry]) -> None:
         st.caption(made.summary)
         left, right = st.columns([4, 5], gap="medium")
         with left:
-            st.plotly_chart(made.figure, key="accounting-chart", config=_CHART)
+            st.plotly_chart(made.figure, key="accounting-chart", config=page_parts.CHART)
         with right:
             st.dataframe(
                 accounting.table(made.minutes), key="accounting-table", hide_index=True, height=390, placeholder="-"
@@ -151,11 +136,12 @@ def show_accounting(stream: str, snapshot: Snapshot[LedgerEntry]) -> None:
 @st.fragment(run_every=get_settings(DashboardSettings).refresh_seconds)
 def _live(stream: str) -> None:
     snapshot = reports_feed(stream).poll()
-    show_notice(snapshot)
+    overdue_after = timedelta(seconds=get_settings(DashboardSettings).overdue_seconds)
+    page_parts.show_notice(freshness.notice(snapshot, now=now(), overdue_after=overdue_after))
     newest = snapshot.newest
     if newest is not None:
         made = charts(stream).of(snapshot.items)
-        show_metrics(made.page, newest)
+        show_metrics(made.page, snapshot.items)
         with st.container(key="last-updated"):
             st.caption(
                 f"{freshness.published(newest)} · API last answered {snapshot.taken_at:%H:%M:%S} UTC · "

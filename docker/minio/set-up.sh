@@ -16,3 +16,4 @@ user() { # name, file of its secret
 }
 user etar etar_s3_secret_access_key
 user etar-spark spark_s3_secret
+user etar-reader reader_s3_secret

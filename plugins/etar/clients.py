@@ -63,6 +63,31 @@ def warehouse_client(settings: WarehouseSettings, **options: Any) -> Client:
     return clickhouse_connect.get_client(**(from_settings | options))
 
 
+class WarehouseUser:
+    """What asks the warehouse. A context manager; its client is made with the first question.
+
+    Args:
+        options: as of :func:`warehouse_client`.
+    """
+
+    def __init__(self, settings: WarehouseSettings, **options: Any) -> None:
+        self._settings = settings
+        self._options = options
+        self._client: Client | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            self._client = warehouse_client(self._settings, **self._options)
+        return self._client
+
+
 def object_store_client(settings: ObjectStoreSettings) -> S3Client:
     """A boto3 client; nothing is sent before its first use. The bucket is part of the path: no DNS is needed."""
     import boto3

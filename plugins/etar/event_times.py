@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from etar.instants import MILLISECOND
 from etar.settings import EventTimeSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -21,3 +26,9 @@ class EventTimeBounds:
 
     def believe(self, event_ms: int, appended_ms: int) -> bool:
         return appended_ms - self.behind_ms < event_ms <= appended_ms + self.ahead_ms
+
+    def believe_each(
+        self, event_ms: npt.NDArray[np.int64], appended_ms: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """:meth:`believe` of many."""
+        return (appended_ms - self.behind_ms < event_ms) & (event_ms <= appended_ms + self.ahead_ms)

@@ -54,5 +54,12 @@ class Extract(BaseModel):
     object_size: int | None
     object_etag: str | None
 
+    def analysis_arguments(self, stream: str) -> list[str]:
+        """Arguments of ``spark_apps/minute_report.py`` for this extract of a stream; none without rows."""
+        if self.source is None:
+            return []
+        place = ["--source", self.source, "--result", self.result]
+        return ["--stream", stream, "--minute", self.minute, *place]
+
     def as_xcom(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from etar.errors import PermanentError
 from etar.extracts import Extract, OffsetSpan
 from etar.minute import MinuteWindow
-from etar.report import PublishedReport
+from etar.report import MinuteReport, PublishedReport
 from etar.streams import Stream
 
 if TYPE_CHECKING:
@@ -56,13 +56,45 @@ class SupersededError(PermanentError):
     """Another run has taken the minute over, or has reported it since; the ledger is about its extract now."""
 
 
+class StageCost(BaseModel):
+    """What a step took. None is what it has none of, or what could not be seen.
+
+    Processor time is that of the step's own process and, of the analysis, of Spark: of the driver, and of executors
+    that are in it. What engine, broker and stores do for a step is not among it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int | None = Field(default=None, description="Rows that it wrote or read; of the report: 1")
+    bytes: int | None = Field(default=None, description="Bytes of the extract that it wrote or read, or of the report")
+    cpu_seconds: float | None = Field(default=None, description="Seconds of a core")
+
+    @classmethod
+    def of_extract(cls, extract: Extract, cpu_seconds: float | None) -> Self:
+        """Of the step that made it, or that analysed it."""
+        return cls(rows=extract.rows, bytes=extract.object_size, cpu_seconds=cpu_seconds)
+
+    @classmethod
+    def of_report(cls, report: MinuteReport, cpu_seconds: float) -> Self:
+        """Of the step that posted it."""
+        return cls(rows=1, bytes=len(report.model_dump_json().encode()), cpu_seconds=cpu_seconds)
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class StageTimes(BaseModel):
-    """When a step began, and when it ended; None while it is at work, or when it was killed."""
+    """When a step began, and when it ended; None while it is at work, or when it was killed.
+
+    ``cost`` is None, and then left out of JSON, of a step that has not ended, or that ended before costs were kept.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     started_at: AwareDatetime
     ended_at: AwareDatetime | None = None
+    cost: StageCost | None = Field(default=None, exclude_if=_is_none)
 
 
 class LedgerEntry(BaseModel):
@@ -138,8 +170,8 @@ _BEGIN = f"""
 # A stage that ends keeps the start that its run has written down.
 _END_STAGE = f"""
     ({_OWN_STAGES}) || jsonb_build_object(%(stage)s::text,
-        coalesce(({_OWN_STAGES}) -> %(stage)s::text, excluded.stages -> %(stage)s::text)
-        || jsonb_build_object('ended_at', excluded.stages -> %(stage)s::text -> 'ended_at'))
+        (excluded.stages -> %(stage)s::text) || jsonb_build_object('started_at',
+            coalesce(({_OWN_STAGES}) -> %(stage)s::text, excluded.stages -> %(stage)s::text) -> 'started_at'))
 """
 
 # A run that another has taken the minute from must not call it failed; nor does a failure to report it again undo the
@@ -158,8 +190,8 @@ _REPORT = """
         state = 'reported', run_id = %(run_id)s, error = NULL, updated_at = %(now)s, revision = %(revision)s,
         unique_events = %(unique_events)s, duplicates = received - %(unique_events)s,
         stages = stages || jsonb_build_object('report',
-            coalesce(stages -> 'report', %(stages)s -> 'report')
-            || jsonb_build_object('ended_at', %(stages)s -> 'report' -> 'ended_at'))
+            (%(stages)s -> 'report') || jsonb_build_object('started_at',
+                coalesce(stages -> 'report', %(stages)s -> 'report') -> 'started_at'))
     WHERE stream = %(stream)s AND minute = %(minute)s AND received = %(received)s
 """
 
@@ -218,16 +250,17 @@ class Ledger:
         bound = self._bound(window, stage, ended=False) | {"before": str(_BEFORE[stage]), "later": later}
         self._connection.execute(statement.encode(), bound)
 
-    def settled(self, window: MinuteWindow, offsets: Mapping[int, int]) -> None:
+    def settled(self, window: MinuteWindow, offsets: Mapping[int, int], cost: StageCost | None = None) -> None:
         """The table holds what Kafka held at the minute's end; ``offsets`` are the first ones not waited for."""
-        self._end(window, Stage.SETTLE, State.SETTLED, settled_offsets=_json(offsets))
+        self._end(window, Stage.SETTLE, State.SETTLED, cost, settled_offsets=_json(offsets))
 
-    def extracted(self, window: MinuteWindow, extract: Extract) -> None:
+    def extracted(self, window: MinuteWindow, extract: Extract, cost: StageCost | None = None) -> None:
         """The minute's object is what ``extract`` says. How many of its rows are events is open until the report."""
         self._end(
             window,
             Stage.EXTRACT,
             State.EXTRACTED,
+            cost,
             received=extract.rows,
             late_events=extract.late_events,
             dead_letters=extract.dead_letters,
@@ -239,17 +272,17 @@ class Ledger:
             duplicates=None,
         )
 
-    def analysed(self, window: MinuteWindow) -> None:
+    def analysed(self, window: MinuteWindow, cost: StageCost | None = None) -> None:
         """The analysis of the minute's extract is stored. An empty minute has none and goes on without."""
-        self._end(window, Stage.ANALYSE, State.ANALYSED)
+        self._end(window, Stage.ANALYSE, State.ANALYSED, cost)
 
-    def reported(self, window: MinuteWindow, published: PublishedReport) -> None:
+    def reported(self, window: MinuteWindow, published: PublishedReport, cost: StageCost | None = None) -> None:
         """The report API has the report; its revision joins the minute's history.
 
         Raises:
             SupersededError: the ledger's row is not about the extract of this report. Nothing is written.
         """
-        bound = self._bound(window, Stage.REPORT) | {
+        bound = self._bound(window, Stage.REPORT, cost) | {
             "revision": published.revision,
             "received": published.rows_read,
             "unique_events": published.total_events,
@@ -278,8 +311,17 @@ class Ledger:
             raise SupersededError(
                 f"minute {window} has been reported from {found[2]} rows since (revision {found[1]}, by {found[0]}); "
                 f"this run's extract has {rows}. Nothing is left to do. To have this run report the minute anew, clear "
-                "its task `extract` and those after it"
+                "its task"
             )
+
+    def at_work(self, window: MinuteWindow) -> Stage:
+        """The step that this run has come to: the last that it began; the first, before it began any."""
+        found = self._connection.execute(
+            "SELECT stages FROM minutes WHERE stream = %s AND minute = %s AND run_id = %s",
+            (self._stream.name, window.start, self._run_id),
+        ).fetchone()
+        begun = [stage for stage in Stage if found and stage in found[0]]
+        return begun[-1] if begun else Stage.SETTLE
 
     def left(self, window: MinuteWindow) -> None:
         """A run has looked at the minute and leaves it as it is: it has had its turn for now."""
@@ -294,7 +336,7 @@ class Ledger:
         bound = self._bound(window, stage) | {"error": _printable(error)[:_ERROR_CHARACTERS]}
         self._connection.execute(_FAIL.encode(), bound)
 
-    def _end(self, window: MinuteWindow, stage: Stage, state: State, **columns: Any) -> None:
+    def _end(self, window: MinuteWindow, stage: Stage, state: State, cost: StageCost | None, **columns: Any) -> None:
         statement = f"""
             INSERT INTO minutes (stream, minute, state, run_id, stages, updated_at{"".join(f", {c}" for c in columns)})
             VALUES (%(stream)s, %(minute)s, %(state)s, %(run_id)s, %(stages)s, %(now)s
@@ -304,11 +346,13 @@ class Ledger:
                 updated_at = excluded.updated_at, error = NULL
                 {"".join(f", {column} = excluded.{column}" for column in columns)}
         """
-        self._connection.execute(statement.encode(), self._bound(window, stage) | {"state": str(state)} | columns)
+        self._connection.execute(statement.encode(), self._bound(window, stage, cost) | {"state": str(state)} | columns)
 
-    def _bound(self, window: MinuteWindow, stage: Stage, *, ended: bool = True) -> dict[str, Any]:
+    def _bound(
+        self, window: MinuteWindow, stage: Stage, cost: StageCost | None = None, *, ended: bool = True
+    ) -> dict[str, Any]:
         now = self._now()
-        times = StageTimes(started_at=now, ended_at=now if ended else None)
+        times = StageTimes(started_at=now, ended_at=now if ended else None, cost=cost)
         return {
             "stream": self._stream.name,
             "minute": window.start,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,7 +9,7 @@ from uuid import UUID
 
 import pyarrow as pa
 
-from etar.streams import RecordFormat, Stream
+from etar.streams import Stream, schema_fields
 
 _SOME_MINUTE = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -19,14 +18,8 @@ def made_up_rows(stream: Stream, count: int) -> pa.Table:
     """``count`` rows of different events: a column for each field of the stream's schema that has a plain type, and
     those that say where a row stood in Kafka."""
     columns: dict[str, pa.Array] = {}
-    schema = json.loads(stream.schema_text or "{}")
-    fields = (
-        {field["name"]: field["type"] for field in schema["fields"]}
-        if stream.record is RecordFormat.AVRO
-        else schema["properties"]
-    )
-    for name, kind in fields.items():
-        if (column := _column(kind, count, is_time=name == stream.time)) is not None:
+    for name, field in schema_fields(stream).items():
+        if (column := _column(field.kind, count, is_time=name == stream.time)) is not None:
             columns[name] = column
     return pa.table(
         {

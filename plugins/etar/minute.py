@@ -8,6 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 MINUTE = timedelta(minutes=1)
 
+MINUTES_A_DAY = 1440
+"""Also the most that one answer of the API has."""
+
 
 class NotOneMinuteError(ValueError):
     """An interval or instant that does not name exactly one aligned UTC minute."""

@@ -49,6 +49,24 @@ class Form(StrEnum):
             return f"{value:.2%}"
         return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
+    def changed(self, value: object, before: object) -> str | None:
+        """By how much it is more, with its sign; None for what has no difference."""
+        if self is Form.TEXT:
+            return None
+        new, old = _as_number(value), _as_number(before)
+        if new is None or old is None:
+            return None
+        exact = Decimal(str(new)), Decimal(str(old))
+        if not all(each.is_finite() for each in exact):
+            return None
+        difference = exact[0] - exact[1]
+        if difference == 0:
+            return "±0"
+        if self is Form.PERCENT:
+            return f"{difference * 100:+.2f}pp"
+        whole = isinstance(new, int) and isinstance(old, int)
+        return f"{difference:+,f}" if whole or self is Form.DECIMAL else f"{difference:+,.2f}"
+
 
 class Tone(StrEnum):
     """What a bar or a line says by its color."""

@@ -7,13 +7,16 @@ variable in lower case; the variable wins.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, ClassVar, Self, TypeVar
 
-from pydantic import AwareDatetime, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from etar.minute import MinuteWindow
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -21,10 +24,44 @@ SECRETS_FOLDER = Path("/run/secrets")
 """Where a container engine mounts secrets, one file each."""
 
 
-class StreamSettings(BaseSettings):
+class Concern(BaseModel):
+    """The settings of one concern, each of which is a variable: ``PREFIX`` and the field's name in capitals.
+
+    Not pydantic-settings: reading variables is all that is wanted of it, and importing it takes 30 to 70 ms of CPU.
+    """
+
+    # Built at its first use: a process uses a few of these classes.
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, defer_build=True)
+
+    PREFIX: ClassVar[str]
+
+    @classmethod
+    def variables(cls) -> Mapping[str, str]:
+        """The variable of each field."""
+        return {field: f"{cls.PREFIX}{field}".upper() for field in cls.model_fields}
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> Self:
+        """From variables by their names, among any others; what is not given has its default.
+
+        Raises:
+            pydantic.ValidationError: a required one is missing or a value does not fit; the message names it.
+        """
+        return cls.model_validate(
+            {field: given[variable] for field, variable in cls.variables().items() if variable in given}
+        )
+
+    @classmethod
+    def read(cls, secrets: Path) -> Self:
+        """From the environment, and from files of the folder ``secrets``, which need not exist; as :meth:`of`."""
+        files = {variable: secrets / variable.lower() for variable in cls.variables().values()}
+        return cls.of({name: file.read_text().strip() for name, file in files.items() if file.is_file()} | os.environ)
+
+
+class StreamSettings(Concern):
     """Where the streams' folders are, and which of the streams are switched on."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_", frozen=True)
+    PREFIX = "ETAR_"
 
     streams: str = ""
     streams_folders: str = "streams"
@@ -40,26 +77,26 @@ class StreamSettings(BaseSettings):
         return tuple(dict.fromkeys(Path(folder) for folder in self.streams_folders.split(":") if folder.strip()))
 
 
-class KafkaSettings(BaseSettings):
+class KafkaSettings(Concern):
     """Where events come in."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_KAFKA_", frozen=True)
+    PREFIX = "ETAR_KAFKA_"
 
     bootstrap_servers: str = "127.0.0.1:9092"
 
 
-class RegistrySettings(BaseSettings):
+class RegistrySettings(Concern):
     """Schema registry with the Confluent API."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_REGISTRY_", frozen=True)
+    PREFIX = "ETAR_REGISTRY_"
 
     url: str = "http://127.0.0.1:8081/apis/ccompat/v7"
 
 
-class WarehouseAddress(BaseSettings):
+class WarehouseAddress(Concern):
     """Where ClickHouse is, or the HTTP front over chDB, and as whom: all that may be told without the password."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_WAREHOUSE_", frozen=True)
+    PREFIX = "ETAR_WAREHOUSE_"
 
     host: str = "127.0.0.1"
     port: Port = 8123
@@ -74,10 +111,10 @@ class WarehouseSettings(WarehouseAddress):
     password: SecretStr
 
 
-class ObjectStoreSettings(BaseSettings):
+class ObjectStoreSettings(Concern):
     """The S3 store of extracts and results."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_S3_", frozen=True)
+    PREFIX = "ETAR_S3_"
 
     endpoint_url: str = "http://127.0.0.1:7070"
     region: str = "us-east-1"
@@ -86,10 +123,10 @@ class ObjectStoreSettings(BaseSettings):
     secret_access_key: SecretStr
 
 
-class ReportStoreSettings(BaseSettings):
+class ReportStoreSettings(Concern):
     """The PostgreSQL database that keeps reports, ledger and audit."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_REPORT_STORE_", frozen=True)
+    PREFIX = "ETAR_REPORT_STORE_"
 
     host: str = "127.0.0.1"
     port: Port = 5432
@@ -98,39 +135,72 @@ class ReportStoreSettings(BaseSettings):
     password: SecretStr
 
 
-class ReportReadSettings(BaseSettings):
+class ReportReadSettings(Concern):
     """What a reader of the report API needs."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_API_", frozen=True)
+    PREFIX = "ETAR_API_"
 
     url: str = "http://127.0.0.1:8000"
     read_token: SecretStr
 
 
-class ReportApiSettings(BaseSettings):
+class ReportApiSettings(Concern):
     """What the report API itself needs: both tokens, and the largest body it takes."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_API_", frozen=True)
+    PREFIX = "ETAR_API_"
 
     read_token: SecretStr = Field(min_length=16)
     write_token: SecretStr = Field(min_length=16)
     max_body_bytes: int = Field(default=1024 * 1024, gt=0)
 
 
-class DashboardSettings(BaseSettings):
+class DashboardAddress(Concern):
+    """Where people find the dashboard."""
+
+    PREFIX = "ETAR_DASHBOARD_"
+
+    url: str = Field(
+        default="http://127.0.0.1:8501",
+        pattern=r"^https?://\S+$",
+        description="The dashboard as a browser reaches it, for Airflow's links to minutes",
+    )
+
+    @staticmethod
+    def minutes_path(stream: str) -> str:
+        """Of the stream's page of minutes. No stream's name has a hyphen."""
+        return f"{stream}-minutes"
+
+    def minute_page(self, stream: str, window: MinuteWindow) -> str:
+        """Address of the page about one minute: the stream's page of minutes, with that one chosen."""
+        page = f"{self.url.rstrip('/')}/{self.minutes_path(stream)}"
+        return f"{page}?day={window.start:%Y-%m-%d}&minute={window.start:%H:%M}"
+
+
+class DashboardSettings(Concern):
     """How the dashboard keeps up with the reports."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_DASHBOARD_", frozen=True)
+    PREFIX = "ETAR_DASHBOARD_"
 
     refresh_seconds: float = Field(default=5.0, gt=0, description="How often the page asks for new reports")
+    live_seconds: float = Field(default=0.5, gt=0, description="How often a page of live windows asks for new ones")
     overdue_seconds: float = Field(default=150.0, gt=0, description="Age of the newest minute's end that is too old")
+    base_path: str = Field(
+        default="",
+        pattern=r"^(/[\w.~-]+)*$",
+        description="path under which a reverse proxy serves the dashboard, like /etar; empty for none",
+    )
     history_minutes: int = Field(default=180, ge=1, le=1440, description="Reports in the chart over time")
+    airflow_url: str = Field(
+        default="http://127.0.0.1:8080",
+        pattern=r"^(https?://\S+)?$",
+        description="Airflow's UI as a browser reaches it, for links to runs; empty: no links",
+    )
 
 
-class RetentionSettings(BaseSettings):
+class RetentionSettings(Concern):
     """How long the table keeps rows: what makes the table compares it with the table's own TTL."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_PIPELINE_", frozen=True)
+    PREFIX = "ETAR_PIPELINE_"
 
     retention_hours: float = Field(default=26.0, gt=0, description="How long the table keeps a minute: its TTL")
 
@@ -191,10 +261,10 @@ class PipelineSettings(EventTimeSettings):
         return timedelta(seconds=self.settle_timeout_seconds)
 
 
-class ReconcileSettings(BaseSettings):
+class ReconcileSettings(Concern):
     """How minutes whose report is missing or out of date are found and reported again."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_RECONCILE_", frozen=True)
+    PREFIX = "ETAR_RECONCILE_"
 
     batch_minutes: int = Field(default=15, ge=1, description="Minutes that one run takes at most")
     allowance_seconds: float = Field(
@@ -213,20 +283,31 @@ class ReconcileSettings(BaseSettings):
         return timedelta(seconds=self.stale_seconds)
 
 
-class SinkSettings(BaseSettings):
+class SinkSettings(Concern):
     """The native sink: how much it takes at once, and how long it waits to take it."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_SINK_", frozen=True)
+    PREFIX = "ETAR_SINK_"
 
     batch_rows: int = Field(default=50_000, ge=1)
-    batch_seconds: float = Field(default=0.5, gt=0)
+    batch_seconds: float = Field(default=10.0, gt=0, le=60)
     retry_seconds: float = Field(default=1.0, gt=0)
 
 
-class ConnectSettings(BaseSettings):
+class StreamJobSettings(Concern):
+    """The long-lived jobs of streams."""
+
+    PREFIX = "ETAR_JOBS_"
+
+    trigger_seconds: float = Field(default=1.0, gt=0, le=3600, description="A micro-batch begins so often at most")
+    batch_records: int = Field(default=50_000, ge=1, description="Records that one micro-batch takes at most")
+    partitions: int = Field(default=2, ge=1, le=1000, description="Parts of a job's state; kept by a checkpoint")
+    console: bool = Field(default=False, description="Have a job print what each micro-batch changed")
+
+
+class ConnectSettings(Concern):
     """Kafka Connect: where a worker answers, and what the files of ``connect/`` leave open. None of it is secret."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_CONNECT_", frozen=True)
+    PREFIX = "ETAR_CONNECT_"
 
     url: str = "http://127.0.0.1:8083"
     wait_seconds: float = Field(default=120.0, gt=0, description="Longest wait for a worker, and for tasks to run")
@@ -239,16 +320,30 @@ class ConnectSettings(BaseSettings):
     replication_factor: int = Field(default=1, ge=1, description="Copies of the dead-letter topic that Connect makes")
 
 
-class DeadLetterSettings(BaseSettings):
+class DeadLetterSettings(Concern):
     """How dead letters are repaired and sent again."""
 
-    model_config = SettingsConfigDict(env_prefix="ETAR_DEAD_LETTERS_", frozen=True)
+    PREFIX = "ETAR_DEAD_LETTERS_"
 
     hook: str = Field(default="", description="module:function that repairs a record's fields, (dict, DeadLetter)")
     send_seconds: float = Field(default=10.0, gt=0, description="How long a replayed record may take to reach Kafka")
 
 
-_Settings = TypeVar("_Settings", bound=BaseSettings)
+class AlertSettings(Concern):
+    """Whom alerts are told to, by which rules, and how often it is looked whether there is one."""
+
+    PREFIX = "ETAR_ALERTS_"
+
+    targets: SecretStr = SecretStr("")
+    rules: str = Field(default="", description="File of rules in place of etar's own")
+    look_seconds: float = Field(default=5.0, ge=1, le=30, description="How often the rules are evaluated")
+
+    @property
+    def rules_file(self) -> Path | None:
+        return Path(self.rules) if self.rules else None
+
+
+_Settings = TypeVar("_Settings", bound=Concern)
 
 
 @lru_cache
@@ -258,4 +353,4 @@ def get_settings(kind: type[_Settings]) -> _Settings:
     Raises:
         pydantic.ValidationError: a required variable is missing or a value does not fit; the message names it.
     """
-    return kind(_secrets_dir=SECRETS_FOLDER if SECRETS_FOLDER.is_dir() else None)
+    return kind.read(SECRETS_FOLDER)

@@ -105,6 +105,21 @@ def report_transform(stream: Stream) -> Transform:
     return transform  # type: ignore[no-any-return]
 
 
+def traffic_class(stream: Stream) -> Callable[..., Any]:
+    """What makes the stream's made-up events, as ``producer/traffic.py`` says.
+
+    Raises:
+        StreamCodeError: the folder has none that can be used.
+    """
+    what = stream.traffic or ""
+    made = load(stream, what)
+    if not callable(made):
+        raise StreamCodeError(f"{_where(stream, what)} is no class; make it one, with a method block or next")
+    if isinstance(made, type) and not (hasattr(made, "block") or hasattr(made, "next")):
+        raise StreamCodeError(f"{_where(stream, what)} makes no events; give it a method block or next")
+    return made  # type: ignore[no-any-return]
+
+
 def headline(published: PublishedReport) -> str:
     """A published report's figures in a few words: in its stream's own, where that has a model which still fits."""
     stream = catalogue().streams.get(published.stream)

@@ -113,6 +113,7 @@ class Front:
         self._engine = engine
         self._limits = config.limits
         self._user, self._password = config.user.encode(), config.password.encode()
+        self._reader, self._reader_password = config.reader.encode(), config.reader_password.encode()
         self._slots = asyncio.Semaphore(config.limits.max_concurrent_queries)
         self._active: set[asyncio.Task[Any]] = set()
 
@@ -146,12 +147,13 @@ class Front:
         if request.method == "GET" and "query" not in params:
             await PlainTextResponse("Ok.\n")(request.scope, request.receive, send)
             return
-        self._authenticate(request.headers)
+        # As in ClickHouse: a GET request is one that may be repeated, and changes nothing.
+        read_only = self._is_reader(request.headers) or request.method == "GET"
         with tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(self._engine.spool)) as body:
             await self._read(exchange, body)
             exchange.sql, data = self._find_statement(exchange.params.get("query", ""), body)
             with data or contextlib.nullcontext():
-                opened = self._session(_options(exchange), exchange.sql)
+                opened = self._session(_options(exchange, read_only=read_only), exchange.sql)
                 async with self._slot(), opened as (session, statement):
                     if await request.is_disconnected():  # while it waited for its turn
                         raise ClientDisconnect
@@ -187,21 +189,28 @@ class Front:
             if not session.closed:
                 await asyncio.to_thread(session.close)
 
-    def _authenticate(self, headers: Mapping[str, str]) -> None:
-        """Constant time: how much of a guess is right must not show. Raises FrontError."""
+    def _is_reader(self, headers: Mapping[str, str]) -> bool:
+        """Whether it is the user who may only read. Constant time: how much of a guess is right must not show.
+
+        Raises FrontError: it is neither user.
+        """
         user, password = headers.get("x-clickhouse-user"), headers.get("x-clickhouse-key", "")
         scheme, _, credentials = headers.get("authorization", "").partition(" ")
         if user is None and scheme.lower() == "basic":
             with contextlib.suppress(ValueError):
                 user, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
-        matches = hmac.compare_digest((user or "").encode(), self._user)
-        matches &= hmac.compare_digest(password.encode(), self._password)
-        if not matches:
+        name, secret = (user or "").encode(), password.encode()
+        is_user = hmac.compare_digest(name, self._user) & hmac.compare_digest(secret, self._password)
+        is_reader = hmac.compare_digest(name, self._reader) & hmac.compare_digest(secret, self._reader_password)
+        # Without a password, there is no reader.
+        is_reader &= bool(self._reader_password)
+        if not (is_user or is_reader):
             raise FrontError(
                 AUTHENTICATION_FAILED,
                 "Authentication failed: password is incorrect, or there is no user with such name.",
                 status=401 if user is None else 403,
             )
+        return is_reader
 
     async def _read(self, exchange: Exchange, body: IO[bytes]) -> None:
         """The whole body of the request, decoded, into ``body``.
@@ -418,7 +427,7 @@ def _flag(params: Mapping[str, str], name: str) -> bool:
     return params.get(name, "0").lower() in {"1", "true"}
 
 
-def _options(exchange: Exchange) -> Options:
+def _options(exchange: Exchange, *, read_only: bool) -> Options:
     """Database, settings and parameters of a request. Raises FrontError for what has no meaning here."""
     settings: dict[str, str] = {}
     parameters: dict[str, str] = {}
@@ -438,8 +447,7 @@ def _options(exchange: Exchange) -> Options:
         if not _SETTING_NAME.fullmatch(name):
             raise FrontError(UNKNOWN_SETTING, f"Not the name of a setting: {name!r}")
     database = exchange.params.get("database") or exchange.request.headers.get("x-clickhouse-database", "")
-    # As in ClickHouse: a GET request is one that may be repeated, and changes nothing.
-    return Options(database, settings, parameters, read_only=exchange.request.method == "GET")
+    return Options(database, settings, parameters, read_only)
 
 
 def create_app(engine: Engine, config: Config) -> Starlette:

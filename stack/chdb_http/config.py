@@ -1,4 +1,4 @@
-"""What the front is started with: flags, and the two secrets from the environment."""
+"""What the front is started with: flags, and users with their secrets from the environment."""
 
 from __future__ import annotations
 
@@ -28,11 +28,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Config:
-    """``password`` never appears in the arguments of the process, its logs or its representation."""
+    """The passwords never appear in the arguments of the process, its logs or its representation.
+
+    ``reader``: a second user, who may only read; none without a password.
+    """
 
     path: Path
     user: str
     password: str = field(repr=False)
+    reader: str = "reader"
+    reader_password: str = field(default="", repr=False)
     host: str = "127.0.0.1"
     port: int = 8123
     databases: tuple[str, ...] = ()
@@ -57,6 +62,9 @@ def read_config(argv: Sequence[str], environ: Mapping[str, str] = os.environ) ->
     password = environ.get("CHDB_HTTP_PASSWORD", "")
     if not password:
         parser.error("CHDB_HTTP_PASSWORD is not set: the front does not start without a password")
+    reader_password = environ.get("CHDB_HTTP_READER_PASSWORD", "")
+    if reader_password and environ.get("CHDB_HTTP_READER", "reader") == environ.get("CHDB_HTTP_USER", "default"):
+        parser.error("CHDB_HTTP_READER and CHDB_HTTP_USER are the same name; give the reader one of its own")
     if not args.allow_remote and not _is_loopback(args.host):
         parser.error(f"{args.host} can be reached from other machines; say --allow-remote if that is meant")
     if "?" in str(args.path):
@@ -66,6 +74,8 @@ def read_config(argv: Sequence[str], environ: Mapping[str, str] = os.environ) ->
         path=args.path.absolute(),
         user=environ.get("CHDB_HTTP_USER", "default"),
         password=password,
+        reader=environ.get("CHDB_HTTP_READER", "reader"),
+        reader_password=reader_password,
         host=args.host,
         port=args.port,
         databases=tuple(args.database),

@@ -65,6 +65,14 @@ class Service:
     def secrets(self) -> tuple[str, ...]:
         return tuple(str(secret["source"]) for secret in self.config.get("secrets") or ())
 
+    @property
+    def secret_files(self) -> dict[str, str]:
+        """The secret of each file that the container has in ``/run/secrets``, by the file's name."""
+        mounted = self.config.get("secrets") or ()
+        names = {str(secret.get("target") or secret["source"]): str(secret["source"]) for secret in mounted}
+        inside = {name.removeprefix("/run/secrets/"): source for name, source in names.items()}
+        return {name: source for name, source in inside.items() if "/" not in name}
+
     def words(self, key: str) -> tuple[str, ...]:
         """A command line of the service (``command``, ``entrypoint``) as Compose would run it."""
         return tuple(str(word) for word in self.config.get(key) or ())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stack.compose_check.findings import Finding
 from stack.compose_check.project import COMPOSE_FILE, EXAMPLE, Project, documented_variables
-from stack.settings_classes import settings_classes, variables_of
+from stack.settings_classes import settings_classes
 
 SECTION = "# --- Containers"
 """The line of ``.env.example`` with which the variables of ``docker-compose.yml`` begin."""
@@ -48,7 +48,7 @@ def variables_are_documented(project: Project) -> Iterator[Finding]:
 
 def settings_are_known(project: Project) -> Iterator[Finding]:
     """A misspelt setting would be passed over in silence, and its default taken."""
-    known = {variable for kind in settings_classes() for variable in variables_of(kind).values()} | NOT_OF_A_PART
+    known = {variable for kind in settings_classes() for variable in kind.variables().values()} | NOT_OF_A_PART
     for service in project.services:
         for name in service.environment:
             if name.startswith("ETAR_") and name not in known:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from stack.parts import (
     airflow,
+    alerts,
     celery,
     connect,
     demo_producer,
+    jobs,
     kafka,
     object_store,
     postgres,
@@ -34,7 +36,7 @@ _BEFORE_STREAMS: tuple[Part, ...] = (
     airflow.AIRFLOW_DAG_PROCESSOR,
     *airflow.AIRFLOW_WORKERS,
 )
-_BEHIND_STREAMS: tuple[Part, ...] = (reports.REPORT_API, reports.DASHBOARD)
+_BEHIND_STREAMS: tuple[Part, ...] = (reports.REPORT_API, reports.DASHBOARD, alerts.ALERTS)
 _STEPS: tuple[Step, ...] = (
     registry.COMPATIBILITY_STEP,
     warehouse.TABLES,
@@ -53,6 +55,7 @@ def possible_parts(stack: Stack) -> tuple[Part, ...]:
         *connect.workers(streams),
         connect.WATCH,
         *_BEHIND_STREAMS,
+        *(part for stream in streams for part in jobs.parts(stream)),
         *(demo_producer.part(stream) for stream in streams if demo_producer.is_there_for(stream)),
     )
 
@@ -68,6 +71,7 @@ def steps_of(stack: Stack) -> tuple[Step, ...]:
         *_STEPS,
         *(kafka.topic_step(stream) for stream in stack.streams),
         *(warehouse.table_step(stream) for stream in stack.streams),
+        *(postgres.job_tables_step(stream) for stream in stack.streams),
         connect.CONNECTOR,
     )
     return tuple(step for step in steps if step.enabled(stack))

@@ -12,11 +12,13 @@ from stack.layout import REPOSITORY, VENV_BIN
 from stack.parts import celery, spark
 from stack.parts.base import Part, Stack, Step, get, write_if_changed
 from stack.parts.postgres import create_database
+from stack.parts.reports import dashboard_address
 
 ADMIN = "admin"
 _DATABASE = "airflow"
 _SETTINGS_OF_TASKS = (
     "ETAR_KAFKA_", "ETAR_REGISTRY_", "ETAR_WAREHOUSE_", "ETAR_S3_", "ETAR_PIPELINE_", "ETAR_RECONCILE_",
+    "ETAR_DASHBOARD_URL",
 )  # fmt: skip
 
 
@@ -46,9 +48,10 @@ def environment(stack: Stack) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__FERNET_KEY": settings["ETAR_STACK_AIRFLOW_FERNET_KEY"],
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        # Three minutes of the pipeline that wait for an outage to end, and room for the reconciling and auditing runs.
-        # Decision 19: one minute of each stream that stands still, and the audit and the reconciling run beside them.
-        "AIRFLOW__CORE__PARALLELISM": str(max(6, len(stack.streams) + 3)),
+        # Three minutes of the pipeline that wait for an outage to end, a backfill's, reconciling and audit.
+        # Decision 19: one minute of each stream that stands still, and the audit, the reconciling run and a backfill's
+        # minute beside them.
+        "AIRFLOW__CORE__PARALLELISM": str(max(6, len(stack.streams) + 4)),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(REPOSITORY / "plugins"),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords_file(stack)),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
@@ -63,8 +66,8 @@ def environment(stack: Stack) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "60",
-        # Airflow's own is 1 s. Scheduler's loop and its PostgreSQL, CPU seconds a minute, and how long a minute's next
-        # task waits for its turn, at 0.3, 0.5 and 1 s: 11.1 and 0.4 s, 9.3 and 0.6 s, 6.9 and 0.9 s.
+        # Each look costs a twentieth of a second of a core, with PostgreSQL's part; a minute's one task has its two
+        # seconds of grace to be found in (decision 24).
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": str(settings.scheduler_pause),
         "AIRFLOW_HOME": str(home),
         # Tasks are forked from processes that have imported NumPy and PyArrow (etar.pipeline.tasks.preload): without
@@ -72,11 +75,14 @@ def environment(stack: Stack) -> dict[str, str]:
         "JE_ARROW_MALLOC_CONF": "background_thread:false",
         "OPENBLAS_NUM_THREADS": "1",
     }
+    # An address for browsers, which the stack's settings or the environment of `etar up` may change.
+    dashboard = {"ETAR_DASHBOARD_URL": dashboard_address(stack)}
     connections = {name: json.dumps(connection) for name, connection in _connections(stack).items()}
     return (
         airflow
         | (celery.environment(stack, database_url) if celery.runs(stack) else {})
         | connections
+        | dashboard
         | settings.starting_with(*_SETTINGS_OF_TASKS)
         | spark.environment(*spark.credentials(stack))
     )

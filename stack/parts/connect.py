@@ -101,7 +101,7 @@ def write_secrets(stack: Stack) -> None:
         write_if_changed(folder / name.lower(), stack.settings[name])
 
 
-def _require(_: Stack) -> None:
+def _require(stack: Stack) -> None:
     if not _JARS.is_dir() or not CONVERTER.is_dir():
         raise SettingsError(
             "SINK=connect: the jars of Kafka Connect are not there; ETAR_STACK_SINK=connect stack/setup.sh fetches them"
@@ -112,6 +112,20 @@ def _require(_: Stack) -> None:
             "clickhouse-kafka-connect-v1.5.0.zip from the releases of github.com/ClickHouse/clickhouse-kafka-connect "
             f"and unpack it there: unzip clickhouse-kafka-connect-v1.5.0.zip -d {PLUGINS}"
         )
+    _require_landings(stack)
+
+
+def _require_landings(stack: Stack) -> None:
+    from etar.bootstrap.landing import NoLandingError, require_landing
+    from etar.bootstrap.migrations import MigrationError
+
+    for stream in stack.streams:
+        try:
+            require_landing(stream)
+        except NoLandingError as error:
+            raise SettingsError(f"SINK=connect: {error}") from error
+        except MigrationError:
+            continue  # told of its stream alone, when its table is made
 
 
 def _sinks_run(stack: Stack, port: int) -> bool:

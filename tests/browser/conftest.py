@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from pydantic import SecretStr
 
-from etar.bootstrap.migrations import apply_postgres
-from etar.settings import ReportStoreSettings
-from stack.layout import REPOSITORY
-from stack.parts import Stack
-from stack.parts.postgres import create_database
 from tests.conftest import running_server
 from tests.integration.dashboard.serving import READ_TOKEN
 from tests.ports import free_ports
@@ -49,19 +42,9 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-@pytest.fixture
-def empty_store(report_store: ReportStoreSettings, parts_stack: Stack) -> ReportStoreSettings:
-    """A report store without a report: the shared one has minutes of other tests that are newer than any of today."""
-    name, password = f"browser_{secrets.token_hex(8)}", secrets.token_hex(16)
-    create_database(parts_stack, name, password)
-    store = report_store.model_copy(update={"database": name, "user": name, "password": SecretStr(password)})
-    apply_postgres(store, REPOSITORY / "sql" / "postgres")
-    return store
-
-
 @contextmanager
-def dashboard(api_url: str, log: Path) -> Iterator[str]:
-    """The dashboard as it is run for real, but quicker to refresh; yields its address."""
+def dashboard(api_url: str, log: Path, *, base_path: str = "") -> Iterator[str]:
+    """The dashboard as it is run for real, but quicker to refresh; yields its address, without ``base_path``."""
     port = free_ports(1)[0]
     url = f"http://127.0.0.1:{port}"
     environment = {
@@ -70,6 +53,6 @@ def dashboard(api_url: str, log: Path) -> Iterator[str]:
         "ETAR_DASHBOARD_REFRESH_SECONDS": "0.5",
     }
     command = ["streamlit", "run", "dashboard/ui/app.py", "--server.headless", "true"]
-    command += ["--server.address", "127.0.0.1", "--server.port", str(port)]
-    with running_server(command, environment, log, answers_at=f"{url}/_stcore/health"):
+    command += ["--server.address", "127.0.0.1", "--server.port", str(port), "--server.baseUrlPath", base_path]
+    with running_server(command, environment, log, answers_at=f"{url}{base_path}/_stcore/health"):
         yield url

@@ -1,4 +1,4 @@
-"""The README's screenshots, of a running stack: ``.venv/bin/python -m tests.browser.take_screenshots [DIR]``.
+"""The screenshots of README and docs, of a running stack: ``.venv/bin/python -m tests.browser.take_screenshots [DIR]``.
 
 Needs Debian's chromium. Let the stack run for half an hour first, so that there is something to see.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
 from cli.context import DEFAULT_FOLDER, existing_stack
+from etar.streams import DEFAULT_STREAM
 from stack.layout import REPOSITORY
 from stack.parts import Stack, airflow
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
@@ -29,6 +31,23 @@ def take_dashboard(browser: Browser, stack: Stack) -> None:
     page.screenshot(path=IMAGES / "dashboard.png")
 
 
+def take_minutes(browser: Browser, dashboard: str) -> None:
+    """Of the newest day, with its first minute that wants a look, or else its newest."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1900})
+    page.goto(f"{dashboard}/{DEFAULT_STREAM}-minutes")
+    page.locator(".st-key-calendar .heatmaplayer image").wait_for()
+    wanted = page.get_by_role("button", name="Next that wants a look")
+    if wanted.is_enabled():
+        wanted.click()
+    else:
+        at = page.get_by_label("Minute (UTC)")
+        at.fill(f"{datetime.now(UTC) - timedelta(minutes=2):%H:%M}")
+        at.press("Enter")
+    page.locator(".st-key-steps canvas").first.wait_for()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=IMAGES / "minutes.png")
+
+
 def take_airflow(browser: Browser, stack: Stack) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     base = f"http://127.0.0.1:{stack.settings.port('AIRFLOW')}"
@@ -39,7 +58,7 @@ def take_airflow(browser: Browser, stack: Stack) -> None:
     page.locator("button[type=submit]").click()
     page.wait_for_url(lambda url: "login" not in url)
     page.goto(f"{base}/dags/etar_pipeline")
-    page.get_by_text("analyse").first.wait_for()
+    page.get_by_text("settle, extract").first.wait_for()
     # The grid shows as many runs as it has room for: pull its border to the right.
     page.mouse.move(316, 600)
     page.mouse.down()
@@ -54,6 +73,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         take_dashboard(browser, stack)
+        take_minutes(browser, f"http://127.0.0.1:{stack.settings.port('DASHBOARD')}")
         take_airflow(browser, stack)
         browser.close()
 

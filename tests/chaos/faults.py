@@ -39,6 +39,7 @@ PARTS = (
     "sink",
     "report-api",
     "dashboard",
+    "alerts",
 )
 WORKER, TASK, JVM_OF_SPARK, STACK = "producer-worker", "task", "spark-jvm", "stack"
 LINKS = ("kafka", "registry", "warehouse", "s3", "postgres", "api", "airflow")

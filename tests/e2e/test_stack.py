@@ -89,7 +89,7 @@ def test_a_run_over_no_whole_minute_fails_and_says_how_to_ask(etar: Etar, first_
         started = {api.post(runs, json=ask).raise_for_status().json()["dag_run_id"]: seen for ask, seen in asked}
         for run, seen in started.items():
             ends(api, run, "failed")
-            log = api.get(f"{runs}/{run}/taskInstances/settle/logs/1", headers={"Accept": "application/json"}).text
+            log = api.get(f"{runs}/{run}/taskInstances/minute/logs/1", headers={"Accept": "application/json"}).text
             assert seen in log
             assert "Give the END of the minute" in log
 
@@ -155,7 +155,7 @@ def all_ended(api: httpx.Client, date: datetime) -> bool:
 
 
 @pytest.mark.usefixtures("dags_test")
-def test_each_task_cleared_makes_the_same_report(etar: Etar, traffic: Traffic) -> None:
+def test_a_task_that_is_cleared_makes_the_same_report(etar: Etar, traffic: Traffic) -> None:
     window = traffic.first.next
     wait_for_report(etar, window)
     etar.exact_account("--from", str(window), "--to", str(window.next))
@@ -167,11 +167,9 @@ def test_each_task_cleared_makes_the_same_report(etar: Etar, traffic: Traffic) -
         run = api.post(f"{dag}/dagRuns", json=asked).raise_for_status().json()["dag_run_id"]
         ends(api, run, "success")
         before = reported(etar, window)
-        # The middle by itself, between results of before; then all, as "clear" in the web UI does from the first on.
-        for tasks in (["extract"], ["settle", "extract", "analyse", "report"]):
-            clear = {"dag_run_id": run, "task_ids": tasks, "only_failed": False, "dry_run": False}
-            api.post(f"{dag}/clearTaskInstances", json=clear).raise_for_status()
-            ends(api, run, "success")
+        clear = {"dag_run_id": run, "task_ids": ["minute"], "only_failed": False, "dry_run": False}
+        api.post(f"{dag}/clearTaskInstances", json=clear).raise_for_status()
+        ends(api, run, "success")
         assert reported(etar, window) == before
 
 
@@ -191,6 +189,48 @@ def test_dags_test_runs_one_past_minute(etar: Etar, traffic: Traffic, dags_test:
     assert wait_for_report(etar, traffic.first) == dags_test.before, "the same rows are the same revision"
 
 
+def test_airflow_leads_from_a_minutes_run_to_all_that_is_known_of_it(etar: Etar, traffic: Traffic) -> None:
+    window, name = traffic.first, f"scheduled__{traffic.first}"
+    wait_for_report(etar, window)
+    run = f"/api/v2/dags/etar_pipeline/dagRuns/{name}"
+    with airflow_api(etar) as api:
+        assert api.get("/api/v2/plugins/importErrors").raise_for_status().json()["total_entries"] == 0
+        assert shown_inside_airflow(api) == {"etar dashboard": "nav", "Minute": "dag_run"}
+        links = api.get(f"{run}/taskInstances/minute/links").raise_for_status().json()["extra_links"]
+        (address,) = links.values()
+        dashboard = f"http://127.0.0.1:{etar.stack.settings.port('DASHBOARD')}"
+        page = f"{dashboard}/user_interactions-minutes?day={window.start:%Y-%m-%d}&minute={window.start:%H:%M}"
+        led = api.get(address)
+        assert (led.status_code, led.headers["location"]) == (307, page)
+        assert httpx.get(address).status_code == 401, "for those who may see the run"
+        log = api.get(f"{run}/taskInstances/minute/logs/1", headers={"Accept": "application/json"}).text
+        for said in (f"etar minutes {window}", f"s3://etar/extracts/user_interactions/{window.slug}.parquet", page):
+            assert said in log
+        assert told_of(api, name) == [{"stream": "user_interactions", "minute": str(window), "revision": 1}]
+
+
+def shown_inside_airflow(api: httpx.Client) -> dict[str, str]:
+    """Our pages, and where in Airflow's UI they are."""
+    plugins = api.get("/api/v2/plugins").raise_for_status().json()["plugins"]
+    (ours,) = (plugin for plugin in plugins if plugin["name"] == "etar")
+    return {view["name"]: view["destination"] for view in ours["external_views"]}
+
+
+def told_of(api: httpx.Client, run: str = "") -> list[dict]:
+    """The asset events of the default stream's reports: of a run, or of all."""
+    asked = {"source_run_id": run} if run else {}
+    events = api.get("/api/v2/assets/events", params=asked | {"limit": "1000"}).raise_for_status().json()
+    of_reports = "etar://reports/user_interactions"
+    return [event["extra"] for event in events["asset_events"] if event["uri"] == of_reports]
+
+
+def test_nothing_is_missing_and_backfill_says_so(etar: Etar, traffic: Traffic) -> None:
+    last = traffic.end.previous
+    wait_for_report(etar, last)
+    found = etar.json("backfill", "--missing", "--dry-run", str(traffic.first), str(last))
+    assert (found["minutes"], found["refused"], found["left"]) == ([], [], MINUTES - 1)
+
+
 def test_backfill_reports_the_same_again(etar: Etar, traffic: Traffic) -> None:
     last = traffic.end.previous
     before = [wait_for_report(etar, window) for window in MinuteWindow.between(traffic.first, traffic.end)]
@@ -202,6 +242,9 @@ def test_backfill_reports_the_same_again(etar: Etar, traffic: Traffic) -> None:
     wait_until(lambda: backfill_is_done(etar), timeout=240, what="the backfill to end", interval=1)
     after = [wait_for_report(etar, window) for window in MinuteWindow.between(traffic.first, traffic.end)]
     assert after == before, "the same rows are the same revision"
+    with airflow_api(etar) as api:
+        told = [(event["minute"], event["revision"]) for event in told_of(api)]
+    assert len(told) == len(set(told)), "of each revision once"
     assert etar.json("verify", "--from", str(traffic.first), "--to", str(traffic.end))["difference"] == 0
 
 
@@ -210,8 +253,13 @@ def backfill_is_done(etar: Etar) -> bool:
         runs = connection.execute(
             "SELECT d.state, count(*) FROM backfill_dag_run b JOIN dag_run d ON d.id = b.dag_run_id GROUP BY 1"
         ).fetchall()
+        pools = connection.execute(
+            "SELECT DISTINCT t.pool FROM backfill_dag_run b JOIN dag_run d ON d.id = b.dag_run_id "
+            "JOIN task_instance t ON (t.dag_id, t.run_id) = (d.dag_id, d.run_id)"
+        ).fetchall()
     states: dict[str, int] = dict(runs)
     assert "failed" not in states
+    assert ("etar_backfill",) in pools or not runs, "the newest minute's places are left to it"
     return states == {"success": MINUTES}
 
 

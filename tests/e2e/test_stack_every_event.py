@@ -47,7 +47,13 @@ def test_a_revision_shows_in_airflow_as_what_it_is(etar: Etar, revised: MinuteWi
     with airflow_api(etar) as api:
         tasks = api.get(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances").raise_for_status()
     assert dag == "etar_reconcile"
-    assert {each["task_id"] for each in tasks.json()["task_instances"]} == {"find", "extract", "analyse", "report"}
+    assert {each["task_id"] for each in tasks.json()["task_instances"]} == {
+        "find",
+        "extract",
+        "analyse",
+        "report",
+        "conclude",
+    }
 
 
 def test_a_bad_record_is_fixed_and_replayed(etar: Etar, late: Late) -> None:

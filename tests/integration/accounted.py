@@ -13,10 +13,11 @@ import psycopg
 import pyarrow.parquet as pq
 
 from etar.clients import object_store_client
+from etar.extracts import Extract
 from etar.ledger import Ledger, Stage
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.extract import extract_minute
-from etar.report import PublishedReport
+from etar.report import MinuteReport, PublishedReport
 from etar.settings import ObjectStoreSettings
 from etar.verify import account
 from etar.verify.compare import Verification
@@ -75,24 +76,35 @@ class AccountedWorld(World):
                     now=lambda: self.now,
                 )
                 ledger.extracted(window, extract)
-                unique = 0
-                if extract.rows:
-                    body = store.get_object(Bucket=self.objects.bucket, Key=self.stream.extract_key(window))
-                    unique = len(pq.read_table(BytesIO(body["Body"].read()))["event_id"].unique())
-                report = Report(
-                    stream=self.stream.name,
-                    minute=window.start,
-                    total_events=unique,
-                    total_errors=0,
-                    event_types={"purchase": Outcomes(success=unique)},
-                    unique_users=min(unique, 1),
-                    rows_read=extract.rows,
-                    source_object=extract.source,
-                )
+                report = self.report_of(window, extract)
                 content = report.model_dump_json()
                 headers = {"Content-Type": "application/json"}
                 answer = self.api.post("/report", content=content, headers=headers).raise_for_status()
                 ledger.reported(window, PublishedReport.model_validate_json(answer.content))
+
+    def parquet(self, window: MinuteWindow) -> bytes:
+        """The minute's extract."""
+        store = object_store_client(self.objects)
+        content: bytes = store.get_object(Bucket=self.objects.bucket, Key=self.stream.extract_key(window))[
+            "Body"
+        ].read()
+        return content
+
+    def report_of(self, window: MinuteWindow, extract: Extract) -> MinuteReport:
+        """What Spark would make of it, of which every event is a purchase of one user that succeeded."""
+        unique = 0
+        if extract.rows:
+            unique = len(pq.read_table(BytesIO(self.parquet(window)))["event_id"].unique())
+        return Report(
+            stream=self.stream.name,
+            minute=window.start,
+            total_events=unique,
+            total_errors=0,
+            event_types={"purchase": Outcomes(success=unique)},
+            unique_users=min(unique, 1),
+            rows_read=extract.rows,
+            source_object=extract.source,
+        )
 
     def report(self, *backs: int) -> None:
         """Of earlier minutes."""

@@ -10,6 +10,7 @@ import pytest
 
 from etar.clients import report_store_connection, trusted_certificates
 from etar.settings import ObjectStoreSettings, ReportApiSettings, ReportReadSettings, ReportStoreSettings, get_settings
+from etar.streams import DEFAULT_STREAM
 from stack.parts import Stack
 from tests.integration.accounted import AccountedWorld
 from tests.integration.audit.conftest import World, new_world  # noqa: F401  (a fixture)
@@ -29,7 +30,7 @@ def new_accounted(
     object_store: ObjectStoreSettings,
     report_store: ReportStoreSettings,
 ) -> Iterator[Callable[..., AccountedWorld]]:
-    """Makes streams with all five places."""
+    """Makes streams with all five places, like the first or like another."""
     url = get_settings(ReportReadSettings).url
     headers = {"Authorization": f"Bearer {get_settings(ReportApiSettings).write_token.get_secret_value()}"}
     with ExitStack() as opened:
@@ -37,9 +38,11 @@ def new_accounted(
             httpx.Client(base_url=url, headers=headers, timeout=60, verify=trusted_certificates())
         )
 
-        def make(**topic_settings: str) -> AccountedWorld:
+        def make(other: str = DEFAULT_STREAM, **topic_settings: str) -> AccountedWorld:
             books = opened.enter_context(closing(report_store_connection(report_store)))
-            return AccountedWorld(**vars(new_world(**topic_settings)), objects=object_store, api=api, books=books)
+            return AccountedWorld(
+                **vars(new_world(other, **topic_settings)), objects=object_store, api=api, books=books
+            )
 
         yield make
 

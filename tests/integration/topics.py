@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from etar.kafka.offsets import TopicOffsets
 from etar.settings import KafkaSettings
@@ -25,13 +25,23 @@ def make_topic(kafka: KafkaSettings, name: str, partitions: int, **config: str) 
     settings = {"message.timestamp.type": "LogAppendTime", **config}
     with admin_of(kafka) as admin:
         admin.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(_SECONDS)
+        _wait_for(admin, name, partitions)
 
-        def known() -> bool:
-            topic = admin.list_topics(name, timeout=_SECONDS).topics[name]
-            return len(topic.partitions) == partitions and all(each.leader >= 0 for each in topic.partitions.values())
 
-        # The controller answers when it has made it; a broker hears of it some milliseconds later.
-        wait_until(known, timeout=_SECONDS, what=f"the brokers to know the topic {name}", interval=0.02)
+def give_partitions(kafka: KafkaSettings, name: str, partitions: int) -> None:
+    """Let a topic have so many, which are more than it has. Its brokers know them when this returns."""
+    with admin_of(kafka) as admin:
+        admin.create_partitions([NewPartitions(name, partitions)])[name].result(_SECONDS)
+        _wait_for(admin, name, partitions)
+
+
+def _wait_for(admin: AdminClient, name: str, partitions: int) -> None:
+    def known() -> bool:
+        topic = admin.list_topics(name, timeout=_SECONDS).topics[name]
+        return len(topic.partitions) == partitions and all(each.leader >= 0 for each in topic.partitions.values())
+
+    # The controller answers when it has made it; a broker hears of it some milliseconds later.
+    wait_until(known, timeout=_SECONDS, what=f"the brokers to know the topic {name}", interval=0.02)
 
 
 def delete_topics(kafka: KafkaSettings, names: Sequence[str]) -> None:

@@ -54,8 +54,8 @@ class Plan:
         return (*(part for lane in self.lanes for part in lane.parts), *self.shared)
 
 
-_EDGES = ("bootstrap", "chdb_http", "containers", "dashboard", "kafka_connect", "s3", "stack")
-_ACCOUNT = ("audit", "dead_letters", "kafka", "reconcile", "verify", "test_minute_bounds.py")
+_EDGES = ("bootstrap", "chdb_http", "containers", "dashboard", "kafka_connect", "s3", "spark_apps", "stack")
+_ACCOUNT = ("audit", "dead_letters", "kafka", "reconcile", "trace", "verify", "test_minute_bounds.py")
 
 
 def _integration(*names: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ GUARDS = {
     "etar.verify.facts": "tests/unit/verify",
     "connect.native_sink.source": "tests/unit/connect",
     "producer.account": "tests/unit/producer",
+    "producer.block_publisher": "tests/unit/producer",
     "producer.publisher": "tests/unit/producer",
     "producer.tally": "tests/unit/producer",
     "stack.chdb_http.framing": "tests/unit/chdb_http",

@@ -35,6 +35,7 @@ STACK_PARTS = {
 }
 """By the short name of its port; in the order in which they are started."""
 SINK = "sink"
+STREAM_JOB = "stream-job"
 _LINK_OFFSET = 50
 
 
@@ -114,7 +115,8 @@ class Program:
 
 @dataclass
 class Parts:
-    """Parts by name, among them the sinks of the checks (all called ``sink``) and the jobs that checks have running.
+    """Parts by name, among them the sinks of the checks (all called ``sink``), the long-lived jobs of their streams
+    (``stream-job``) and the jobs that checks have run again and again.
 
     Use it from the main thread: a part ends with the thread that started it.
     """

@@ -6,10 +6,12 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
+
+import psutil
 
 from etar.clients import warehouse_client
 from etar.minute import MinuteWindow
@@ -21,14 +23,18 @@ from etar.settings import (
     get_settings,
 )
 from etar.streams import Stream
+from stack.launch import environment_of
+from stack.parts import jobs
 from stack.waiting import wait_until
 from tests.integration.audit.conftest import World
 from tests.integration.connect.conftest import Lane, SinkProcess, client_of
 from tests.integration.schemas import register
 from tests.integration.topics import delete_topics, make_topic
-from tests.scenarios.parts import SINK, Parts
+from tests.scenarios.parts import SINK, STREAM_JOB, Parts
 from tests.stream_folders import like_the_first
 from tests.unit.records.events import SCHEMA_TEXT
+
+_END_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -76,14 +82,19 @@ def world_of(stream: NewStream) -> Iterator[World]:
         )
 
 
-class SupervisedSink(SinkProcess):
+class Supervised(SinkProcess):
     """Started again whenever it has ended by itself, as the supervisor does it.
 
-    It may: where two of one name follow each other fast, Kafka may take the second for an intruder, and fence it.
+    It may: of two sinks of one name that follow each other fast, Kafka may take the second for an intruder, and fence
+    it; and a job of a stream ends when its checkpoint cannot be written.
+
+    Args:
+        at_work: a pattern of what it says once when it is at work.
     """
 
-    def __init__(self, sink: SinkProcess) -> None:
-        super().__init__(sink.command, sink.environment, sink.log)
+    def __init__(self, process: SinkProcess, at_work: str) -> None:
+        super().__init__(process.command, process.environment, process.log)
+        self._at_work = at_work
         self._ending = False
         self._changing = threading.Lock()
         self._supervision: threading.Thread | None = None
@@ -107,14 +118,15 @@ class SupervisedSink(SinkProcess):
 
     def wait_until_at_work(self) -> None:
         """From when it would stop if it was asked to."""
-        what = f"the sink to start ({self.log})"
+        what = f"it to be at work ({self.log})"
         wait_until(lambda: self._begun() > self._beginnings, timeout=120, what=what)
 
     def _begun(self) -> int:
         """How often it has said that it is at work."""
-        return len(re.findall(r"topic \S+ into ", self.log.read_text())) if self.log.exists() else 0
+        return len(re.findall(self._at_work, self.log.read_text())) if self.log.exists() else 0
 
     def kill(self) -> None:
+        """With all that it has started."""
         self.end(signal.SIGKILL)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -123,9 +135,14 @@ class SupervisedSink(SinkProcess):
         with self._changing:
             self._ending = True
             if self.process.poll() is None:
+                started = psutil.Process(self.process.pid).children(recursive=True)
                 self.send(number)
-        self._supervision.join(30)
-        return self.process.wait(30)
+                if number is signal.SIGKILL:
+                    for each in started:
+                        with suppress(psutil.NoSuchProcess):
+                            each.kill()
+        self._supervision.join(_END_SECONDS)
+        return self.process.wait(_END_SECONDS)
 
     def _supervise(self) -> None:
         while True:
@@ -138,24 +155,44 @@ class SupervisedSink(SinkProcess):
 
 
 @contextmanager
-def running_sink(parts: Parts, stream: NewStream) -> Iterator[tuple[Lane, SupervisedSink]]:
+def running_sink(parts: Parts, stream: Stream) -> Iterator[tuple[Lane, Supervised]]:
     """The stream as the sink's own tests see it, and its sink, which faults are done to."""
     folder = parts.stack.layout.root / stream.name
     folder.mkdir()
     kafka, warehouse = get_settings(KafkaSettings), get_settings(WarehouseSettings)
-    lane = Lane(stream.topic, kafka, warehouse, stream.schema_id, folder, stream.table)
-    sink = SupervisedSink(lane.sink(ETAR_SINK_BATCH_SECONDS="0.2"))
+    schema_id = stream.schema_id if isinstance(stream, NewStream) else 0
+    lane = Lane(stream.topic, kafka, warehouse, schema_id, folder, stream.table)
+    process = lane.sink(ETAR_SINK_BATCH_SECONDS="0.2")
+    process.command = [*process.command, "--stream", stream.name]
+    sink = Supervised(process, r"topic \S+ into ")
     with parts.running(SINK, lambda: _started(sink)):
         yield lane, sink
 
 
 @contextmanager
-def _started(sink: SupervisedSink) -> Iterator[SupervisedSink]:
-    sink.start()
+def running_job(parts: Parts, stream: Stream, store: ReportStoreSettings) -> Iterator[Supervised]:
+    """The stream's one job as the stack starts it, with a database of its own, and faults are done to it."""
+    (part,) = jobs.parts(stream)
+    stack = parts.stack
+    stack.layout.temporary(part.name).mkdir(parents=True)
+    environment = environment_of(stack, part) | {
+        "ETAR_REPORT_STORE_DATABASE": store.database,
+        "ETAR_REPORT_STORE_USER": store.user,
+        "ETAR_REPORT_STORE_PASSWORD": store.password.get_secret_value(),
+    }
+    process = SinkProcess(part.command(stack), environment, stack.layout.root / f"{part.name}.log")
+    job = Supervised(process, r"topic \S+ \(\S+\), checkpoint ")
+    with parts.running(STREAM_JOB, lambda: _started(job)):
+        yield job
+
+
+@contextmanager
+def _started(process: Supervised) -> Iterator[Supervised]:
+    process.start()
     try:
-        yield sink
+        yield process
     finally:
-        if sink.running:
-            sink.wait_until_at_work()
-            status = sink.end()
-            assert status == 0, sink.log.read_text()[-3000:]
+        if process.running:
+            process.wait_until_at_work()
+            status = process.end()
+            assert status == 0, process.log.read_text()[-3000:]

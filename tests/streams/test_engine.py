@@ -12,14 +12,16 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from etar.dead_letters import DeadLetter
 from etar.event_times import EventTimeBounds
-from etar.records.record import Row
+from etar.records.record import Record, Row
 from etar.records.table import TableLayout
+from etar.records.typed_batches import RECORD_COLUMNS, TypedBatches
 from etar.records.warehouse import rows_to_arrow
-from etar.settings import EventTimeSettings, get_settings
+from etar.settings import EventTimeSettings, RegistrySettings, get_settings
 from etar.stream_folder.checks.samples import expected_rows
 from etar.stream_folder.engine import Database
-from etar.stream_folder.examples import Bench
+from etar.stream_folder.examples import Bench, Example, read_examples
 from etar.stream_folder.table import quoted
 from etar.streams import Stream
 
@@ -71,6 +73,43 @@ def test_a_minute_is_a_partition_and_a_record_is_there_once(
         f"SELECT uniqExact(partition) FROM system.parts WHERE database = currentDatabase() AND table = '{stream.table}'"
     )
     assert partitions == 3
+
+
+def test_a_job_is_given_the_rows_that_the_sink_stores_and_no_others(
+    stream: Stream, made: Database, columns: TableLayout
+) -> None:
+    if not stream.jobs:
+        pytest.skip("the stream has no jobs")
+    bounds = EventTimeBounds.of(get_settings(EventTimeSettings))
+    bench = Bench(stream, columns, bounds)
+    examples = [
+        each for _, each in read_examples(stream.file("samples.jsonl").read_text()) if isinstance(each, Example)
+    ]
+    outcomes = [bench.outcome(example, offset=number) for number, example in enumerate(examples)]
+    names = tuple(column.name for column in columns.fields)
+    described = tuple(made.describe(stream.table))
+    typed = TypedBatches(stream, "", described, bounds, get_settings(RegistrySettings), names)
+
+    given = list(typed([_as_spark_has_them([_record(each) for each in outcomes])]))
+
+    stored = columns.table_of_rows([each for each in outcomes if isinstance(each, Row)])
+    assert 0 < stored.num_rows < len(outcomes)
+    assert pa.Table.from_batches(given).equals(stored.select(names).cast(typed.schema))
+
+
+def _record(outcome: Row | DeadLetter) -> Record:
+    if isinstance(outcome, Row):
+        return outcome.record
+    appended_ms = round(outcome.appended.timestamp() * 1000)
+    return Record(outcome.topic, outcome.partition, outcome.offset, appended_ms, outcome.key, outcome.value)
+
+
+def _as_spark_has_them(records: list[Record]) -> pa.RecordBatch:
+    header = pa.struct([("key", pa.string()), ("value", pa.binary())])
+    kinds = (pa.string(), pa.int32(), pa.int64(), pa.int64(), pa.binary(), pa.list_(header))
+    rows = [(each.topic, each.partition, each.offset, each.appended_ms, each.value, None) for each in records]
+    arrays = [pa.array(values, kind) for values, kind in zip(zip(*rows, strict=True), kinds, strict=True)]
+    return pa.record_batch(arrays, RECORD_COLUMNS)
 
 
 def insert(made: Database, table: str, columns: TableLayout, rows: list[Row], folder: Path) -> None:

@@ -24,8 +24,8 @@ from etar.stream_folder.engine import Database
 from etar.stream_folder.examples import Bench
 from etar.streams import Stream
 from spark_apps.minute_report import report_of
+from tests.integration.spark_apps.conftest import spark  # noqa: F401  (a fixture)
 from tests.streams.test_engine import insert
-from tests.unit.spark_apps.conftest import spark  # noqa: F401  (a fixture)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def events(
     insert(made, "kept", columns, [outcome for outcome in outcomes if isinstance(outcome, Row)], tmp_path)
     file = tmp_path / "extract.parquet"
     file.write_bytes(
-        made.parquet(f"SELECT {selected(made.describe('kept'))} FROM kept ORDER BY _topic, _partition, _offset")
+        made.parquet(f"SELECT {selected(stream, made.describe('kept'))} FROM kept ORDER BY _topic, _partition, _offset")
     )
     return spark.read.parquet(f"file:{file}")
 

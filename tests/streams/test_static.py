@@ -7,13 +7,18 @@ import pytest
 from etar.dead_letters import DeadLetter, Reason
 from etar.event_times import EventTimeBounds
 from etar.minute import MinuteWindow
-from etar.records.record import Row
+from etar.records.codec import Reader
+from etar.records.decode import Decoder
+from etar.records.formats import codec_of
+from etar.records.framing import OWN_SCHEMA, SchemaId
+from etar.records.record import Record, Row, Unreadable
 from etar.records.table import TableLayout
 from etar.settings import EventTimeSettings, get_settings
 from etar.stream_folder.check import check_stream
 from etar.stream_folder.checks.samples import expected_rows
 from etar.stream_folder.examples import FILE_NAME, Bench, Example, read_examples
 from etar.streams import Catalogue, Stream
+from producer.traffic_faults import SCHEMA_ID, instants, made_up_values, traffic_faults
 
 
 def test_no_folder_is_left_out(found: Catalogue, request: pytest.FixtureRequest) -> None:
@@ -23,7 +28,8 @@ def test_no_folder_is_left_out(found: Catalogue, request: pytest.FixtureRequest)
 
 
 def test_the_folder_breaks_no_rule(stream: Stream) -> None:
-    assert [str(fault) for fault in check_stream(stream) if not fault.is_warning] == []
+    faults = [*check_stream(stream), *traffic_faults(stream)]
+    assert [str(fault) for fault in faults if not fault.is_warning] == []
 
 
 def test_the_samples_show_what_becomes_a_row_and_what_does_not(stream: Stream) -> None:
@@ -44,6 +50,19 @@ def test_a_sample_becomes_the_same_wherever_it_stands(stream: Stream, columns: T
 
     assert forth == back[::-1]
     assert [told if isinstance(told, str) else None for told in forth] == [example.reason for example in examples]
+
+
+def test_made_up_events_become_rows(stream: Stream, columns: TableLayout) -> None:
+    if stream.traffic is None:
+        pytest.skip("it has no made-up traffic")
+    bounds, codec = EventTimeBounds.of(get_settings(EventTimeSettings)), codec_of(stream)
+    decoder = Decoder(columns, bounds, codec)
+    reader = Bench(stream, columns, bounds).reader
+    readers: dict[SchemaId, Reader | Unreadable] = {OWN_SCHEMA if codec.own_schema else SCHEMA_ID: reader}
+
+    for offset, (at, value) in enumerate(zip(instants(stream), made_up_values(stream), strict=True)):
+        outcome = decoder.decode(Record(stream.topic, 0, offset, at, None, value), readers)
+        assert isinstance(outcome, Row), f"event {offset + 1} is a dead letter: {outcome.reason}, {outcome.detail}"
 
 
 def test_names_follow_from_its_own_and_are_no_other_streams(stream: Stream, found: Catalogue) -> None:

@@ -6,8 +6,7 @@ import logging
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, HTTPException, Query
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Body, HTTPException, Query, Request, Response
 
 from dashboard.api import queries
 from dashboard.api.bodies import posted
@@ -22,8 +21,10 @@ from dashboard.api.deps import (
     StreamName,
     require_range,
 )
+from dashboard.api.pages import LINK, next_page
 from dashboard.api.problems import AUTHENTICATED, BAD_BODY, INVALID, NOT_FOUND, STORE_AWAY, TOO_LARGE, invalid
-from etar.minute import MinuteWindow
+from dashboard.api.tags import NOT_CHANGED, KnownTag, unless_known
+from etar.minute import MINUTES_A_DAY, MinuteWindow
 from etar.report import PublishedReport
 from etar.streams import DEFAULT_STREAM
 
@@ -63,7 +64,7 @@ async def publish(
     body: Annotated[dict[str, Any], Body()],
     connection: Connection,
     now: Now,
-) -> JSONResponse:
+) -> Response:
     """Idempotent: content that the minute already has keeps its revision, other content is the next revision.
 
     What a report has beside the envelope is its stream's: `stream` says which of the shapes it is.
@@ -73,9 +74,9 @@ async def publish(
     published, is_new = await queries.publish(connection, report)
     _log.info(
         "report published" if is_new else "report known",
-        extra={"stream": report.stream, "minute": str(report.window), "revision": published["revision"]},
+        extra={"stream": report.stream, "minute": str(report.window), "revision": published.revision},
     )
-    return JSONResponse(published, 201 if is_new else 200)
+    return Response(published.body, 201 if is_new else 200, media_type="application/json")
 
 
 @router.get(
@@ -83,7 +84,7 @@ async def publish(
     summary="The newest minute's report, or one minute's",
     response_model=PublishedReport,
     dependencies=[MayRead],
-    responses={**AUTHENTICATED, **NOT_FOUND, **INVALID, **STORE_AWAY},
+    responses={**NOT_CHANGED, **AUTHENTICATED, **NOT_FOUND, **INVALID, **STORE_AWAY},
 )
 async def report(
     connection: Connection,
@@ -94,7 +95,8 @@ async def report(
     revision: Annotated[
         int | None, Query(ge=1, le=2**31 - 1, description="An earlier revision of `minute`; the latest unless given")
     ] = None,
-) -> JSONResponse:
+    if_none_match: KnownTag = None,
+) -> Response:
     """Without `minute`: the latest revision of the newest minute, which is not always the newest arrival."""
     if minute is None:
         if revision is not None:
@@ -107,7 +109,7 @@ async def report(
         what = f"no {which} of {stream} for {MinuteWindow(minute)}"
     if found is None:
         raise HTTPException(404, what)
-    return JSONResponse(found)
+    return unless_known(found.body, if_none_match)
 
 
 @router.get(
@@ -115,15 +117,22 @@ async def report(
     summary="Reports of a range of minutes, oldest first",
     response_model=list[PublishedReport],
     dependencies=[MayRead],
-    responses={**AUTHENTICATED, **INVALID, **STORE_AWAY},
+    responses={200: {"headers": {"Link": LINK}}, **NOT_CHANGED, **AUTHENTICATED, **INVALID, **STORE_AWAY},
 )
 async def reports(
+    *,
+    request: Request,
     connection: Connection,
     stream: StreamName = DEFAULT_STREAM,
     start: RangeStart = None,
     end: RangeEnd = None,
-    limit: Annotated[int, Query(ge=1, le=1440, description="At most this many minutes: the newest of the range")] = 60,
-) -> JSONResponse:
+    limit: Annotated[
+        int, Query(ge=1, le=MINUTES_A_DAY, description="At most this many minutes: the newest of the range")
+    ] = 60,
+    if_none_match: KnownTag = None,
+) -> Response:
     """The latest revision of each minute whose start is in `[from, to)`."""
     require_range(start, end)
-    return JSONResponse(await queries.between(connection, stream, start, end, limit))
+    found = await queries.between(connection, stream, start, end, limit)
+    page = next_page(request, start, limit, [answer.minute for answer in found])
+    return unless_known(b"[" + b",".join(answer.body for answer in found) + b"]", if_none_match, page)

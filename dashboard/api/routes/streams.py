@@ -19,7 +19,12 @@ _EXAMPLE: dict[str, Any] = {
     "name": DEFAULT_STREAM,
     "title": "User interactions",
     "newest_minute": "2026-11-21T10:31:00Z",
+    "audited_through": "2026-11-21T10:30:00Z",
+    "lost": 0,
+    "failed": 0,
+    "first_failed": None,
     "fault": None,
+    "windows": None,
 }
 
 
@@ -29,7 +34,14 @@ class StreamOverview(BaseModel):
     name: str
     title: str = Field(description="The same for people")
     newest_minute: AwareDatetime | None = Field(description="Newest minute that has a report; null before the first")
+    audited_through: AwareDatetime | None = Field(
+        description="All that arrived before is accounted for, offset by offset; null before the first audit"
+    )
+    lost: int = Field(description="Records that the audit found in no place, and that nobody has taken note of")
+    failed: int = Field(description="Minutes of the last day whose newest run failed")
+    first_failed: AwareDatetime | None = Field(description="The oldest of them")
     fault: str | None = Field(description="Why its reports cannot be made now, and what to do; null as a rule")
+    windows: str | None = Field(description="Title of its live windows; null where it has none")
 
 
 @router.get(
@@ -41,14 +53,16 @@ class StreamOverview(BaseModel):
 async def streams(connection: Connection) -> list[StreamOverview]:
     """Those that have a folder, and those that have not any more but have reports."""
     known = catalogue()
-    newest = await queries.newest_minutes(connection)
-    names = {*known.streams, *newest, *(fault.stream for fault in known.faults if fault.stream)}
+    standings = await queries.standings(connection)
+    reported = (name for name, each in standings.items() if each.newest_minute is not None)
+    names = {*known.streams, *reported, *(fault.stream for fault in known.faults if fault.stream)}
     return [
         StreamOverview(
             name=name,
             title=(known.streams.get(name) or Stream(name)).title or name,
-            newest_minute=newest.get(name),
+            **standings.get(name, queries.Standing())._asdict(),
             fault=_fault(known, name),
+            windows=_windows_of(known, name),
         )
         for name in sorted(names)
     ]
@@ -65,3 +79,8 @@ def _fault(known: Catalogue, name: str) -> str | None:
     except StreamCodeError as error:
         return str(error)
     return None
+
+
+def _windows_of(known: Catalogue, name: str) -> str | None:
+    stream = known.streams.get(name)
+    return stream.windows.title if stream and stream.windows else None

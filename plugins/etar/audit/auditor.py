@@ -454,7 +454,7 @@ class Auditor:
         stored = self._intake.store(Decoded(todo.store + rescue, todo.file + todo.refile))
         rows = stored.rows
         for start in range(0, len(retried), TOLD_APART):
-            rows = rows + self._intake.store(Decoded(retried[start : start + TOLD_APART], [])).rows
+            rows = [*rows, *self._intake.store(Decoded(retried[start : start + TOLD_APART], [])).rows]
         taken = {row.record.offset for row in rows}
         rescued = {row.record.offset for row in todo.rescue} & taken
         refused_now = [row.record.offset for row in todo.store if row.record.offset not in taken]

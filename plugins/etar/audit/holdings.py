@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from etar import dead_letters
 from etar.audit.pieces import Piece
-from etar.clients import WarehouseUnavailableError, warehouse_client
+from etar.clients import WarehouseUnavailableError, WarehouseUser
 from etar.dead_letters import Reason
 from etar.offsets import Span
 from etar.records.framing import IN_HEADER
@@ -19,7 +19,7 @@ from etar.settings import WarehouseSettings
 from etar.streams import Stream
 
 if TYPE_CHECKING:
-    from clickhouse_connect.driver.client import Client
+    pass
 
 _TIMEOUT_SECONDS = 120
 _POLL_SECONDS = 0.2
@@ -52,23 +52,21 @@ class Letter:
     untold: bool
 
 
-class Holdings:
+class Holdings(WarehouseUser):
     """Connects on first use. A context manager. Every method raises:
 
     WarehouseUnavailableError: no answer, or not a whole one.
     """
 
     def __init__(self, settings: WarehouseSettings, stream: Stream) -> None:
-        self._settings = settings
+        super().__init__(
+            settings,
+            autogenerate_session_id=False,
+            connect_timeout=5,
+            send_receive_timeout=_TIMEOUT_SECONDS,
+            client_name="etar-audit",
+        )
         self._stream = stream
-        self._client: Client | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._client is not None:
-            self._client.close()
 
     def counts(self, pieces: Sequence[Piece]) -> dict[Piece, Counts]:
         """Of every piece, in one query: with a part or more for each minute of a day, a query costs the table as much
@@ -204,17 +202,6 @@ class Holdings:
             self._connected().command(statement, parameters={"topic": self._stream.topic})
         except (ClickHouseError, OSError) as error:
             raise WarehouseUnavailableError.at(self._settings, error) from error
-
-    def _connected(self) -> Client:
-        if self._client is None:
-            self._client = warehouse_client(
-                self._settings,
-                autogenerate_session_id=False,
-                connect_timeout=5,
-                send_receive_timeout=_TIMEOUT_SECONDS,
-                client_name="etar-audit",
-            )
-        return self._client
 
 
 _SCHEMA_ID = "reinterpretAsUInt32(reverse(substring(value, 2, 4)))"

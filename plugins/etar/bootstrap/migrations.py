@@ -17,6 +17,9 @@ from etar.streams import Stream
 if TYPE_CHECKING:
     from clickhouse_connect.driver.client import Client
 
+JOB_TABLES = "postgres"
+"""Of a stream's folder: the statements for the report store."""
+
 _FILE_NAME = re.compile(r"(?P<number>\d{4})_\w+\.sql")
 
 # Two bootstraps at once wait for each other on this. Any constant will do; it must only stay the same.
@@ -83,6 +86,21 @@ def stream_migrations(stream: Stream) -> list[Migration]:
     return [replace(file, name=f"{stream.name}/{file.name}") for file in files]
 
 
+def stream_postgres_migrations(stream: Stream) -> list[Migration]:
+    """The files of ``postgres/`` in a stream's folder, for its jobs, named ``stream/postgres/NNNN_name.sql``. Optional;
+    a stream that is like another has no jobs, and none of these.
+
+    Raises:
+        MigrationError: as :func:`read_migrations`.
+    """
+    if stream.folder is None or stream.like is not None or not (stream.folder / JOB_TABLES).is_dir():
+        return []
+    return [
+        replace(file, name=f"{stream.name}/{JOB_TABLES}/{file.name}")
+        for file in read_migrations(stream.folder / JOB_TABLES)
+    ]
+
+
 def pending(migrations: Sequence[Migration], applied: Mapping[str, str]) -> Iterator[Migration]:
     """Those of ``migrations`` that are not in ``applied`` (checksum by name).
 
@@ -105,16 +123,15 @@ def pending(migrations: Sequence[Migration], applied: Mapping[str, str]) -> Iter
             )
 
 
-def apply_postgres(settings: ReportStoreSettings, folder: Path) -> list[str]:
+def apply_postgres(settings: ReportStoreSettings, migrations: Sequence[Migration]) -> list[str]:
     """Apply what is missing, all of it or nothing, and return the names of the files applied now.
 
     Raises:
-        MigrationError: see :func:`read_migrations` and :func:`pending`.
+        MigrationError: see :func:`pending`.
         psycopg.Error: the database is away, or refuses a statement.
     """
     import psycopg
 
-    migrations = read_migrations(folder)
     with psycopg.connect(
         host=settings.host,
         port=settings.port,

@@ -7,9 +7,9 @@ place that is away.
 from __future__ import annotations
 
 import logging
-import re
 from datetime import timedelta
 
+from etar.bootstrap.retention import kept_for
 from etar.clients import object_store_client, warehouse_client
 from etar.kafka.topic_settings import BROKERS_CLOCK, CLEANUP, TIMESTAMPS, topic_faults
 from etar.settings import (
@@ -113,17 +113,12 @@ def require_retention(stream: Stream, warehouse: WarehouseSettings, settings: Re
             "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {table:String}",
             parameters={"table": stream.table},
         )
-        expires = re.search(r"\bTTL (event_minute \+ [^\s,]+)", str(engine))
-        if expires is None:
-            return  # nothing leaves the table by its minute
-        kept = client.query(
-            f"SELECT dateDiff('second', event_minute, {expires[1]}) FROM (SELECT toDateTime(0, 'UTC') AS event_minute)"
-        )
-    seconds = int(kept.result_rows[0][0])
-    if timedelta(seconds=seconds) < settings.retention:
+        kept = kept_for(str(engine), lambda query: client.query(query).result_rows[0][0])
+    if kept is not None and kept < settings.retention:
+        hours = kept / timedelta(hours=1)
         raise BootstrapError(
-            f"the table {stream.table} keeps a minute for {seconds / 3600:g} h, and ETAR_PIPELINE_RETENTION_HOURS is "
-            f"{settings.retention_hours:g}: set that to {seconds / 3600:g} or less, or have the table keep more: "
+            f"the table {stream.table} keeps a minute for {hours:g} h, and ETAR_PIPELINE_RETENTION_HOURS is "
+            f"{settings.retention_hours:g}: set that to {hours:g} or less, or have the table keep more: "
             f"ALTER TABLE {stream.table} MODIFY TTL event_minute + INTERVAL {settings.retention_hours:g} HOUR"
         )
 

@@ -179,6 +179,10 @@ class Office:
             fixed=self._journal.fixes([letter_id]).get(letter_id),
         )
 
+    def document(self, letter: DeadLetter) -> Document:
+        """What can be read of a letter."""
+        return self._document(letter, self._latest)
+
     def export(self, selection: Selection, file: Path) -> int:
         """Write the letters of a selection to ``file``, one JSON object a line; returns how many.
 
@@ -473,7 +477,7 @@ class Office:
             yield batch
 
     def _exported(self, letter: DeadLetter, state: State) -> dict[str, object]:
-        document = self._document(letter, self._latest)
+        document = self.document(letter)
         return {
             **letter.heading(),
             "state": state.value,

@@ -136,7 +136,7 @@ class TopicOffsets:
             return entries
 
         entries = self._answer(ask)
-        low = self.low()
+        low = self.low() if any(entry.offset < 0 for entry in entries) else {}
         return {entry.partition: entry.offset if entry.offset >= 0 else low[entry.partition] for entry in entries}
 
     def readers(self, group: str) -> dict[int, str]:

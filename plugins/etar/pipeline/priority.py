@@ -9,19 +9,14 @@ from typing import Any
 
 from airflow.task.priority_strategy import PriorityWeightStrategy
 
+from etar import backfills
+
 MINUTE = 200
 """A minute's own run. Below it, in the DAG files: 100 for ``etar_audit`` and ``etar_reconcile``."""
 
-_BACKFILL = "backfill__"
-"""How the ids of a backfill's runs begin."""
-
 
 class NewestMinuteFirst(PriorityWeightStrategy):  # type: ignore[misc]
-    """The runs of a backfill go last. Left to itself, Airflow takes the oldest minute first, which is theirs.
-
-    Within a run the later step has more weight: what is begun is finished before more is begun.
-    """
+    """The runs of a backfill go last. Left to itself, Airflow takes the oldest minute first, which is theirs."""
 
     def get_weight(self, ti: Any) -> int:
-        place: int = 1 + len(ti.task.get_flat_relative_ids(upstream=True))
-        return place if str(ti.run_id).startswith(_BACKFILL) else MINUTE + place
+        return backfills.WEIGHT if backfills.is_named(ti.run_id) else MINUTE

@@ -73,7 +73,7 @@ def report_of(window: MinuteWindow, *, rows: int, stream: Stream, store: ObjectS
     if (report.stream, report.window, report.rows_read) != (stream.name, window, rows):
         raise ResultMismatchError(
             f"s3://{bucket}/{key} is the analysis of {report.rows_read} rows of {report.stream} {report.window}, but "
-            f"the extract of {stream.name} {window} has {rows}; clear this run's task `extract` and those after it"
+            f"the extract of {stream.name} {window} has {rows}; clear this run's tasks"
         )
     return report
 

@@ -13,7 +13,8 @@ from etar.minute import MinuteWindow
 from etar.streams import Stream
 
 POLL_SECONDS = 0.3
-"""Between two looks at the sink's commits: small beside the sink's own batch time (0.5 s), cheap for the broker."""
+"""Between two looks at the sink's commits: small beside a report's way, cheap for the broker. The sink stores what it
+has as soon as the minute and its grace are over."""
 
 
 class NotSettledError(TransientError):

@@ -87,14 +87,19 @@ class AvroSchema:
 
     @property
     def is_union(self) -> bool:
-        return isinstance(self._resolved(self.top).json, list)
+        return self.union(self.top) is not None
 
     def _branches_of_top(self) -> list[Node]:
         """What a record may be, each resolved: the branches of a union, else the one type."""
-        top = self._resolved(self.top)
-        if isinstance(top.json, list):
-            return [self._resolved(Node(part, top.namespace)) for part in top.json]
-        return [top]
+        branches = self.union(self.top)
+        return [self._resolved(self.top)] if branches is None else branches
+
+    def union(self, node: Node) -> list[Node] | None:
+        """The branches of a union, each resolved; None where it is none."""
+        node = self._resolved(node)
+        if not isinstance(node.json, list):
+            return None
+        return [self._resolved(Node(part, node.namespace)) for part in node.json]
 
     @staticmethod
     def is_record(node: Node) -> bool:
@@ -118,7 +123,7 @@ class AvroSchema:
         """The Avro types of :meth:`types`, each with its logical one."""
         for found in self.types(node):
             logical = found.json.get("logicalType") if isinstance(found.json, dict) else None
-            yield _type_of(found), logical if isinstance(logical, str) else None
+            yield type_of(found), logical if isinstance(logical, str) else None
 
     def logical_type(self, *nodes: Node) -> str | None:
         """The logical type of a value at one of these, as :meth:`kinds` finds it; several joined by "or"."""
@@ -220,12 +225,12 @@ class AvroDeclared(Declared):
 
     @property
     def fixed(self) -> bool:
-        return any(_type_of(each) == "fixed" for each in self._types)
+        return any(type_of(each) == "fixed" for each in self._types)
 
     @property
     def scale(self) -> int | None:
         """None also where the values may be of two scales: no value says which."""
-        found = [each.json for each in self._types if _type_of(each) in ("bytes", "fixed")]
+        found = [each.json for each in self._types if type_of(each) in ("bytes", "fixed")]
         scales = {part.get("scale", 0) if isinstance(part, dict) and _is_decimal(part) else None for part in found}
         only = scales.pop() if len(scales) == 1 else None
         return only if type(only) is int and 0 <= only <= _LARGEST_SCALE else None
@@ -233,15 +238,15 @@ class AvroDeclared(Declared):
     @property
     def size(self) -> int | None:
         """How many bytes the values are, where they are bytes of a fixed number, else None."""
-        sizes = {each.json["size"] for each in self._types if _type_of(each) == "fixed"}
+        sizes = {each.json["size"] for each in self._types if type_of(each) == "fixed"}
         return sizes.pop() if len(sizes) == 1 else None
 
     @property
     def items(self) -> Declared:
         inner = [
-            Node(each.json["items" if _type_of(each) == "array" else "values"], each.namespace)
+            Node(each.json["items" if type_of(each) == "array" else "values"], each.namespace)
             for each in self._types
-            if _type_of(each) in _BUILT
+            if type_of(each) in _BUILT
         ]
         return AvroDeclared(self._schema, *inner) if inner else NOTHING_DECLARED
 
@@ -255,7 +260,8 @@ _LARGEST_SCALE = 400
 """More digits after the point than any column has; a decimal of more is read as bytes that say nothing."""
 
 
-def _type_of(node: Node) -> str:
+def type_of(node: Node) -> str:
+    """Avro's name for the type of a node that is resolved."""
     kind: str = node.json["type"] if isinstance(node.json, dict) else node.json
     return kind
 

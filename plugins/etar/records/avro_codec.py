@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from io import BytesIO
@@ -9,8 +10,11 @@ from typing import Any
 
 from etar.dead_letters import Reason
 from etar.records.avro import LONG, AvroDeclared, AvroSchema, Node, Shape, UnreadableSchemaError, renamed
+from etar.records.avro_columns import AvroColumns, compile_columns
 from etar.records.avro_writer import AvroWriter
-from etar.records.codec import Reader, UnusableSchemaError
+from etar.records.batch import Batch
+from etar.records.bodies import Bodies
+from etar.records.codec import ColumnReader, Reader, UnusableSchemaError
 from etar.records.framing import Frame, SchemaId, registered_frame
 from etar.records.plan import Plan
 from etar.records.record import BadRecordError, Record, Unreadable
@@ -27,6 +31,9 @@ class AvroCodec:
     def frame_of(self, record: Record, value: bytes) -> Frame:
         return registered_frame(record, value, self.malformed)
 
+    def bodies(self, batch: Batch) -> Bodies | None:
+        return Bodies.of(batch)
+
     def reader(self, schema: RegisteredSchema, layout: TableLayout) -> Reader | Unreadable:
         if schema.kind != "AVRO":
             return Unreadable(Reason.UNSUPPORTED_SCHEMA, f"the schema is {schema.kind}, not Avro")
@@ -41,10 +48,11 @@ class AvroCodec:
 class RecordReader:
     """Reads records of one writer schema into the columns of one table. Made by :func:`compile_reader`."""
 
-    def __init__(self, shape: Shape, plan: Plan) -> None:
+    def __init__(self, shape: Shape, plan: Plan, columns: AvroColumns | None) -> None:
         self._decode = partial(_decoded, shape.reader, shape.schema)
         self._symbols = shape.symbols
         self._plan = plan
+        self.columns: ColumnReader | None = columns
 
     def read(self, body: BytesIO) -> tuple[Any, ...]:
         """As :class:`etar.records.codec.Reader`."""
@@ -56,6 +64,8 @@ class RecordReader:
 
 class UnionReader:
     """Reads records of a schema that is a union, as :class:`RecordReader` does: null, or one of several records."""
+
+    columns: ColumnReader | None = None
 
     def __init__(self, branches: Sequence[RecordReader | str]) -> None:
         """``branches``: in the union's order; those that are no record by their names."""
@@ -93,14 +103,21 @@ def _branch_reader(schema: AvroSchema, node: Node, layout: TableLayout) -> Recor
     # on far instants) and twice as fast as building a UUID and a datetime per field to take apart again.
     names = {part for column in layout.fields for part in (column.name, column.name.split(".")[0])}
     absent = "the schema has no such field, and the column takes no null"
-    return RecordReader(schema.shape(node, only=names), Plan(layout, AvroDeclared(schema, node), absent=absent))
+    shape = schema.shape(node, only=names)
+    columns = None if shape.recursive or shape.symbols else compile_columns(schema, layout)
+    return RecordReader(shape, Plan(layout, AvroDeclared(schema, node), absent=absent), columns)
 
 
 def _decoded(reader: Callable[[BytesIO, Any, None], Any], schema: Any, body: BytesIO) -> Any:
     try:
         return reader(body, schema, None)
     except Exception as error:  # a decoder given arbitrary bytes raises nearly anything
-        raise BadRecordError(_body_fault(error), f"the body cannot be decoded: {error!r:.200}") from error
+        said = _ADDRESS.sub("", repr(error))
+        raise BadRecordError(_body_fault(error), f"the body cannot be decoded: {said:.200}") from error
+
+
+_ADDRESS = re.compile(r" from <[^>]*>")
+"""Where in memory the body was, in some of fastavro's errors: a record is to come to the same letter each time."""
 
 
 def _body_fault(error: Exception) -> Reason:

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import Any, Protocol
 
+import pyarrow as pa
+
 from etar.dead_letters import Reason
+from etar.records.batch import Batch, Flags, Integers
+from etar.records.bodies import Bodies
 from etar.records.framing import Frame, SchemaId
 from etar.records.record import Record, Unreadable
 from etar.records.registry import RegisteredSchema
@@ -21,8 +25,26 @@ class NotEncodableError(ValueError):
     """Fields that do not make a record of the schema; the message names the field."""
 
 
+class ColumnReader(Protocol):
+    """Reads records of one writer schema side by side into the columns of one table."""
+
+    def read(self, bodies: Bodies, places: Integers, /) -> tuple[Mapping[str, pa.Array], Flags]:
+        """
+        Args:
+            places: of the records, ascending.
+
+        Returns:
+            The columns by their names, and which of the records are read: each to what :meth:`Reader.read` would have
+            made of it. What the columns have of the others means nothing: they are read by that one.
+        """
+        ...
+
+
 class Reader(Protocol):
     """Reads records of one writer schema into the columns of one table."""
+
+    columns: ColumnReader | None
+    """For many records at a time; None where there is no such way."""
 
     def read(self, body: BytesIO, /) -> tuple[Any, ...]:
         """The values of one record, in the order of :attr:`TableLayout.fields`.
@@ -64,6 +86,10 @@ class Codec(Protocol):
         Raises:
             BadRecordError: it names none, or not so that it can be asked for.
         """
+        ...
+
+    def bodies(self, batch: Batch) -> Bodies | None:
+        """Of a batch, for a :class:`ColumnReader`; None where no reader of this format has one."""
         ...
 
     def reader(self, schema: RegisteredSchema, layout: TableLayout) -> Reader | Unreadable:

@@ -144,6 +144,15 @@ class ColumnType:
         return int(match["precision"] or 0) if match else None
 
     @property
+    def integers(self) -> range | None:
+        """The values of a type whose values are kept as integers: numbers, ticks of instants, days since 1970."""
+        if match := _INTEGER.fullmatch(self.kind):
+            return _numbers(int(match["bits"]), signed=not match["unsigned"])
+        if self.precision is not None:
+            return _ticks(self.precision)
+        return _days(*_DATES[self.kind]) if self.kind in _DATES else None
+
+    @property
     def decimal(self) -> tuple[int, int] | None:
         """Digits in all and after the point of a Decimal, else None."""
         match = _DECIMAL.fullmatch(self.kind)
@@ -337,15 +346,19 @@ def _boolean(value: Any) -> bool:
     return value
 
 
+def _numbers(bits: int, *, signed: bool) -> range:
+    return range(-(1 << bits - 1), 1 << bits - 1) if signed else range(1 << bits)
+
+
 def _integer(bits: int, *, signed: bool) -> Convert:
-    low, end = (-(1 << bits - 1), 1 << bits - 1) if signed else (0, 1 << bits)
+    known = _numbers(bits, signed=signed)
 
     def convert(value: Any) -> int:
         if type(value) is Decimal:  # of JSON, to which 5.0 and 5 are the same number
             value = _whole(value)
         if type(value) is not int:
             raise WrongValueError(f"expected an integer, got {shown(value)}")
-        if not low <= value < end:
+        if value not in known:
             raise OutOfRangeError(f"{_shortened(value)} does not fit {'' if signed else 'U'}Int{bits}")
         return value
 
@@ -397,8 +410,12 @@ def _exact_number(value: Any, scale_of_bytes: int | None) -> Decimal:
 _ANY_DIGITS = Context(prec=1_000, traps=[Inexact, InvalidOperation])
 
 
+def _days(first: date, last: date) -> range:
+    return range(first.toordinal() - _DAY_NOUGHT, last.toordinal() - _DAY_NOUGHT + 1)
+
+
 def _date(logical_type: str | None, first: date, last: date) -> Convert:
-    low, high = first.toordinal() - _DAY_NOUGHT, last.toordinal() - _DAY_NOUGHT
+    known = _days(first, last)
 
     def convert(value: Any) -> int:
         if type(value) is int and logical_type == "date":
@@ -412,7 +429,7 @@ def _date(logical_type: str | None, first: date, last: date) -> Convert:
             raise WrongValueError(
                 f"expected a date (text like 2026-11-21, or Avro's logical type date), got {shown(value)}"
             )
-        if not low <= days <= high:
+        if days not in known:
             raise OutOfRangeError(f"the date {_shortened(value)} is beyond {first} to {last}")
         return days
 
@@ -433,10 +450,15 @@ def _time_of_day(per_second: int) -> Convert:
     return convert
 
 
-def _instant(declared: Declared, form: TimeForm, precision: int) -> Convert:
+def _ticks(precision: int) -> range:
     ticks: int = 10**precision
     first, end = (_FIRST_SECOND, _END_SECOND) if precision else (0, 1 << 32)
-    low, high = first * ticks, end * ticks
+    return range(first * ticks, end * ticks)
+
+
+def _instant(declared: Declared, form: TimeForm, precision: int) -> Convert:
+    ticks: int = 10**precision
+    known = _ticks(precision)
     years = "1900 to 2299" if precision else "1970 to 2105"
     logical_type = declared.logical_type
     per_second = TICKS_PER_SECOND.get(logical_type or "")
@@ -448,7 +470,7 @@ def _instant(declared: Declared, form: TimeForm, precision: int) -> Convert:
         else:
             numerator, denominator = moment(value)
             instant = numerator * ticks // denominator
-        if not low <= instant < high:
+        if instant not in known:
             unit = f" ({logical_type})" if logical_type else ""
             raise OutOfRangeError(f"the instant {_shortened(value)}{unit} is beyond the years {years}")
         return instant

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
 
 from etar.dead_letters import DeadLetter, Reason
 from etar.event_times import EventTimeBounds
 from etar.instants import from_milliseconds
 from etar.records.avro_codec import AvroCodec
+from etar.records.batch import Batch, Flags, Integers, Rows
+from etar.records.bodies import Bodies
 from etar.records.codec import Codec, Reader
 from etar.records.framing import Frame, SchemaId, named
 from etar.records.record import BadRecordError, Record, Row, Unreadable
@@ -32,6 +38,72 @@ class Decoder:
             return Row(record, self._values(record, readers))
         except BadRecordError as error:
             return record.dead(error.reason, error.detail)
+
+    def decode_all(
+        self, batch: Batch, bodies: Bodies | None, readers: Mapping[SchemaId, Reader | Unreadable]
+    ) -> tuple[Sequence[Row], list[DeadLetter]]:
+        """Decide about each record as :meth:`decode` does, many at a time where that comes to the same. Rows and
+        letters are in the records' order.
+
+        Args:
+            bodies: of the batch, where its codec has them.
+        """
+
+        def row_at(place: int) -> Row:
+            outcome = self.decode(batch[place], readers)
+            if isinstance(outcome, Row):
+                return outcome
+            raise AssertionError(f"read with others it is a row, and by itself a letter: {outcome.detail}")
+
+        left = np.ones(len(batch), np.bool_)
+        tables: list[pa.Table] = []
+        places: list[Integers] = []
+        for identifier, reader in readers.items():
+            if bodies is None or isinstance(reader, Unreadable) or reader.columns is None:
+                continue
+            if isinstance(identifier, UUID):  # named in a header
+                continue
+            those = np.flatnonzero(bodies.identifiers == identifier)
+            if len(those):
+                table, read = self._columns(batch, those, *reader.columns.read(bodies, those))
+                tables.append(table)
+                places.append(read)
+                left[read] = False
+        others: dict[int, Row] = {}
+        letters: list[DeadLetter] = []
+        for place in np.flatnonzero(left).tolist():
+            outcome = self.decode(batch[place], readers)
+            if isinstance(outcome, Row):
+                others[place] = outcome
+            else:
+                letters.append(outcome)
+        if not tables:
+            return list(others.values()), letters
+        if others:
+            tables.append(self._layout.table_of_rows(list(others.values())))
+            places.append(np.array(list(others), np.int64))
+        table, at = pa.concat_tables(tables), np.concatenate(places)
+        if len(tables) > 1:
+            order = at.argsort()
+            table, at = table.take(pa.array(order)), at[order]
+        return Rows(table, row_at, at), letters
+
+    def _columns(
+        self, batch: Batch, those: Integers, columns: Mapping[str, pa.Array], read: Flags
+    ) -> tuple[pa.Table, Integers]:
+        """The rows among some records, and the places of these."""
+        layout = self._layout
+        ticks = columns[layout.time.name].cast(pa.int64()).fill_null(0).to_numpy()
+        appended_ms = batch.appended_ms[those]
+        read = read & self._bounds.believe_each(ticks // layout.ticks_per_ms, appended_ms)
+        table = layout.table_of(
+            [columns[column.name] for column in layout.fields],
+            topics=batch.topics[those],
+            partitions=batch.partitions[those],
+            offsets=batch.offsets[those],
+            appended_ms=appended_ms,
+        )
+        return (table, those) if read.all() else (table.filter(pa.array(read)), those[read])
 
     def _values(self, record: Record, readers: Mapping[SchemaId, Reader | Unreadable]) -> tuple[Any, ...]:
         value = record.value

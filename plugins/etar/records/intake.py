@@ -10,9 +10,13 @@ from functools import partial
 from time import monotonic
 from typing import Protocol, Self, TypeVar
 
+import numpy as np
+
 from etar.clients import WarehouseUnavailableError
 from etar.dead_letters import DeadLetter, Reason
 from etar.event_times import EventTimeBounds
+from etar.records.batch import Batch
+from etar.records.bodies import Bodies
 from etar.records.codec import Codec, Reader
 from etar.records.column_types import UnsupportedTableError
 from etar.records.decode import AVRO, Decoder, schema_of
@@ -69,7 +73,7 @@ def try_once(_part: str, attempt: Callable[[], _Result], _away: type[Exception])
 class Decoded:
     """What a batch of records came to. Each record is in exactly one of the two."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: Sequence[Row] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
 
 
@@ -178,16 +182,12 @@ class Intake:
         Raises:
             UnsupportedTableError, RegistryUnavailableError, WarehouseUnavailableError: as for :meth:`layout`.
         """
-        readers = self._readers_of(records)
-        decoder = Decoder(self.layout(), self._bounds, self._codec)
-        decoded = Decoded()
-        for record in records:
-            outcome = decoder.decode(record, readers)
-            if isinstance(outcome, Row):
-                decoded.rows.append(outcome)
-            else:
-                decoded.letters.append(outcome)
-        return decoded
+        batch = Batch.of(records)
+        bodies = self._codec.bodies(batch)
+        if bodies is None:
+            batch = Batch.of(list(batch))  # each is looked at more than once
+        readers = self._readers_of(batch, bodies)
+        return Decoded(*Decoder(self.layout(), self._bounds, self._codec).decode_all(batch, bodies, readers))
 
     def store(self, decoded: Decoded) -> Decoded:
         """Store the rows, file the letters; on return both are readable.
@@ -205,11 +205,14 @@ class Intake:
             InsertRefusedError: a dead letter was refused. It has no further place to go.
         """
         refused = self._insert(decoded.rows, self._insert_rows)
-        letters = decoded.letters + [row.record.dead(Reason.INSERT_REFUSED, error.detail) for row, error in refused]
-        for _, error in self._insert(letters, self._insert_letters):
+        letters = decoded.letters + [
+            decoded.rows[place].record.dead(Reason.INSERT_REFUSED, error.detail) for place, error in refused.items()
+        ]
+        for error in self._insert(letters, self._insert_letters).values():
             raise error
-        misfits = {id(row) for row, _ in refused}
-        return Decoded([row for row in decoded.rows if id(row) not in misfits], letters)
+        if not refused:
+            return Decoded(decoded.rows, letters)
+        return Decoded([row for place, row in enumerate(decoded.rows) if place not in refused], letters)
 
     def _insert_rows(self, rows: Sequence[Row]) -> None:
         layout = self.layout()
@@ -229,12 +232,12 @@ class Intake:
             # Their columns are always the same ones; whoever changes the table back is waited for.
             raise WarehouseUnavailableError(str(error)) from error
 
-    def _readers_of(self, records: Sequence[Record]) -> Mapping[SchemaId, Reader | Unreadable]:
-        met = Counter(named for record in records if (named := schema_of(record, self._codec)) is not None)
+    def _readers_of(self, batch: Batch, bodies: Bodies | None) -> Mapping[SchemaId, Reader | Unreadable]:
+        met = self._schemas_of(batch, bodies)
         new = met.keys() - self._schemas.keys()
         # Where so many are new that not all may be asked for, the subject's own go first: good events are under these.
         # Then what many records name, and what is small: registries count upwards.
-        own = self._own_ids(records[0].topic) if len(new) > _MOST_UNKNOWN_IDS else frozenset[int]()
+        own = self._own_ids(batch[0].topic) if len(new) > _MOST_UNKNOWN_IDS else frozenset[int]()
         unreadable, news = self._ask_for(sorted(new, key=lambda each: (each not in own, -met[each], int(each))))
         if news or self._now() - self._layout_read >= self._layout_seconds:
             self._refresh_layout()
@@ -243,6 +246,18 @@ class Intake:
             if identifier not in self._readers:
                 self._readers[identifier] = self._codec.reader(schema, self.layout())
         return self._readers | unreadable
+
+    def _schemas_of(self, batch: Batch, bodies: Bodies | None) -> Counter[SchemaId]:
+        """How many records name each."""
+        if bodies is None:
+            return Counter(named for record in batch if (named := schema_of(record, self._codec)) is not None)
+        identifiers, counts = np.unique(bodies.identifiers, return_counts=True)
+        met: Counter[SchemaId] = Counter(dict(zip(identifiers.tolist(), counts.tolist(), strict=True)))
+        del met[0]
+        for place in np.flatnonzero(bodies.identifiers == 0).tolist():
+            if (named := schema_of(batch[place], self._codec)) is not None:
+                met[named] += 1
+        return met
 
     def _own_ids(self, topic: str) -> frozenset[int]:
         ask = partial(self._registry.ids_of, subject_of(topic), newest=_MOST_UNKNOWN_IDS)
@@ -294,27 +309,28 @@ class Intake:
 
     def _insert(
         self, items: Sequence[_Item], insert: Callable[[Sequence[_Item]], None]
-    ) -> list[tuple[_Item, InsertRefusedError]]:
-        """Insert ``items``, in halves where the whole is refused; returns what was refused, item by item."""
-        refused: list[tuple[_Item, InsertRefusedError]] = []
+    ) -> dict[int, InsertRefusedError]:
+        """Insert ``items``, in halves where the whole is refused; returns what was refused, by its place among them."""
+        refused: dict[int, InsertRefusedError] = {}
         refusals = 0
         # Largest first: what is good stands in few inserts, and when the tries run out the pieces left are small.
-        pieces = deque([items] if items else [])
+        pieces = deque([range(len(items))] if items else [])
         while pieces:
             piece = pieces.popleft()
+            attempt = partial(_insert_piece, items[piece.start : piece.stop], insert)
             try:
-                self._persist("warehouse", partial(_insert_piece, piece, insert), WarehouseUnavailableError)
+                self._persist("warehouse", attempt, WarehouseUnavailableError)
             except InsertTooLargeError:
                 pieces.extend(_halves(piece))
             except InsertRefusedError as error:
                 if len(piece) == 1:
-                    refused.append((piece[0], error))
+                    refused[piece.start] = error
                 elif refusals < TOLD_APART:
                     refusals += 1
                     pieces.extend(_halves(piece))
                 else:
                     together = InsertRefusedError(f"{REFUSED_TOGETHER}{len(piece) - 1} others: {error.detail}")
-                    refused.extend((item, together) for item in piece)
+                    refused |= dict.fromkeys(piece, together)
         return refused
 
 
@@ -332,6 +348,6 @@ def _insert_piece(piece: Sequence[_Item], insert: Callable[[Sequence[_Item]], No
         raise
 
 
-def _halves(piece: Sequence[_Item]) -> tuple[Sequence[_Item], Sequence[_Item]]:
+def _halves(piece: range) -> tuple[range, range]:
     middle = len(piece) // 2
     return piece[:middle], piece[middle:]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from etar.dead_letters import Reason
-from etar.records.codec import NotEncodableError, Reader, UnusableSchemaError
+from etar.records.codec import ColumnReader, NotEncodableError, Reader, UnusableSchemaError
 from etar.records.column_types import Declared
 from etar.records.framing import OWN_SCHEMA, Frame, SchemaId, registered_frame, schema_id_of, with_header
 from etar.records.json_rules import RULES
@@ -20,6 +20,9 @@ from etar.records.table import TableLayout
 
 if TYPE_CHECKING:
     import jsonschema_rs
+
+    from etar.records.batch import Batch
+    from etar.records.bodies import Bodies
 
 _BEYOND_TYPE = frozenset(
     (
@@ -111,6 +114,8 @@ def _retriever(schema: RegisteredSchema) -> Callable[[str], Any]:
 class JsonReader:
     """A :class:`etar.records.codec.Reader`."""
 
+    columns: ColumnReader | None = None
+
     def __init__(self, checker: _Checker, plan: Plan) -> None:
         self._checker = checker
         self._plan = plan
@@ -145,6 +150,9 @@ class JsonWriter:
 
 class _JsonFormat:
     malformed = Reason.NOT_JSON
+
+    def bodies(self, batch: Batch) -> Bodies | None:  # noqa: ARG002  (no reader has a use for them)
+        return None
 
     def reader(self, schema: RegisteredSchema, layout: TableLayout) -> Reader | Unreadable:
         if schema.kind != "JSON":

@@ -146,7 +146,7 @@ class Registry:
     def _ask(self, path: str, read: Callable[[Any], _Answer], *, about: str, absent: Sequence[int]) -> _Answer | None:
         """What ``read`` makes of the answer, or None where it is one of the registry's own errors ``absent``."""
         try:
-            response = self._client.get(path)
+            response = self._get(path)
             if response.status_code == 404 and _error_code(response) in absent:
                 return None
             response.raise_for_status()
@@ -156,6 +156,15 @@ class Registry:
                 f"no answer about {about} from {self._client.base_url} ({error!r:.200}); "
                 "is the registry running, and is ETAR_REGISTRY_URL right?"
             ) from error
+
+    def _get(self, path: str) -> httpx.Response:
+        """Asked a second time where no answer came in time: a question changes nothing, and a registry whose machine
+        stood still for a moment has none left to give to the first.
+        """
+        try:
+            return self._client.get(path)
+        except httpx.ReadTimeout:
+            return self._client.get(path)
 
     def close(self) -> None:
         self._client.close()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
@@ -20,6 +20,13 @@ from etar.records.column_types import (
     shown,
 )
 from etar.streams import Limits, Stream, TimeForm
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from etar.records.batch import Integers
+    from etar.records.record import Row
 
 
 @dataclass(frozen=True)
@@ -200,6 +207,41 @@ class TableLayout:
         """
         milliseconds: int = values[self.time_index] // self.ticks_per_ms
         return milliseconds
+
+    def table_of(
+        self,
+        fields: Sequence[pa.Array],
+        *,
+        topics: Sequence[str] | npt.NDArray[np.object_],
+        partitions: Sequence[int] | Integers,
+        offsets: Sequence[int] | Integers,
+        appended_ms: Sequence[int] | Integers,
+    ) -> pa.Table:
+        """Rows as the table's columns: :attr:`fields`, then the place in Kafka."""
+        names = [column.name for column in self.fields]
+        arrays = list(fields)
+        for name, values in (
+            (self.metadata.topic, topics),
+            (self.metadata.partition, partitions),
+            (self.metadata.offset, offsets),
+            (self.metadata.timestamp, appended_ms),
+        ):
+            names.append(name)
+            arrays.append(pa.array(values, self.metadata_types[name]))
+        return pa.table(arrays, names)
+
+    def table_of_rows(self, rows: Sequence[Row]) -> pa.Table:
+        """As :meth:`table_of`."""
+        return self.table_of(
+            [
+                pa.array(values, column.arrow_type)
+                for column, values in zip(self.fields, zip(*(row.values for row in rows), strict=True), strict=True)
+            ],
+            topics=[row.record.topic for row in rows],
+            partitions=[row.record.partition for row in rows],
+            offsets=[row.record.offset for row in rows],
+            appended_ms=[row.record.appended_ms for row in rows],
+        )
 
 
 def _misfit(limits: Limits, of: ColumnType) -> str | None:

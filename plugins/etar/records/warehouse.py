@@ -12,6 +12,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from etar import dead_letters
 from etar.clients import WarehouseUnavailableError, warehouse_client
 from etar.dead_letters import DeadLetter
+from etar.records.batch import Rows
 from etar.records.record import Row
 from etar.records.table import TableLayout
 from etar.settings import WarehouseSettings
@@ -175,22 +176,8 @@ class Warehouse:
 
 
 def rows_to_arrow(layout: TableLayout, rows: Sequence[Row]) -> pa.Table:
-    """Rows as the table's columns: the event's fields, then the place in Kafka."""
-    types, metadata = layout.metadata_types, layout.metadata
-    names = [column.name for column in layout.fields]
-    arrays = [
-        pa.array(values, column.arrow_type)
-        for column, values in zip(layout.fields, zip(*(row.values for row in rows), strict=True), strict=True)
-    ]
-    for name, values in (
-        (metadata.topic, [row.record.topic for row in rows]),
-        (metadata.partition, [row.record.partition for row in rows]),
-        (metadata.offset, [row.record.offset for row in rows]),
-        (metadata.timestamp, [row.record.appended_ms for row in rows]),
-    ):
-        names.append(name)
-        arrays.append(pa.array(values, types[name]))
-    return pa.table(arrays, names)
+    """As :meth:`TableLayout.table_of`."""
+    return rows.table if isinstance(rows, Rows) else layout.table_of_rows(rows)
 
 
 _DEAD_LETTERS = pa.schema(

@@ -53,10 +53,7 @@ def exact_values(column: Column) -> Sequence[object]:
     """A column as Python values, times to the microsecond and dates as what they are."""
     if not isinstance(column, pa.Array):
         return column
-    if isinstance(column, pa.ExtensionArray):
-        column = column.storage
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = _stored(column)
     if pa.types.is_date(column.type):
         return [_plain_value(each) for each in column]
     return [_instant(each) for each in column] if pa.types.is_timestamp(column.type) else plain_values(column)
@@ -74,10 +71,7 @@ def _instant(value: pa.Scalar) -> object:
 
 def plain_array(column: pa.Array) -> pa.Array:
     """The same with times as milliseconds, where they are of 64 bits, and values that are references put in."""
-    if isinstance(column, pa.ExtensionArray):
-        column = column.storage
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+    column = _stored(column)
     kind = column.type
     if pa.types.is_date32(kind):
         return pc.multiply(column.view(pa.int32()).cast(pa.int64()), 86_400_000)
@@ -94,6 +88,13 @@ def plain_array(column: pa.Array) -> pa.Array:
     a_millisecond = {"ms": 1, "us": 1000, "ns": 1_000_000}[kind.unit]
     milliseconds = units.fill_null(0).to_numpy() // a_millisecond
     return pa.array(milliseconds, pa.int64(), mask=column.is_null().to_numpy(zero_copy_only=False))
+
+
+def _stored(column: pa.Array) -> pa.Array:
+    """What an array of a type that pyarrow adds is kept as, with values that are references put in."""
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
 def _plain_value(value: pa.Scalar) -> object:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from etar.instants import utc_text
 from etar.records.avro import AvroSchema, Node, UnreadableSchemaError
 from etar.records.column_types import TICKS_PER_SECOND
 from etar.stream_folder.guesses import GuessError
@@ -251,7 +252,7 @@ def _made_up(schema: AvroSchema, node: Node, name: str, number: int, known: set[
     instant = _MADE_UP_AT + timedelta(seconds=number)
     match kind, logical:
         case _, str() if logical in INSTANTS:
-            return f"{instant.isoformat(timespec='milliseconds').removesuffix('+00:00')}Z"
+            return utc_text(instant)
         case _, "decimal":
             # One digit is there in any precision.
             return f"{Decimal(number % 9 + 1).scaleb(-only.json.get('scale', 0)):f}"

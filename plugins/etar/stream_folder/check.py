@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from etar.records.column_types import UnsupportedTableError
-from etar.stream_folder.checks import fields, report, samples, statements
+from etar.stream_folder.checks import fields, page, report, samples, statements, windows
 from etar.stream_folder.engine import Database, NoEngineError, own_database
 from etar.streams import Catalogue, Fault, Rule, Stream, UnknownStreamError
 
@@ -30,7 +29,13 @@ def check(catalogue: Catalogue, names: Sequence[str] = ()) -> list[Fault]:
 
 def check_stream(stream: Stream) -> list[Fault]:
     """What is wrong with a folder that defines a stream: errors first."""
-    found = [*fields.reserved(stream), *report.report(stream), *_table(stream)]
+    found = [
+        *fields.reserved(stream),
+        *report.report(stream),
+        *page.page(stream),
+        *windows.windows(stream),
+        *_table(stream),
+    ]
     return sorted(found, key=lambda fault: fault.is_warning)
 
 
@@ -48,9 +53,7 @@ def _table(stream: Stream) -> Iterator[Fault]:
                 yield from _made(stream, database)
     except NoEngineError as error:
         mend = "check the folder where etar is installed as a whole"
-        yield Fault(
-            stream.name, (stream.folder or Path()) / "sql", "", str(error), mend, Rule.REPEATABLE, is_warning=True
-        )
+        yield Fault(stream.name, stream.file("sql"), "", str(error), mend, Rule.REPEATABLE, is_warning=True)
 
 
 def _made(stream: Stream, database: Database) -> Iterator[Fault]:
@@ -60,6 +63,7 @@ def _made(stream: Stream, database: Database) -> Iterator[Fault]:
     if described:
         yield from statements.minutes(stream, described, database)
     yield from fields.fields_and_columns(stream, described)
+    yield from report.columns(stream, described)
     if faults:
         return
     yield from statements.unfilled(stream, described)

@@ -2,14 +2,15 @@
 
 ``{"about": …, "appended": "2026-11-21T10:31:06Z", "record": {…}, "row": {…}}`` is a good one: with ``row`` as the table
 has it, decimals and instants as text. ``"reason": "too_late"`` stands in place of the row for one that becomes a dead
-letter. ``"raw": "…"`` stands in place of ``record`` for a value that is no record; ``"record": null`` is a tombstone.
+letter, with what its detail says as ``"detail": "amount: 9.99"``, the beginning of it or all, where that matters.
+``"raw": "…"`` stands in place of ``record`` for a value that is no record; ``"record": null`` is a tombstone.
 Avro is written by the stream's schema; a field that a record leaves out then is one that its writer's schema has not.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -20,8 +21,8 @@ import pyarrow as pa
 
 from etar.dead_letters import DeadLetter, Reason
 from etar.event_times import EventTimeBounds
-from etar.instants import to_milliseconds
-from etar.records.codec import NotEncodableError, Reader, UnusableSchemaError
+from etar.instants import to_milliseconds, utc_text
+from etar.records.codec import Codec, NotEncodableError, Reader, UnusableSchemaError
 from etar.records.decode import Decoder, schema_of
 from etar.records.formats import codec_of
 from etar.records.framing import OWN_SCHEMA, SchemaId, with_header
@@ -35,7 +36,7 @@ from etar.streams import RecordFormat, Stream
 
 FILE_NAME = "samples.jsonl"
 
-_KEYS = frozenset(("about", "appended", "record", "raw", "row", "reason"))
+_KEYS = frozenset(("about", "appended", "record", "raw", "row", "reason", "detail"))
 _HALVES = re.compile("[\ud800-\udfff]")
 _REGISTERED = 1
 """The id that the schema has here."""
@@ -51,7 +52,8 @@ class ExampleError(ValueError):
 @dataclass(frozen=True)
 class Example:
     """A record and what it must become: ``row`` or ``reason``. ``record``: its fields, or None for a tombstone;
-    ``raw`` stands in its place for a value that is none. ``appended``: when the broker took it."""
+    ``raw`` stands in its place for a value that is none. ``appended``: when the broker took it. ``detail``: how that of
+    the dead letter begins."""
 
     about: str
     appended: datetime
@@ -59,6 +61,7 @@ class Example:
     raw: str | None = None
     row: Mapping[str, Any] | None = None
     reason: Reason | None = None
+    detail: str = ""
 
     @classmethod
     def parse(cls, line: str) -> Example:
@@ -83,7 +86,9 @@ class Example:
         reason = found.get("reason")
         if reason is not None and reason not in list(Reason):
             raise ExampleError(f"has the reason {reason!r}; there are {', '.join(Reason)}")
-        for key, kind in (("record", dict), ("row", dict), ("raw", str)):
+        if "detail" in found and reason is None:
+            raise ExampleError('has "detail" without "reason": it is of a dead letter')
+        for key, kind in (("record", dict), ("row", dict), ("raw", str), ("detail", str)):
             if key in found and not isinstance(found[key], kind) and not (key == "record" and found[key] is None):
                 raise ExampleError(f'"{key}" is no {"text" if kind is str else "object"}')
         return cls(
@@ -93,15 +98,51 @@ class Example:
             raw=found.get("raw"),
             row=found.get("row"),
             reason=Reason(reason) if reason is not None else None,
+            detail=found.get("detail", ""),
         )
 
     @property
     def line(self) -> str:
-        appended = self.appended.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-        parts: dict[str, Any] = {"about": self.about, "appended": appended}
+        parts: dict[str, Any] = {"about": self.about, "appended": utc_text(self.appended, "milliseconds")}
         parts |= {"record": self.record} if self.raw is None else {"raw": self.raw}
         parts |= {"row": self.row} if self.reason is None else {"reason": self.reason.value}
+        parts |= {"detail": self.detail} if self.detail else {}
         return json_text(parts)
+
+
+def value_of(
+    example: Example, stream: Stream, codec: Codec, schema_id: Callable[[RegisteredSchema], int]
+) -> bytes | None:
+    """An example as the value of a record.
+
+    Args:
+        codec: the stream's.
+        schema_id: registers the schema that it is written by, and says under which id.
+
+    Raises:
+        ExampleError: it cannot be written as a record.
+    """
+    if example.raw is not None:
+        return example.raw.encode()
+    if example.record is None:
+        return None
+    if codec.own_schema:
+        return json_text(example.record).encode()
+    schema = registered(stream)
+    if schema.kind == "JSON":
+        # As it is, also where it breaks the schema: that is what some are to show.
+        return with_header(schema_id(schema), json_text(example.record).encode())
+    if absent := fields_needed(schema.text) - example.record.keys():
+        schema = RegisteredSchema(schema_without(schema.text, absent), "AVRO")
+    try:
+        return codec.writer(schema, schema_id(schema)).encode(plain_fields(schema.text, example.record))
+    except (NotEncodableError, UnusableSchemaError, GuessError) as error:
+        raise ExampleError(f"cannot be written by the schema: {error}") from error
+
+
+def registered(stream: Stream) -> RegisteredSchema:
+    """The stream's schema as a registry has it."""
+    return RegisteredSchema(stream.schema_text or "true", "AVRO" if stream.record is RecordFormat.AVRO else "JSON")
 
 
 class Bench:
@@ -113,8 +154,7 @@ class Bench:
         self._layout = layout
         self._codec = codec_of(stream)
         self._decoder = Decoder(layout, bounds, self._codec)
-        kind = "AVRO" if stream.record is RecordFormat.AVRO else "JSON"
-        self._schema = RegisteredSchema(stream.schema_text or "true", kind)
+        self._schema = registered(stream)
         self._id = OWN_SCHEMA if self._codec.own_schema else _REGISTERED
         self.reader = self._codec.reader(self._schema, layout)
         """Of records under the stream's schema, or why there is none."""
@@ -125,18 +165,16 @@ class Bench:
         Raises:
             ExampleError: it cannot be written as a record.
         """
-        value: bytes | None = None
         readers: dict[SchemaId, Reader | Unreadable] = {self._id: self.reader}
-        if example.raw is not None:
-            value = example.raw.encode()
-        elif example.record is not None:
-            schema, identifier = self._schema, self._id
-            if schema.kind == "AVRO" and (absent := fields_needed(schema.text) - example.record.keys()):
-                schema, identifier = RegisteredSchema(schema_without(schema.text, absent), "AVRO"), _WITHOUT
-                readers[identifier] = self._codec.reader(schema, self._layout)
-            value = self._written(example.record, schema, identifier)
-        topic, appended_ms = self._stream.topic, to_milliseconds(example.appended)
-        record = Record(topic, 0, offset, appended_ms, None, value)
+
+        def schema_id(schema: RegisteredSchema) -> int:
+            if schema == self._schema:
+                return self._id
+            readers[_WITHOUT] = self._codec.reader(schema, self._layout)
+            return _WITHOUT
+
+        value = value_of(example, self._stream, self._codec, schema_id)
+        record = Record(self._stream.topic, 0, offset, to_milliseconds(example.appended), None, value)
         named = schema_of(record, self._codec)
         if named is not None and named not in readers:
             readers[named] = Unreadable(Reason.UNKNOWN_SCHEMA_ID, "the registry has no such schema")
@@ -148,16 +186,6 @@ class Bench:
             column.name: _shown(_python(value, column.arrow_type), column.precision)
             for column, value in zip(self._layout.fields, row.values, strict=True)
         }
-
-    def _written(self, fields: Mapping[str, Any], schema: RegisteredSchema, identifier: int) -> bytes:
-        if schema.kind == "JSON":
-            # As it is, also where it breaks the schema: that is what some are to show.
-            body = json_text(fields).encode()
-            return body if identifier == OWN_SCHEMA else with_header(identifier, body)
-        try:
-            return self._codec.writer(schema, identifier).encode(plain_fields(schema.text, fields))
-        except (NotEncodableError, UnusableSchemaError, GuessError) as error:
-            raise ExampleError(f"cannot be written by the schema: {error}") from error
 
 
 def json_text(value: Any) -> str:
@@ -179,7 +207,7 @@ def _shown(value: Any, precision: int | None) -> Any:  # noqa: PLR0911  (a line 
     match value:
         case datetime():
             unit = {0: "seconds", 3: "milliseconds", 6: "microseconds"}[precision or 0]
-            return value.astimezone(UTC).isoformat(timespec=unit).removesuffix("+00:00") + "Z"
+            return utc_text(value, unit)
         case date():
             return value.isoformat()
         case Decimal():

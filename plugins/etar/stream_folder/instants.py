@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from etar.instants import utc_text
 from etar.streams import TimeForm
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,9 +24,7 @@ def as_text(value: Any, form: TimeForm) -> Any:
     """A value as ISO 8601 in UTC; what is no instant stays what it is."""
     if value is None:
         return None
-    instant = instant_of(value, form)
-    unit = "microseconds" if instant.microsecond % 1000 else "milliseconds"
-    return instant.isoformat(timespec=unit).removesuffix("+00:00") + "Z"
+    return utc_text(instant_of(value, form))
 
 
 def _trimmed(text: str) -> str:

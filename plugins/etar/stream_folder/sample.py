@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from etar.instants import utc_text
 from etar.records.json_text import read_object, read_value
 from etar.records.record import BadRecordError
 from etar.streams import RecordFormat
@@ -87,9 +88,7 @@ def as_json(value: Any) -> Any:  # noqa: PLR0911  (a line a type)
     """A value of Python as JSON has it: instants and dates as text, numbers exact; what JSON has not, is null."""
     match value:
         case datetime():
-            instant = value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
-            precision = "microseconds" if instant.microsecond % 1000 else "milliseconds"
-            return instant.isoformat(timespec=precision).removesuffix("+00:00") + "Z"
+            return utc_text(value.replace(tzinfo=value.tzinfo or UTC))
         case date() | time():
             return value.isoformat()
         case UUID():

@@ -19,14 +19,19 @@ from etar.streams.definition import (
     RecordFormat,
     Stream,
     TimeForm,
+    Windows,
+    WindowValue,
     subject_of,
 )
 from etar.streams.faults import Fault, Rule
+from etar.streams.schema_fields import SchemaField, schema_fields
+from etar.streams.stream_toml import WINDOW_COLUMNS
 
 __all__ = [
     "DEFAULT_STREAM",
     "OF_ANY_LOG",
     "OF_FORMER_LOGS",
+    "WINDOW_COLUMNS",
     "Catalogue",
     "Fault",
     "Job",
@@ -35,12 +40,16 @@ __all__ = [
     "Limits",
     "RecordFormat",
     "Rule",
+    "SchemaField",
     "Stream",
     "StreamFaultError",
     "TimeForm",
     "UnknownStreamError",
+    "WindowValue",
+    "Windows",
     "catalogue",
     "default_stream",
+    "schema_fields",
     "stream_named",
     "subject_of",
 ]

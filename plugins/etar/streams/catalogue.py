@@ -19,6 +19,7 @@ from etar.errors import PermanentError
 from etar.settings import StreamSettings, get_settings
 from etar.streams.definition import DEFAULT_STREAM, RecordFormat, Stream
 from etar.streams.faults import Fault, Rule
+from etar.streams.schema_fields import fields_of_record
 from etar.streams.stream_toml import (
     FILE_NAME,
     Definition,
@@ -32,6 +33,40 @@ _HOME = next(folder for folder in Path(__file__).resolve().parents if (folder / 
 
 _SHARED_TABLES = ("dead_letters", "schema_migrations", "stored_topics")
 """Tables that all streams share (``sql/clickhouse``)."""
+
+_STORE_TABLES = (
+    "alert_deliveries",
+    "alert_look",
+    "alert_notices",
+    "alert_silences",
+    "alerts",
+    "audit_repairs",
+    "audited_offsets",
+    "audited_topics",
+    "dead_letter_changes",
+    "dead_letter_replays",
+    "dead_letter_states",
+    "former_logs",
+    "minute_revisions",
+    "minutes",
+    "replayed_records",
+    "reports",
+    "schema_migrations",
+    "stage_costs",
+    "stream_batches",
+    "stream_job_progress",
+)
+"""Tables and views of the report store that no stream's windows can be in (``sql/postgres``)."""
+
+PARTS_OF_THE_STACK = (
+    "kafka", "kafka-2", "kafka-3", "registry", "warehouse", "s3", "postgres", "redis", "spark", "spark-master",
+    "spark-worker", "airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-worker-1",
+    "airflow-worker-2", "sink", "connect", "connect-2", "connect-watch", "report-api", "dashboard", "alerts",
+    "demo-producer",
+)  # fmt: skip
+"""Names that no job can have. Nor can one begin like a part of a stream: ``sink-``, ``demo-producer-``."""
+
+_PARTS_OF_STREAMS = ("sink-", "demo-producer-", "topic-", "table-", "job-tables-")
 
 _OWN_TOPICS = ("etar_connect_configs", "etar_connect_offsets", "etar_connect_status", "_schemas", "__consumer_offsets")
 """Topics that are no stream's."""
@@ -218,7 +253,7 @@ def _schema_text(folder: Path, definition: Definition) -> str:
         raise refused("", f"is not JSON: {error}", "mend it") from None
     except RecursionError:
         raise refused("", "is nested too deeply to be read", "flatten it") from None
-    if (fields := _field_names(schema, definition.record.format)) is None:
+    if (fields := fields_of_record(schema, definition.record.format)) is None:
         form = (
             'an Avro record: {"type": "record", "name": …, "fields": […]}'
             if definition.record.format is RecordFormat.AVRO
@@ -232,18 +267,6 @@ def _schema_text(folder: Path, definition: Definition) -> str:
             mend = "name a field of the schema"
             raise FaultyDefinitionError((Fault(name, file_of_name, place, what, mend, Rule.SCHEMA),))
     return text
-
-
-def _field_names(schema: object, form: RecordFormat) -> list[str] | None:
-    """The fields of a record by its schema; None: it is the schema of something else."""
-    if not isinstance(schema, dict):
-        return None
-    if form is RecordFormat.AVRO:
-        fields = schema.get("fields") if schema.get("type") == "record" else None
-        names = [field.get("name") if isinstance(field, dict) else None for field in fields or []]
-        return [name for name in names if isinstance(name, str)] if isinstance(fields, list) else None
-    properties = schema.get("properties")
-    return list(properties) if isinstance(properties, dict) else None
 
 
 def _columns_named(definition: Definition) -> Iterator[tuple[str, str]]:
@@ -281,6 +304,7 @@ def _like(
             like=other,
             topic_name=definition.topic.name,
             jobs=(),
+            windows=None,
         )
     raise FaultyDefinitionError((Fault(own.name, file, "stream.like", what, mend),))
 
@@ -290,13 +314,22 @@ def _collisions(streams: Iterable[Stream]) -> Iterator[Fault]:
     tables = dict.fromkeys(_SHARED_TABLES, "all streams")
     topics = dict.fromkeys(_OWN_TOPICS, "etar or Kafka itself")
     groups: dict[str, str] = {}
+    of_store = dict.fromkeys(_STORE_TABLES, "etar itself")
+    parts = dict.fromkeys(PARTS_OF_THE_STACK, "the stack")
     for stream in streams:
-        file = (stream.folder or Path()) / FILE_NAME
-        of_tables = (stream.table, stream.landing_table, f"{stream.table}_landed")
+        file = stream.file(FILE_NAME)
+        jobs = tuple(job.name for job in stream.jobs)
+        parts |= {name: "the stack" for name in jobs if name.startswith(_PARTS_OF_STREAMS)}
+        if len(set(jobs)) < len(jobs):
+            yield Fault(stream.name, file, "jobs", "two jobs have one name", "rename one of them", Rule.COLLISION)
+            continue
+        of_tables = (stream.table, stream.landing_table, stream.landing_view)
         for kind, taken, names, place in (
             ("table", tables, of_tables, "stream.name"),
             ("topic", topics, (stream.topic, stream.dead_letter_topic), "topic.name"),
             ("consumer group", groups, (stream.sink_group,), "stream.name"),
+            ("table of live windows", of_store, (stream.windows.table,) if stream.windows else (), "windows.table"),
+            ("part", parts, jobs, "jobs"),
         ):
             for name in names:
                 if name in taken:

@@ -9,9 +9,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from etar.minute import MinuteWindow
+from etar.page import Form
 
 DEFAULT_STREAM = "user_interactions"
 """The stream that is meant where none is named."""
+
+_DAG = "etar_pipeline"
 
 
 class RecordFormat(StrEnum):
@@ -72,8 +75,41 @@ class Job:
     """A part of the stack that a stream brings with it, beside its minutes."""
 
     name: str
+    """Of its part as well."""
     kind: str
     app: str
+    """Its program: a file of the stream's folder, else of this repository."""
+
+
+@dataclass(frozen=True)
+class WindowValue:
+    """A number that each live window has for each group."""
+
+    column: str
+    """What holds now: the stream job's answer, and once the window is final its report's."""
+    streamed: str
+    """The column that keeps what the stream job said."""
+    report: str
+    """The report's field that says the same: a mapping from each group to its number."""
+    title: str
+    form: Form = Form.NUMBER
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A table of the report store in which a job of the stream keeps windows of a minute while they fill.
+
+    A row is of a window and a group; beside the columns named here it has ``window_start``, ``window_end``, ``final``,
+    ``revision`` and ``updated_at``, and its primary key is ``(window_start, by)`` (``streams/README.md``).
+    """
+
+    table: str
+    title: str
+    by: str
+    """The column that tells the groups apart."""
+    values: tuple[WindowValue, ...]
+    groups: tuple[str, ...] = ()
+    """Those that are always shown, in this order; others follow by name."""
 
 
 @dataclass(frozen=True)
@@ -109,16 +145,26 @@ class Stream:
     report_model: str = "report:Report"
     report_transform: str = "report:transform"
     report_version: int = 1
+    report_columns: tuple[str, ...] | None = None
+    """Columns of the table that the report reads, beside those of its identity; None: all of them."""
     traffic: str | None = None
     """``module:Class`` of its made-up events; None: it has none."""
     traffic_rate: float = 20.0
     """Made-up events a second."""
+    traffic_linger: float = 5.0
+    """Seconds that a made-up event waits at most for others to leave with: a block costs, however few are in it."""
     converter: str | None = None
     """``module:Class`` of what makes events of a file's rows; None: its schema alone says how."""
     jobs: tuple[Job, ...] = ()
+    windows: Windows | None = None
+    """What its jobs keep of it while its minutes fill; None: nothing."""
 
     def __hash__(self) -> int:
         return hash(self.name)
+
+    def file(self, name: str) -> Path:
+        """One of its folder."""
+        return (self.folder or Path()) / name
 
     @property
     def topic(self) -> str:
@@ -132,6 +178,11 @@ class Stream:
     def landing_table(self) -> str:
         """What the official connector writes to, and passes its rows on to the table."""
         return f"{self.table}_landing"
+
+    @property
+    def landing_view(self) -> str:
+        """What passes them on."""
+        return f"{self.table}_landed"
 
     def former_log(self, number: int) -> str:
         """What stands in place of the topic's name with all that is stored of its first, second, … log, when that has
@@ -156,12 +207,27 @@ class Stream:
     @property
     def dag_id(self) -> str:
         """The DAG that reports its minutes. The default stream's has its name from when there was no other."""
-        return "etar_pipeline" if self.name == DEFAULT_STREAM else f"etar_pipeline_{self.name}"
+        return _DAG if self.name == DEFAULT_STREAM else f"{_DAG}_{self.name}"
+
+    @staticmethod
+    def name_of_dag(dag_id: str) -> str | None:
+        """The name of the stream whose DAG has this id; None: it is another DAG."""
+        base, _, name = dag_id.partition(f"{_DAG}_")
+        return DEFAULT_STREAM if dag_id == _DAG else name if name and not base else None
 
     @property
     def sink_part(self) -> str:
         """The native stack's part that fills its table."""
         return "sink" if self.name == DEFAULT_STREAM else f"sink-{self.name}"
+
+    def job_app(self, job: Job, repository: Path) -> Path:
+        """The file of a job's program."""
+        own = self.file(job.app)
+        return own if self.folder is not None and own.is_file() else repository / job.app
+
+    def checkpoints_key(self, job: Job) -> str:
+        """Below which a job's checkpoints are, ``checkpoints/payments/sums``."""
+        return f"checkpoints/{self.name}/{job.name}"
 
     def extract_key(self, window: MinuteWindow) -> str:
         """Object key of one minute's rows, e.g. ``extracts/payments/2025-08-09_10-30.parquet``."""

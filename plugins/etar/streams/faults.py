@@ -34,6 +34,12 @@ class Rule(StrEnum):
     """The folder says what a minute comes to, in a form that can be used."""
     GOLDEN = "golden"
     """``golden.json`` is the report of the good samples."""
+    PAGE = "page"
+    """``page.py`` shows fields that the report has."""
+    WINDOWS = "windows"
+    """The live windows are in a table that the folder makes, and their numbers are ones that the report has."""
+    TRAFFIC = "traffic"
+    """The made-up events follow from their seed, and are records of the stream's schema."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from etar.streams.definition import Job, Key, KeyForm, Limits, RecordFormat, Stream, TimeForm
+from etar.page import Form
+from etar.streams.definition import (
+    Job,
+    Key,
+    KeyForm,
+    Limits,
+    RecordFormat,
+    Stream,
+    TimeForm,
+    Windows,
+    WindowValue,
+)
 from etar.streams.faults import Fault
 
 FILE_NAME = "stream.toml"
@@ -23,12 +34,21 @@ TOPIC_PATTERN = r"[A-Za-z0-9._-]{1,200}"
 
 Name = Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
 Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,120}$")]
+TableColumn = Annotated[str, Field(min_length=1, max_length=400)]
 CodePath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*:[A-Za-z_]\w*$")]
+StoreName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,60}$")]
+"""Of a table or column of PostgreSQL, as it is without quotes."""
+
+WINDOW_COLUMNS = frozenset({"window_start", "window_end", "final", "revision", "updated_at"})
+"""What each table of live windows has."""
+
 FileName = Annotated[str, Field(pattern=r"^[\w.-]+$")]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built within the definition that it is a part of, and not by itself before: so defaults are constructed, for
+    # which nothing is built, and not validated.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class StreamSection(_Section):
@@ -62,7 +82,7 @@ class TopicSection(_Section):
     name: str | None = Field(default=None, pattern=f"^{TOPIC_PATTERN}$", description="Default: the stream's name")
     partitions: int = Field(default=6, ge=1, le=1000)
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "lz4"
-    key: KeySection = KeySection.model_validate({"as": KeyForm.NONE})
+    key: KeySection = KeySection.model_construct(None, **{"as": KeyForm.NONE})
 
 
 class RecordSection(_Section):
@@ -120,6 +140,11 @@ class ReportSection(_Section):
     model: CodePath = "report:Report"
     transform: CodePath = "report:transform"
     version: int = Field(default=1, ge=1)
+    columns: tuple[TableColumn, ...] | None = Field(
+        default=None,
+        description="The table's columns that it reads, beside those of event.id, _partition, _offset and _timestamp: "
+        "an extract has no others. Default: all",
+    )
 
 
 class TrafficSection(_Section):
@@ -127,6 +152,9 @@ class TrafficSection(_Section):
 
     traffic_class: CodePath = Field(default="traffic:Traffic", alias="class")
     rate: float = Field(default=20.0, gt=0, le=1_000_000, description="Made-up events a second")
+    linger: float = Field(
+        default=5.0, ge=0.1, le=60, description="Seconds that one waits at most for others to leave with"
+    )
 
 
 class InputSection(_Section):
@@ -145,18 +173,48 @@ class JobSection(_Section):
     app: Annotated[str, Field(pattern=r"^[\w./-]+$")]
 
 
+class WindowValueSection(_Section):
+    """One of ``values``: ``{column = "total", streamed = "streamed_total", report = "totals", title = "Sales"}``."""
+
+    column: StoreName = Field(description="What holds now: the job's answer, once the window is final the report's")
+    streamed: StoreName = Field(description="What the job said, kept beside it")
+    report: Column = Field(description="The report's field that says the same: a mapping from group to number")
+    title: str = Field(min_length=1, max_length=40, description="What people see")
+    form: Literal["number", "decimal"] = Field(default="number", description="How it is written: a count, an amount")
+
+
+class WindowsSection(_Section):
+    """``[windows]``: the table in which a job keeps windows of a minute while they fill."""
+
+    table: StoreName = Field(description="In the report store; made by the folder's postgres/")
+    title: str = Field(default="", max_length=80, description="What people see; default: the table in words")
+    by: StoreName = Field(description="Column that tells the groups of a window apart")
+    groups: tuple[str, ...] = Field(default=(), description="Groups that are always shown, in this order")
+    values: tuple[WindowValueSection, ...]
+
+    @model_validator(mode="after")
+    def _different(self) -> Self:
+        if not self.values:
+            raise ValueError("values is empty: name a number that each window has")
+        named = [self.by, *(name for value in self.values for name in (value.column, value.streamed))]
+        if taken := sorted({*named} & WINDOW_COLUMNS | {name for name in named if named.count(name) > 1}):
+            raise ValueError(f"each column has one meaning: {', '.join(taken)} has another already")
+        return self
+
+
 class Definition(_Section):
     """A whole ``stream.toml``. Only ``[stream]`` and ``[event]`` are needed; the rest has defaults."""
 
     stream: StreamSection
-    topic: TopicSection = TopicSection()
-    record: RecordSection = RecordSection()
+    topic: TopicSection = TopicSection.model_construct()
+    record: RecordSection = RecordSection.model_construct()
     event: EventSection
     checks: dict[Column, CheckSection] = Field(default_factory=dict)
-    report: ReportSection = ReportSection()
+    report: ReportSection = ReportSection.model_construct()
     traffic: TrafficSection | None = None
     input: InputSection | None = None
     jobs: tuple[JobSection, ...] = ()
+    windows: WindowsSection | None = None
 
     def stream_of(self, folder: Path, *, schema_text: str) -> Stream:
         """The stream that this file in ``folder`` defines."""
@@ -180,11 +238,22 @@ class Definition(_Section):
             report_model=self.report.model,
             report_transform=self.report.transform,
             report_version=self.report.version,
+            report_columns=self.report.columns,
             traffic=self.traffic.traffic_class if self.traffic else None,
-            traffic_rate=self.traffic.rate if self.traffic else TrafficSection().rate,
+            traffic_rate=(self.traffic or TrafficSection.model_construct()).rate,
+            traffic_linger=(self.traffic or TrafficSection.model_construct()).linger,
             converter=self.input.converter if self.input else None,
             jobs=tuple(Job(job.name, job.kind, job.app) for job in self.jobs),
+            windows=self._windows(),
         )
+
+    def _windows(self) -> Windows | None:
+        section = self.windows
+        if section is None:
+            return None
+        title = section.title or section.table.replace("_", " ").capitalize()
+        values = tuple(WindowValue(**value.model_dump() | {"form": Form(value.form)}) for value in section.values)
+        return Windows(section.table, title, section.by, values, section.groups)
 
 
 class LikeTopicSection(_Section):
@@ -203,7 +272,7 @@ class LikeDefinition(_Section):
     """The ``stream.toml`` of a stream that is like another: it has a name and a topic of its own, and nothing else."""
 
     stream: LikeStreamSection
-    topic: LikeTopicSection = LikeTopicSection()
+    topic: LikeTopicSection = LikeTopicSection.model_construct()
 
 
 def json_schema() -> dict[str, Any]:

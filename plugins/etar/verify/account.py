@@ -36,6 +36,7 @@ from etar.verify.facts import ClosedOffsets, Coverage, GoneRows, MinuteInPlaces,
 from etar.verify.objects import parquet_objects
 from etar.verify.reports import read_reports
 from etar.verify.table import MinuteCounts, Table
+from etar.verify.windows import compare_windows
 
 _STANDSTILL = timedelta(minutes=5)
 """So long after a minute was due to be settled, and is not, the sink does not keep up, or does not run."""
@@ -216,6 +217,8 @@ def verify(
                 )
             )
         partitions = _partitions(span, table, books, producer_account, arrivals)
+        live = stream.windows
+        of_windows = compare_windows(live, books.windows(live, span.first, span.end)) if live else ()
         totals = _totals(
             arrivals,
             span,
@@ -230,6 +233,7 @@ def verify(
         minutes,
         partitions,
         totals,
+        of_windows,
         stream=stream,
         in_doubt=producer_account.in_doubt if producer_account else 0,
         stale_before=asked_at - get_settings(ReconcileSettings).stale,

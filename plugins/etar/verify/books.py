@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Self
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Self
 
 from etar import ledger
 from etar.audit.placement import Repair
@@ -12,8 +14,12 @@ from etar.clients import report_store_connection
 from etar.minute import MinuteWindow
 from etar.offsets import Span
 from etar.settings import ReportStoreSettings
-from etar.streams import Stream
+from etar.streams import Stream, Windows
 from etar.verify.facts import ClosedOffsets, Offset, PlaceUnavailableError
+from etar.verify.windows import GroupInPlaces, GroupRow, exact
+
+if TYPE_CHECKING:
+    from psycopg.sql import Composed
 
 
 class Books:
@@ -156,15 +162,70 @@ class Books:
                 found.setdefault(state, []).append((partition, offset))
         return found
 
-    def _query(self, query: str, **bound: Any) -> Sequence[Sequence[Any]]:
+    def windows(self, declared: Windows, first: MinuteWindow, end: MinuteWindow) -> list[GroupInPlaces]:
+        """The live windows that begin in ``[first, end)``, and the newest reports of these minutes, as both were at one
+        instant; sorted by window. A minute with neither is left out."""
+        from psycopg.sql import SQL, Identifier, Literal
+
+        columns = [name for value in declared.values for name in (value.column, value.streamed)]
+        said = SQL(", ").join(SQL("content -> {}").format(Literal(value.report)) for value in declared.values)
+        query = SQL("""
+            WITH reported AS (
+                SELECT DISTINCT ON (minute) minute, revision AS reported, jsonb_build_array({said}) AS said
+                FROM reports WHERE stream = %(stream)s AND minute >= %(first)s AND minute < %(end)s
+                ORDER BY minute, revision DESC
+            ), windows AS (
+                SELECT window_start, window_end = window_start + interval '1 minute' AS a_minute, {by}::text AS named,
+                    final, revision, {columns}
+                FROM {table} WHERE window_start >= %(first)s AND window_start < %(end)s
+            )
+            SELECT coalesce(window_start, minute), a_minute, named, final, revision, reported, said, {columns}
+            FROM windows FULL JOIN reported ON window_start = minute
+            ORDER BY 1, named
+        """).format(
+            said=said,
+            by=Identifier(declared.by),
+            columns=SQL(", ").join(map(Identifier, columns)),
+            table=Identifier(declared.table),
+        )
+        rows = self._query(query, first=first.start, end=end.start)
+        return [group for _, of_window in groupby(rows, key=itemgetter(0)) for group in _groups(declared, of_window)]
+
+    def _query(self, query: str | Composed, **bound: Any) -> Sequence[Sequence[Any]]:
         import psycopg
 
         names = {"stream": self._stream.name, "topic": self._stream.topic}
         try:
-            return self._connection.execute(query.encode(), names | bound).fetchall()
+            asked = query.encode() if isinstance(query, str) else query
+            return self._connection.execute(asked, names | bound).fetchall()
         except psycopg.Error as error:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: Exception) -> PlaceUnavailableError:
         where = f"{self._settings.host}:{self._settings.port}"
         return PlaceUnavailableError(f"the report store at {where} does not answer: {error}")
+
+
+def _groups(declared: Windows, of_window: Iterable[Sequence[Any]]) -> Iterator[GroupInPlaces]:
+    """Of one window: the groups that the table has, and those that only the report names."""
+    rows = list(of_window)
+    start, _, _, _, _, reported, said = rows[0][:7]
+    in_table = {row[2]: _row(declared, row) for row in rows if row[2] is not None}
+    of_report = {
+        value.column: each if isinstance(each, dict) else {}
+        for value, each in zip(declared.values, said or [None] * len(declared.values), strict=True)
+    }
+    for group in sorted({*in_table, *chain.from_iterable(of_report.values())}):
+        numbers = {column: exact(each.get(group)) for column, each in of_report.items()}
+        yield GroupInPlaces(start, group, in_table.get(group), reported, numbers)
+
+
+def _row(declared: Windows, row: Sequence[Any]) -> GroupRow:
+    _, a_minute, _, final, revision, _, _, *numbers = row
+    return GroupRow(
+        now={value.column: now for value, now in zip(declared.values, numbers[::2], strict=True)},
+        streamed={value.column: streamed for value, streamed in zip(declared.values, numbers[1::2], strict=True)},
+        final=final,
+        revision=revision,
+        ends_after_a_minute=a_minute,
+    )

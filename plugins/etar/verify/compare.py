@@ -20,6 +20,7 @@ from etar.offsets import Span, without
 from etar.report import PublishedReport
 from etar.streams import DEFAULT_STREAM, Stream
 from etar.verify.facts import Coverage, GoneRows, MinuteInPlaces, PartitionFacts, Sent, TotalsFacts
+from etar.verify.windows import WindowAccount
 
 RECONCILING_DAG = "etar_reconcile"
 
@@ -143,13 +144,15 @@ class Totals(_Result):
 
 
 class Verification(_Result):
-    """The account of a stream's range of minutes. ``repair`` is a command, given when it can repair some of the
-    difference. ``warnings`` are no differences: what may cost records that have still to come."""
+    """The account of a stream's range of minutes. ``windows`` are its live ones beside their reports, if it has such.
+    ``repair`` is a command, given when it can repair some of the difference. ``warnings`` are no differences: what may
+    cost records that have still to come."""
 
     stream: str
     minutes: tuple[MinuteAccount, ...]
     partitions: tuple[PartitionAccount, ...]
     totals: Totals
+    windows: tuple[WindowAccount, ...]
     warnings: tuple[str, ...]
     repair: str | None
 
@@ -161,7 +164,9 @@ class Verification(_Result):
     @computed_field(description="Sum of all differences, none of which can hide another")  # type: ignore[prop-decorator]
     @property
     def difference(self) -> int:
-        in_parts = sum(minute.difference for minute in self.minutes) + sum(part.difference for part in self.partitions)
+        parts: tuple[MinuteAccount | PartitionAccount | WindowAccount, ...]
+        parts = (*self.minutes, *self.partitions, *self.windows)
+        in_parts = sum(each.difference for each in parts)
         # The totals count the same records once more, and perhaps others: never added, never overlooked.
         return max(in_parts, abs(self.totals.difference))
 
@@ -186,6 +191,7 @@ def compare(
     minutes: Sequence[MinuteInPlaces],
     partitions: Sequence[PartitionFacts],
     totals: TotalsFacts,
+    windows: Sequence[WindowAccount] = (),
     *,
     stream: Stream,
     in_doubt: int = 0,
@@ -215,6 +221,7 @@ def compare(
         minutes=in_minutes,
         partitions=tuple(in_partitions),
         totals=_totals(totals, in_doubt - doubt_left),
+        windows=tuple(windows),
         warnings=tuple(warnings),
         repair=command if repairable else None,
     )

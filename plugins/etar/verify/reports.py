@@ -8,13 +8,12 @@ from datetime import datetime
 from pydantic import TypeAdapter, ValidationError
 
 from etar.clients import trusted_certificates
-from etar.minute import MINUTE, MinuteWindow
+from etar.minute import MINUTE, MINUTES_A_DAY, MinuteWindow
 from etar.report import PublishedReport
 from etar.settings import ReportReadSettings
 from etar.streams import Stream
 from etar.verify.facts import PlaceUnavailableError
 
-_REPORTS_PER_ANSWER = 1440
 _REPORTS = TypeAdapter(list[PublishedReport])
 
 
@@ -34,7 +33,7 @@ def read_reports(
         for start, stop in _pages(first, end):
             query = {"stream": stream.name, "from": start.isoformat(), "to": stop.isoformat()}
             try:
-                answer = client.get("/reports", params={**query, "limit": _REPORTS_PER_ANSWER}).raise_for_status()
+                answer = client.get("/reports", params={**query, "limit": MINUTES_A_DAY}).raise_for_status()
                 reports = _REPORTS.validate_json(answer.content)
             except (httpx.HTTPError, ValidationError) as error:
                 raise PlaceUnavailableError(f"the report API at {settings.url} gives no reports: {error}") from error
@@ -45,6 +44,6 @@ def read_reports(
 def _pages(first: MinuteWindow, end: MinuteWindow) -> Iterator[tuple[datetime, datetime]]:
     start = first.start
     while start < end.start:
-        stop = min(start + _REPORTS_PER_ANSWER * MINUTE, end.start)
+        stop = min(start + MINUTES_A_DAY * MINUTE, end.start)
         yield start, stop
         start = stop

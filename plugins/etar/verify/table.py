@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from etar import dead_letters
-from etar.clients import warehouse_client
+from etar.clients import WarehouseUser
 from etar.minute import MinuteWindow
 from etar.offsets import Span, without
 from etar.settings import WarehouseSettings
@@ -17,7 +17,7 @@ from etar.streams import OF_ANY_LOG, Stream
 from etar.verify.facts import ClosedOffsets, Coverage, Offset, PlaceUnavailableError
 
 if TYPE_CHECKING:
-    from clickhouse_connect.driver.client import Client
+    pass
 
 
 _SAMPLE = 20
@@ -62,7 +62,7 @@ class MinuteCounts:
     established: int = 0
 
 
-class Table:
+class Table(WarehouseUser):
     """Counts of one stream's rows and dead letters in the warehouse. A context manager.
 
     Rows of minutes before ``oldest`` count as gone: the table is dropping them.
@@ -72,17 +72,9 @@ class Table:
     """
 
     def __init__(self, settings: WarehouseSettings, stream: Stream, *, oldest: MinuteWindow) -> None:
-        self._settings = settings
+        super().__init__(settings)
         self._stream = stream
         self._oldest = oldest
-        self._client: Client | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._client is not None:
-            self._client.close()
 
     def minutes(
         self, windows: Sequence[MinuteWindow], *, fresh_from: datetime, owned: Mapping[int, Span]
@@ -270,9 +262,7 @@ class Table:
         settings = self._settings
         bound = {"topic": self._stream.topic, "oldest": self._oldest.start} | parameters
         try:
-            if self._client is None:
-                self._client = warehouse_client(settings)
-            rows: Sequence[Sequence[Any]] = self._client.query(query, parameters=bound).result_rows
+            rows: Sequence[Sequence[Any]] = self._connected().query(query, parameters=bound).result_rows
         except (ClickHouseError, OSError) as error:
             where = f"{settings.host}:{settings.port}"
             raise PlaceUnavailableError(f"the warehouse at {where} does not answer: {error}") from error

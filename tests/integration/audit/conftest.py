@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from etar.audit.auditor import AuditResult, Bounds
 from etar.audit.run import run_audit
+from etar.bootstrap.migrations import stream_migrations
 from etar.clients import report_store_connection
 from etar.dead_letters import Reason
 from etar.event_times import EventTimeBounds
@@ -35,14 +36,14 @@ from etar.settings import (
     WarehouseSettings,
     get_settings,
 )
-from etar.streams import Stream
+from etar.streams import DEFAULT_STREAM, Stream
 from stack.waiting import wait_until
 from tests.integration.audit.connect_double import Worker
 from tests.integration.audit.hiding_registry import HidingRegistry, hiding_registry
 from tests.integration.connect.conftest import client_of
 from tests.integration.schemas import register
 from tests.integration.topics import admin_of, delete_topics, make_topic
-from tests.stream_folders import like_the_first
+from tests.stream_folders import like
 from tests.unit.records.events import SCHEMA_TEXT, encode, event
 
 PARTITIONS = 3
@@ -129,9 +130,9 @@ class World:
             closing(Warehouse(self.warehouse)) as rows,
             closing(Registry.connect(self.registry)) as registry,
         ):
-            yield Intake(
+            yield Intake.of(
+                self.stream,
                 database=self.warehouse.database,
-                table=self.stream.table,
                 bounds=EventTimeBounds.of(get_settings(PipelineSettings)),
                 registry=registry,
                 warehouse=rows,
@@ -212,24 +213,32 @@ def new_world(
     report_store: ReportStoreSettings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., World]]:
-    """Makes streams; their topics and tables are gone afterwards."""
+    """Makes streams like the first, or like another; their topics and tables are gone afterwards."""
     monkeypatch.setenv("ETAR_PIPELINE_START_DATE", "2026-01-01T00:00Z")
     get_settings.cache_clear()
     client = client_of(warehouse)
     made: list[Stream] = []
 
-    def make(**topic_settings: str) -> World:
-        stream = like_the_first(f"audit_{uuid4().hex[:12]}")
+    def make(other: str = DEFAULT_STREAM, **topic_settings: str) -> World:
+        stream = like(other, f"audit_{uuid4().hex[:12]}")
         make_topic(kafka, stream.topic, PARTITIONS, **{"message.timestamp.type": "CreateTime", **topic_settings})
         made.append(stream)
-        client.command(f"CREATE TABLE {stream.table} AS user_interactions")
-        schema_id = register(registry, f"{stream.topic}-value", SCHEMA_TEXT)
+        schema_id = 0
+        if other == DEFAULT_STREAM:
+            client.command(f"CREATE TABLE {stream.table} AS {other}")
+            schema_id = register(registry, f"{stream.topic}-value", SCHEMA_TEXT)
+        else:
+            for migration in stream_migrations(stream):
+                for statement in migration.statements:
+                    client.command(statement)
         minute = MinuteWindow.containing(datetime.now(UTC) - timedelta(minutes=5))
         return World(stream, kafka, registry, warehouse, report_store, schema_id, minute, client)
 
     yield make
     delete_topics(kafka, [stream.topic for stream in made])
     for stream in made:
+        for name in (stream.landing_view, stream.landing_table) if stream.like != DEFAULT_STREAM else ():
+            client.command(f"DROP TABLE IF EXISTS {name}")
         client.command(f"DROP TABLE {stream.table}")
     client.close()
     get_settings.cache_clear()
@@ -244,6 +253,14 @@ def world(new_world: Callable[..., World]) -> World:
 def worker(world: World) -> Iterator[Worker]:
     """In place of :meth:`World.sink`."""
     with closing(Worker(world.stream, world.kafka, world.registry, world.warehouse)) as worker:
+        yield worker
+
+
+@pytest.fixture(params=[False, True], ids=["the file's", "made of the table"])
+def each_worker(request: pytest.FixtureRequest, world: World) -> Iterator[Worker]:
+    """With the landing table that the first stream's file makes, and with the one that is made of its table."""
+    parts = (world.stream, world.kafka, world.registry, world.warehouse)
+    with closing(Worker(*parts, made=request.param)) as worker:
         yield worker
 
 
@@ -291,15 +308,16 @@ class Misbehaviour:
             return Decoded([], decoded.letters + letters)
         if self._happens("whole batch dropped", 0.15):
             return Decoded()
-        spoiled = Decoded()
+        rows: list[Row] = []
+        spoiled = Decoded(rows)
         for row in decoded.rows:
             if self._happens("row dropped", 0.05):
                 continue
             if self._happens("row and letter", 0.03):
                 spoiled.letters.append(row.record.dead(Reason.TRUNCATED, "made up"))
-            spoiled.rows.append(row)
+            rows.append(row)
             if self._happens("duplicate", 0.05):
-                spoiled.rows.append(row)
+                rows.append(row)
         for letter in decoded.letters:
             if letter.value in (None, b"") and self._happens("null or empty value skipped", 0.7):
                 continue
@@ -311,7 +329,7 @@ class Misbehaviour:
             filed = record.dead(Reason.OUT_OF_RANGE, "?") if self._happens("wrong reason", 0.2) else letter
             spoiled.letters.append(filed)
             if decoded.rows and self._happens("row of a bad record", 0.1):
-                spoiled.rows.append(Row(record, decoded.rows[0].values))
+                rows.append(Row(record, decoded.rows[0].values))
         return spoiled
 
     def _happens(self, fault: str, probability: float) -> bool:

@@ -22,14 +22,18 @@ import fastavro
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from etar.bootstrap.landing import landing_of
 from etar.bootstrap.migrations import stream_migrations
+from etar.event_times import EventTimeBounds
 from etar.kafka.offsets import TopicOffsets
 from etar.kafka.records import KafkaRecords
 from etar.records.avro import AvroSchema
 from etar.records.framing import schema_id_of
 from etar.records.record import Record
 from etar.records.registry import Registry
-from etar.settings import KafkaSettings, RegistrySettings, WarehouseSettings
+from etar.records.table import METADATA, TableLayout
+from etar.records.warehouse import Warehouse
+from etar.settings import EventTimeSettings, KafkaSettings, RegistrySettings, WarehouseSettings, get_settings
 from etar.streams import DEFAULT_STREAM, Stream, default_stream
 from tests.integration.connect.conftest import client_of
 from tests.integration.topics import delete_topics, make_topic
@@ -46,13 +50,17 @@ class _GivenUpError(Exception):
 
 @dataclass
 class Worker:
-    """The sink of one stream, into a landing table of its own that feeds the stream's table."""
+    """The sink of one stream, into a landing table of its own that feeds the stream's table.
+
+    ``made``: by etar of the stream's table, and not by the first stream's own file.
+    """
 
     stream: Stream
     kafka: KafkaSettings
     registry: RegistrySettings
     warehouse: WarehouseSettings
     given_up: list[Record] = field(default_factory=list)
+    made: bool = False
 
     def __post_init__(self) -> None:
         self._client = client_of(self.warehouse)
@@ -60,9 +68,22 @@ class Worker:
         # As Connect's own: what it gives up keeps the time that it had.
         make_topic(self.kafka, self.stream.dead_letter_topic, 1, **{"message.timestamp.type": "CreateTime"})
         like = replace(default_stream(), name=self.stream.name, like=DEFAULT_STREAM)
-        table, self.view = stream_migrations(like)[-1].statements
+        table, self.view = self._of_the_table(like) if self.made else self._by_hand(like)
         self._client.command(table)
         self._client.command(self.view)
+
+    @staticmethod
+    def _by_hand(like: Stream) -> tuple[str, str]:
+        (landing,) = (file for file in stream_migrations(like) if "connect_landing" in file.name)
+        table, view = landing.statements
+        return table, view
+
+    def _of_the_table(self, like: Stream) -> tuple[str, str]:
+        with closing(Warehouse(self.warehouse)) as warehouse:
+            described = warehouse.describe(self.warehouse.database, like.table)
+        layout = TableLayout.of(described, database=self.warehouse.database, table=like.table, metadata=METADATA)
+        landing = landing_of(like, layout, EventTimeBounds.of(get_settings(EventTimeSettings)))
+        return landing.table, landing.view
 
     @property
     def landing(self) -> str:

@@ -106,12 +106,13 @@ def test_killed_between_the_right_reason_and_the_removal_a_row_is_noted_as_remov
     world: World, kill_audit: KillAudit
 ) -> None:
     def misfiled_and_a_row(decoded: Decoded) -> Decoded:
-        spoiled = Decoded(list(decoded.rows))
+        rows = list(decoded.rows)
+        spoiled = Decoded(rows)
         for letter in decoded.letters:
             at = milliseconds(letter.appended)
             record = Record(letter.topic, letter.partition, letter.offset, at, letter.key, letter.value)
             spoiled.letters.append(record.dead(Reason.OUT_OF_RANGE, "?"))
-            spoiled.rows.append(decoded.rows[0]._replace(record=record))
+            rows.append(decoded.rows[0]._replace(record=record))
         return spoiled
 
     world.send([*world.good(30), b"junk", b"junk", b"junk"], partition=0)

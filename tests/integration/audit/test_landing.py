@@ -59,7 +59,10 @@ def stored(world: World) -> list[tuple[Any, ...]]:
     return world.query(f"SELECT *, event_minute FROM {world.stream.table} FINAL ORDER BY _offset")
 
 
-def test_what_lands_is_what_the_intake_stores_value_by_value_and_nothing_else(world: World, worker: Worker) -> None:
+def test_what_lands_is_what_the_intake_stores_value_by_value_and_nothing_else(
+    world: World, each_worker: Worker
+) -> None:
+    worker = each_worker
     at = milliseconds(world.minute.start)
     good = changed(world)
     upper = event()["event_id"].upper()
@@ -116,8 +119,9 @@ def test_what_lands_is_what_the_intake_stores_value_by_value_and_nothing_else(wo
     assert len(rows) == 14
 
 
-def test_what_a_sink_that_is_given_fields_cannot_tell(world: World, worker: Worker) -> None:
+def test_what_a_sink_that_is_given_fields_cannot_tell(world: World, each_worker: Worker) -> None:
     """The differences between the connector and etar's own sink, all of them; docs/dead-letters.md lists them."""
+    worker = each_worker
     at = milliseconds(world.minute.start)
     good = changed(world)
     a_row_there_and_a_letter_here = [

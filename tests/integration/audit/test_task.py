@@ -1,7 +1,8 @@
-"""The task of ``etar_audit``, which Airflow maps over the streams: what it does for one it does for that one alone."""
+"""The task of ``etar_audit``, in which streams share a process: what it does for one it does for that one alone."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import closing
 
@@ -11,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from etar.audit.auditor import LostRecordsError
 from etar.clients import report_store_connection
 from etar.pipeline.tasks import connections
-from etar.pipeline.tasks.audit import audit
+from etar.pipeline.tasks.audit import AuditsFailedError, audit
 from etar.records.intake import Decoded
 from etar.settings import get_settings
 from etar.streams import StreamFaultError
@@ -41,30 +42,31 @@ def worlds(new_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> 
     return made
 
 
-def test_a_loss_fails_its_own_streams_task_until_it_is_accepted_for_it(worlds: tuple[World, World]) -> None:
+def test_a_loss_fails_the_task_until_it_is_accepted_for_its_stream(worlds: tuple[World, World]) -> None:
     first, second = (world.stream.name for world in worlds)
+    with pytest.raises(AuditsFailedError) as both:
+        audit([first, second], {"stream": "all", "accept_lost": False})
     for name, partition in ((first, 0), (second, 1)):
-        told = rf'3 records .*\(partition {partition}: 1-3\).*{{"accept_lost": true, "stream": "{name}"}}'
-        with pytest.raises(LostRecordsError, match=told):
-            audit(name, {"stream": "all", "accept_lost": False})
+        told = rf'{name}: LostRecordsError: 3 records .*\(partition {partition}: 1-3\).*"stream": "{name}"}}'
+        assert re.search(told, str(both.value))
 
     only_the_second = {"stream": second, "accept_lost": True}
     with pytest.raises(AirflowSkipException, match=f"this run audits {second}, not {first}"):
-        audit(first, only_the_second)
-    accepted = audit(second, only_the_second)
+        audit([first], only_the_second)
+    (accepted,) = audit([first, second], only_the_second)
     assert (accepted["stream"], accepted["repairs"]) == (second, {})
-    assert audit(second, {})["stream"] == second
-    with pytest.raises(LostRecordsError):
-        audit(first, {})
+    with pytest.raises(LostRecordsError, match=rf'"stream": "{first}"'):
+        audit([first, second], {})
 
-    assert audit(first, {"stream": "all", "accept_lost": True})["stream"] == first
+    every = audit([first, second], {"stream": "all", "accept_lost": True})
+    assert {each["stream"] for each in every} == {first, second}
 
 
-def test_a_faulty_folder_fails_its_own_streams_task(worlds: tuple[World, World]) -> None:
+def test_a_faulty_folder_fails_the_task_and_costs_its_own_stream_only(worlds: tuple[World, World]) -> None:
     broken, sound = worlds
     (MADE / broken.stream.name / "stream.toml").write_text("[stream\n")
     with pytest.raises(StreamFaultError, match="is not TOML"):
-        audit(broken.stream.name, {"accept_lost": True})
-    with pytest.raises(LostRecordsError):
-        audit(sound.stream.name, {})
+        audit([broken.stream.name], {"accept_lost": True})
+    with pytest.raises(AuditsFailedError, match="is not TOML"):
+        audit([broken.stream.name, sound.stream.name], {})
     assert str(sound.minute) in {minute for _, minute, *_ in sound.closed()}, "all else was done"

@@ -42,10 +42,10 @@ class TestPostgres:
         self, report_store: ReportStoreSettings, own_schema: psycopg.Connection, tmp_path: Path
     ) -> None:
         write(tmp_path, "0001_a.sql", "CREATE TABLE a (x int);\nINSERT INTO a VALUES (1);\n")
-        assert apply_postgres(report_store, tmp_path) == ["0001_a.sql"]
+        assert apply_postgres(report_store, read_migrations(tmp_path)) == ["0001_a.sql"]
         write(tmp_path, "0002_b.sql", "INSERT INTO a VALUES (2);\n")
-        assert apply_postgres(report_store, tmp_path) == ["0002_b.sql"]
-        assert apply_postgres(report_store, tmp_path) == []
+        assert apply_postgres(report_store, read_migrations(tmp_path)) == ["0002_b.sql"]
+        assert apply_postgres(report_store, read_migrations(tmp_path)) == []
 
         assert own_schema.execute("SELECT x FROM a ORDER BY x").fetchall() == [(1,), (2,)]
 
@@ -56,7 +56,7 @@ class TestPostgres:
         write(tmp_path, "0002_b.sql", "CREATE TABLE b (x int);\nSELECT 1 / 0;\n")
 
         with pytest.raises(psycopg.errors.DivisionByZero):
-            apply_postgres(report_store, tmp_path)
+            apply_postgres(report_store, read_migrations(tmp_path))
 
         found = own_schema.execute("SELECT to_regclass('a'), to_regclass('b'), to_regclass('schema_migrations')")
         assert found.fetchone() == (None, None, None)
@@ -64,18 +64,18 @@ class TestPostgres:
     @pytest.mark.usefixtures("own_schema")
     def test_a_changed_file_is_refused(self, report_store: ReportStoreSettings, tmp_path: Path) -> None:
         write(tmp_path, "0001_a.sql", "CREATE TABLE a (x int);\n")
-        apply_postgres(report_store, tmp_path)
+        apply_postgres(report_store, read_migrations(tmp_path))
         write(tmp_path, "0001_a.sql", "CREATE TABLE a (x bigint);\n")
 
         with pytest.raises(MigrationError, match="was changed after"):
-            apply_postgres(report_store, tmp_path)
+            apply_postgres(report_store, read_migrations(tmp_path))
 
     @pytest.mark.usefixtures("own_schema")
     def test_two_at_once_apply_each_file_once(self, report_store: ReportStoreSettings, tmp_path: Path) -> None:
         write(tmp_path, "0001_a.sql", "CREATE TABLE a (x int);\nSELECT pg_sleep(0.2);\n")
 
         with ThreadPoolExecutor(4) as pool:
-            applied = list(pool.map(lambda _: apply_postgres(report_store, tmp_path), range(4)))
+            applied = list(pool.map(lambda _: apply_postgres(report_store, read_migrations(tmp_path)), range(4)))
 
         assert sorted(applied) == [[], [], [], ["0001_a.sql"]]
 

@@ -21,6 +21,7 @@ import urllib3
 
 REPOSITORY = Path(__file__).parents[3]
 USER, PASSWORD = "tester", "p4ss:wörd'\\"
+READER, READER_PASSWORD = "reader", "also s3cret"
 AUTHORIZATION = {"Authorization": "Basic " + b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
 
 
@@ -59,6 +60,7 @@ class Front:
     def launch(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "stack.chdb_http", "--path", str(self.path), "--port", str(self.port)]
         environ = os.environ | {"CHDB_HTTP_USER": USER, "CHDB_HTTP_PASSWORD": PASSWORD}
+        environ |= {"CHDB_HTTP_READER": READER, "CHDB_HTTP_READER_PASSWORD": READER_PASSWORD}
         with self.log.open("ab") as log:
             return subprocess.Popen([*command, *self.flags], cwd=REPOSITORY, env=environ, stdout=log, stderr=log)
 

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import py4j.protocol
 import pytest
 from py4j.java_gateway import JavaGateway
 from py4j.protocol import Py4JJavaError
@@ -45,6 +46,12 @@ VARIANTS: dict[str, tuple[Callable[..., JavaClient], Compression]] = {
 def gateway(request: pytest.FixtureRequest) -> Iterator[JavaGateway]:
     with java_gateway(request.param) as gateway:
         yield gateway
+
+
+@pytest.fixture(autouse=True)
+def errors_as_py4j_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PySpark, where another test of this process has used it, has every gateway's errors described by its own Java."""
+    monkeypatch.setattr("py4j.java_gateway.get_return_value", py4j.protocol.get_return_value)
 
 
 @pytest.fixture(params=list(VARIANTS))

@@ -9,7 +9,7 @@ import urllib3
 import zstandard
 
 from stack.chdb_http.framing import BodyDecoder
-from tests.integration.chdb_http.conftest import AUTHORIZATION, USER
+from tests.integration.chdb_http.conftest import AUTHORIZATION, PASSWORD, READER, READER_PASSWORD, USER
 
 
 def test_ping_needs_no_password(front):
@@ -44,6 +44,46 @@ def test_get_changes_nothing(front):
     answer = front.ask("CREATE DATABASE nope", method="GET")
     assert answer.headers["X-ClickHouse-Exception-Code"] == "164"
     assert front.value("EXISTS DATABASE nope") == "0"
+
+
+AS_READER = {"X-ClickHouse-User": READER, "X-ClickHouse-Key": READER_PASSWORD}
+
+
+def test_the_reader_reads(front, table):
+    front.ask(f"INSERT INTO {table} FORMAT TSV", body=b"1\ta\n")
+    answer = front.ask(f"SELECT number FROM {table} WHERE text = {{t:String}}", param_t="a", headers=AS_READER)
+    assert (answer.status, answer.data) == (200, b"1\n")
+
+
+@pytest.mark.parametrize(
+    ("sql", "body"),
+    [
+        ("INSERT INTO {table} VALUES (2, 'b')", None),
+        ("INSERT INTO {table} FORMAT TSV", b"2\tb\n"),
+        ("INSERT INTO {table} SELECT 2, 'b'", None),
+        ("DELETE FROM {table} WHERE true", None),
+        ("ALTER TABLE {table} DROP COLUMN text", None),
+        ("TRUNCATE TABLE {table}", None),
+        ("DROP TABLE {table}", None),
+        ("CREATE TABLE etar.nope (a Int8) ENGINE = Memory", None),
+        ("OPTIMIZE TABLE {table}", None),
+        ("SELECT 1 SETTINGS readonly = 0", None),
+    ],
+)
+def test_the_reader_changes_nothing(front, table, sql, body):
+    front.ask(f"INSERT INTO {table} FORMAT TSV", body=b"1\ta\n")
+    answer = front.ask(sql.format(table=table), body=body, headers=AS_READER)
+    assert answer.status >= 400, answer.data
+    assert answer.headers["X-ClickHouse-Exception-Code"] == "164"
+    assert front.value(f"SELECT number, text FROM {table}") == "1\ta"
+    assert front.value("EXISTS TABLE etar.nope") == "0"
+
+
+@pytest.mark.parametrize("user", [USER, READER])
+def test_one_users_password_is_not_the_others(front, user):
+    other = {USER: READER_PASSWORD, READER: PASSWORD}[user]
+    headers = {"Authorization": "Basic " + base64.b64encode(f"{user}:{other}".encode()).decode()}
+    assert front.ask("SELECT 1", headers=headers).status == 403
 
 
 def test_what_a_text_meant_under_one_setting_is_not_what_it_means_without(front):

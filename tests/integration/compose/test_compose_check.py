@@ -454,5 +454,5 @@ def test_every_exception_of_hadolint_has_a_reason_above_it() -> None:
 
 def test_every_profile_has_services(project: Project) -> None:
     named = {profile for service in project.services for profile in service.config.get("profiles") or ()}
-    assert named == {"cli", "monitoring", "tools"}
+    assert named == {"cli", "jobs", "monitoring", "tools"}
     assert sum(service.is_default for service in project.services) > 15

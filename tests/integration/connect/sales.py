@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from threading import Event, Thread
@@ -12,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from connect.native_sink.connector import Connector
+from connect.native_sink.pace import Pace
 from connect.native_sink.sink import Sink
 from connect.native_sink.source import Source
 from etar.event_times import EventTimeBounds
@@ -78,7 +80,8 @@ class Sales:
                     group=stream.sink_group,
                     instance="0",
                     kafka=lane.kafka,
-                    settings=SinkSettings(batch_seconds=0.2, retry_seconds=0.2),
+                    settings=SinkSettings(retry_seconds=0.2),
+                    pace=Pace(longest=0.2, grace=timedelta(seconds=2)),
                 )
             ) as source,
         ):

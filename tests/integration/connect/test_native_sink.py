@@ -7,7 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 
 from connect.native_sink import source as source_module
+from connect.native_sink.pace import Pace
 from connect.native_sink.source import Source
 from etar.dead_letters import Reason
 from etar.kafka.offsets import TopicOffsets
@@ -238,7 +239,7 @@ def test_membership_outlives_a_wait_longer_than_the_poll_interval(
     shorten_the_poll_interval(monkeypatch)
     lane.produce(lane.good(60))
     settings = SinkSettings(retry_seconds=0.2)
-    source = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=settings)
+    source = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=settings, pace=pace())
     taken = _take(source, 60)
     end = time.monotonic() + LONGER_THAN_THE_INTERVAL
     with source.held() as rest:
@@ -258,7 +259,7 @@ def test_membership_outlives_a_batch_of_attempts_that_succeed_slowly(
 ) -> None:
     shorten_the_poll_interval(monkeypatch)
     lane.produce(lane.good(60))
-    source = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=SinkSettings())
+    source = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=SinkSettings(), pace=pace())
     _take(source, 60)
     end = time.monotonic() + LONGER_THAN_THE_INTERVAL
     while time.monotonic() < end:
@@ -273,7 +274,7 @@ def test_membership_outlives_a_batch_of_attempts_that_succeed_slowly(
 def test_partitions_lost_during_a_wait_do_not_come_back_paused(lane: Lane, kafka: KafkaSettings) -> None:
     lane.produce(lane.good(60))
     settings = SinkSettings(retry_seconds=0.2)
-    source = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=settings)
+    source = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=settings, pace=pace())
     _take(source, 60)
     consumer = source._consumer
     with source.held() as rest:
@@ -296,9 +297,9 @@ def test_a_sink_whose_place_in_the_group_was_taken_ends_instead_of_reading_no_mo
 ) -> None:
     lane.produce(lane.good(10))
     settings = SinkSettings(retry_seconds=0.2)
-    first = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=settings)
+    first = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=settings, pace=pace())
     _take(first, 10)
-    second = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=settings)
+    second = Source(lane.topic, group=lane.group, instance="0", kafka=kafka, settings=settings, pace=pace())
     _take(second, 10)
 
     def reads_on() -> None:
@@ -310,6 +311,10 @@ def test_a_sink_whose_place_in_the_group_was_taken_ends_instead_of_reading_no_mo
         reads_on()
     first.close()
     second.close()
+
+
+def pace() -> Pace:
+    return Pace(longest=1.0, grace=timedelta(seconds=2))
 
 
 def _take(source: Source, count: int) -> list[Record]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from tests.ports import free_ports
 READ_TOKEN = "read-token-of-the-tests"
 WRITE_TOKEN = "write-token-of-the-tests"
 MAX_BODY_BYTES = 20_000
+DEPLOYED = datetime(2025, 11, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def serving(store: ReportStoreSettings, log: Path, *, port: int | None = None) -
         "ETAR_API_READ_TOKEN": READ_TOKEN,
         "ETAR_API_WRITE_TOKEN": WRITE_TOKEN,
         "ETAR_API_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
+        "ETAR_PIPELINE_START_DATE": DEPLOYED.isoformat(),
     }
     command = ["uvicorn", "--factory", "dashboard.api.main:create_app", "--host", "127.0.0.1", "--port", str(port)]
     with (

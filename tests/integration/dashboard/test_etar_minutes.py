@@ -111,7 +111,7 @@ class TestRefusals:
             (["2024-02-01T00:00Z"], "no run of user_interactions has begun 2024-02-01T00:00Z"),
             (["yesterday"], "is not a minute"),
             (["--from", "2024-02-29T23:58:30Z"], "is not the start of a minute"),
-            (["--from", "2024-02-29T23:58Z", "--to", "2024-02-29T23:58Z"], "answers 422: from"),
+            (["--from", "2024-02-29T23:58Z", "--to", "2024-02-29T23:58Z"], "answers 422: query.from: from"),
             (["2024-02-29T23:59Z", "--state", "open"], "give either one minute or a range"),
         ],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -16,12 +16,9 @@ from etar.minute import MinuteWindow
 from etar.settings import ReportStoreSettings
 from etar.streams import Stream
 from tests.integration.dashboard.ledger_rows import keep_minutes, keep_revisions
+from tests.integration.dashboard.ranges import ranges_of
 from tests.integration.dashboard.serving import RunningApi
-from tests.unit.dashboard.samples import MINUTE, a_failed_entry, an_entry, an_open_entry
-
-
-def minutes_after(count: int) -> MinuteWindow:
-    return MinuteWindow(MINUTE.start + timedelta(minutes=count))
+from tests.unit.dashboard.samples import MINUTE, a_failed_entry, an_entry, an_open_entry, minutes_after
 
 
 def entries_of(response: httpx.Response) -> list[LedgerEntry]:
@@ -55,21 +52,7 @@ class TestRange:
         assert found[1] == an_entry(minutes_after(1), stream=six_minutes, revision=2)
         assert found[2] == a_failed_entry(minutes_after(2), stream=six_minutes)
 
-    @pytest.mark.parametrize(
-        ("first", "end", "expected"),
-        [
-            (MINUTE.start, minutes_after(6).start, [0, 1, 2, 3, 4, 5]),
-            (minutes_after(1).start, minutes_after(3).start, [1, 2]),
-            (minutes_after(2).start, minutes_after(3).start, [2]),
-            (minutes_after(1).start - timedelta(microseconds=1), minutes_after(3).start, [1, 2]),
-            (minutes_after(1).start + timedelta(microseconds=1), minutes_after(3).start, [2]),
-            (minutes_after(1).start, minutes_after(3).start + timedelta(microseconds=1), [1, 2, 3]),
-            (None, minutes_after(1).start, [0]),
-            (minutes_after(5).start, None, [5]),
-            (minutes_after(6).start, None, []),
-            (None, MINUTE.start, []),
-        ],
-    )
+    @pytest.mark.parametrize(("first", "end", "expected"), ranges_of(6))
     def test_from_is_inclusive_and_to_is_exclusive(
         self, api: RunningApi, six_minutes: str, first: Any, end: Any, expected: list[int]
     ) -> None:
@@ -134,7 +117,7 @@ class TestRange:
         response = api.reader.get("/minutes", params=parameters)
 
         assert response.status_code == 422
-        assert reason in response.json()["detail"][0]["msg"]
+        assert reason in response.json()["errors"][0]["msg"]
 
 
 class TestOneMinute:
@@ -157,7 +140,7 @@ class TestOneMinute:
         response = api.reader.get(f"/minutes/{MINUTE}", params={"stream": stream})
 
         assert response.status_code == 404
-        assert response.json() == {"detail": f"no run of {stream} has begun 2025-11-21T10:31Z"}
+        assert response.json()["detail"] == f"no run of {stream} has begun 2025-11-21T10:31Z"
 
     @pytest.mark.parametrize(
         ("minute", "reason"),
@@ -171,7 +154,7 @@ class TestOneMinute:
         response = api.reader.get(f"/minutes/{minute}")
 
         assert response.status_code == 422
-        assert reason in response.json()["detail"][0]["msg"]
+        assert reason in response.json()["errors"][0]["msg"]
 
 
 class TestWhatTheLedgerWrites:

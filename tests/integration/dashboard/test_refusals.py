@@ -12,7 +12,10 @@ from tests.integration.dashboard.serving import MAX_BODY_BYTES, READ_TOKEN, WRIT
 from tests.stream_folders import like_the_first
 from tests.unit.dashboard.samples import a_report
 
-READ = ["/report", "/reports", "/streams", "/minutes", "/minutes/2025-11-21T10:31Z"]
+READ = [
+    *("/report", "/reports", "/streams", "/minutes", "/minutes/2025-11-21T10:31Z"),
+    *("/minutes/2025-11-21T10:31Z/reports", "/days/2025-11-21"),
+]
 JSON = {"Content-Type": "application/json"}
 
 
@@ -78,7 +81,7 @@ class TestBodies:
         response = api.writer.post("/report", content=iter([body]) if chunked else body, headers=JSON)
 
         assert response.status_code == 413
-        assert response.json() == {"detail": f"the body is larger than {MAX_BODY_BYTES} bytes"}
+        assert response.json()["detail"] == f"the body is larger than {MAX_BODY_BYTES} bytes"
 
     @pytest.mark.parametrize(
         ("change", "reason"),
@@ -110,7 +113,7 @@ class TestBodies:
         response = api.writer.post("/report", content=body, headers=JSON)
 
         assert response.status_code == 422
-        assert reason in response.json()["detail"][0]["msg"]
+        assert reason in response.json()["errors"][0]["msg"]
         assert api.reader.get("/report", params={"stream": "refused"}).status_code == 404
 
     def test_a_minute_that_has_not_begun_is_refused(self, api: RunningApi, stream: str) -> None:
@@ -120,7 +123,7 @@ class TestBodies:
         refused = api.writer.post("/report", json=a_report(tomorrow, stream=stream).model_dump(mode="json"))
 
         assert refused.status_code == 422
-        (part,) = refused.json()["detail"]
+        (part,) = refused.json()["errors"]
         assert part["loc"] == ["body", "minute"]
         assert f"{tomorrow} has not begun" in part["msg"]
         assert api.reader.get("/report", params={"stream": stream}).status_code == 404

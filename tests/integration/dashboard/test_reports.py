@@ -2,19 +2,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
 import httpx
 import pytest
 
-from etar.minute import MinuteWindow
 from etar.report import PublishedReport
+from tests.integration.dashboard.ranges import ranges_of
 from tests.integration.dashboard.serving import RunningApi
 from tests.interactions import Report
 from tests.stream_folders import like_the_first
-from tests.unit.dashboard.samples import MINUTE, a_report
+from tests.unit.dashboard.samples import MINUTE, a_report, minutes_after
 
 Post = Callable[[Report], httpx.Response]
 
@@ -22,10 +21,6 @@ Post = Callable[[Report], httpx.Response]
 @pytest.fixture
 def post(api: RunningApi) -> Post:
     return lambda report: api.writer.post("/report", json=report.model_dump(mode="json"))
-
-
-def minutes_after(count: int) -> MinuteWindow:
-    return MinuteWindow(MINUTE.start + timedelta(minutes=count))
 
 
 def minutes_of(response: httpx.Response) -> list[str]:
@@ -148,7 +143,7 @@ class TestNewest:
         response = api.reader.get("/report", params={"stream": stream})
 
         assert response.status_code == 404
-        assert response.json() == {"detail": f"no report of {stream} yet"}
+        assert response.json()["detail"] == f"no report of {stream} yet"
 
     def test_a_minute_without_a_report_is_not_found(self, api: RunningApi, post: Post, stream: str) -> None:
         post(a_report(stream=stream))
@@ -156,7 +151,7 @@ class TestNewest:
         response = api.reader.get("/report", params={"stream": stream, "minute": str(MINUTE.next)})
 
         assert response.status_code == 404
-        assert response.json() == {"detail": f"no report of {stream} for 2025-11-21T10:32Z"}
+        assert response.json()["detail"] == f"no report of {stream} for 2025-11-21T10:32Z"
 
     @pytest.mark.parametrize("text", ["2025-11-21T10:31Z", "2025-11-21T10:31:00+00:00", "2025-11-21T11:31+01:00"])
     def test_a_minute_is_named_in_any_zone(self, api: RunningApi, post: Post, stream: str, text: str) -> None:
@@ -186,7 +181,7 @@ class TestNewest:
         response = api.reader.get("/report", params=parameters)
 
         assert response.status_code == 422
-        assert reason in response.json()["detail"][0]["msg"]
+        assert reason in response.json()["errors"][0]["msg"]
 
 
 class TestRange:
@@ -198,21 +193,7 @@ class TestRange:
         post(a_report(minutes_after(2), stream=stream, views=101))
         return stream
 
-    @pytest.mark.parametrize(
-        ("first", "end", "expected"),
-        [
-            (MINUTE.start, minutes_after(5).start, [0, 1, 2, 3, 4]),
-            (minutes_after(1).start, minutes_after(3).start, [1, 2]),
-            (minutes_after(2).start, minutes_after(3).start, [2]),
-            (minutes_after(1).start - timedelta(microseconds=1), minutes_after(3).start, [1, 2]),
-            (minutes_after(1).start + timedelta(microseconds=1), minutes_after(3).start, [2]),
-            (minutes_after(1).start, minutes_after(3).start + timedelta(microseconds=1), [1, 2, 3]),
-            (None, minutes_after(1).start, [0]),
-            (minutes_after(4).start, None, [4]),
-            (minutes_after(5).start, None, []),
-            (None, MINUTE.start, []),
-        ],
-    )
+    @pytest.mark.parametrize(("first", "end", "expected"), ranges_of(5))
     def test_from_is_inclusive_and_to_is_exclusive(
         self, api: RunningApi, five_minutes: str, first: Any, end: Any, expected: list[int]
     ) -> None:
@@ -271,10 +252,36 @@ class TestRange:
         response = api.reader.get("/reports", params=parameters)
 
         assert response.status_code == 422
-        assert reason in response.json()["detail"][0]["msg"]
+        assert reason in response.json()["errors"][0]["msg"]
 
     def test_a_plus_that_became_a_space_is_explained(self, api: RunningApi) -> None:
         response = api.reader.get("/reports?from=2025-11-21T10:31:00+00:00")
 
         assert response.status_code == 422
-        assert "%2B" in response.json()["detail"][0]["msg"]
+        assert "%2B" in response.json()["errors"][0]["msg"]
+
+
+class TestTags:
+    """A client that has an answer is told that it still is the answer."""
+
+    @pytest.mark.parametrize("path", ["/report", "/reports"])
+    def test_what_a_client_has_is_not_sent_again_until_it_is_another(
+        self, api: RunningApi, post: Post, stream: str, path: str
+    ) -> None:
+        post(a_report(stream=stream))
+        got = api.reader.get(path, params={"stream": stream})
+        tag = got.headers["ETag"]
+
+        def again(known: str) -> httpx.Response:
+            return api.reader.get(path, params={"stream": stream}, headers={"If-None-Match": known})
+
+        for known in (tag, f'"another", W/{tag}'):
+            assert (again(known).status_code, again(known).content) == (304, b"")
+            assert again(known).headers["ETag"] == tag
+        assert again('"another"').content == got.content
+
+        post(a_report(stream=stream, views=101))
+        changed = again(tag)
+        assert changed.status_code == 200
+        assert changed.headers["ETag"] != tag
+        assert changed.content != got.content

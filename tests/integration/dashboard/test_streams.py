@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from etar.clients import report_store_connection
+from etar.ledger import State
+from etar.minute import MINUTE as MINUTE_LONG
 from etar.minute import MinuteWindow
 from etar.report import PublishedReport
 from etar.settings import ReportStoreSettings
+from tests.integration.dashboard.ledger_rows import keep_minutes
 from tests.integration.dashboard.serving import RunningApi, serving
 from tests.stream_folders import define
-from tests.unit.dashboard.samples import MINUTE, a_report
+from tests.unit.dashboard.samples import MINUTE, a_report, an_entry
 
 SALES = """
 from pydantic import Field
@@ -85,7 +90,7 @@ def test_each_stream_is_told_by_its_name_and_has_its_own_model(api: RunningApi, 
     assert post(api, a_sale(other, sales={"north": 2}, revenue="1.00")).status_code == 201
     refused = post(api, a_sale(other))
     assert refused.status_code == 422
-    assert {tuple(part["loc"]) for part in refused.json()["detail"]} >= {("body", "sales")}
+    assert {tuple(part["loc"]) for part in refused.json()["errors"]} >= {("body", "sales")}
 
 
 def test_without_a_name_it_is_a_report_of_the_first_stream(api: RunningApi) -> None:
@@ -101,7 +106,7 @@ def test_a_stream_that_nobody_knows_is_refused_with_those_that_are_known(api: Ru
     known = write(SALES, "")
 
     refused = post(api, a_sale("payments"))
-    (part,) = refused.json()["detail"]
+    (part,) = refused.json()["errors"]
     assert (refused.status_code, part["loc"]) == (422, ["body", "stream"])
     assert "'payments' is no stream; known are " in part["msg"]
     assert {known, "user_interactions"} <= set(part["msg"].rsplit(" are ", 1)[1].split(", "))
@@ -114,7 +119,7 @@ def test_what_is_left_out_has_not_its_default(api: RunningApi, write: Write, fie
 
     refused = post(api, body)
     assert refused.status_code == 422
-    assert refused.json()["detail"] == [{"loc": ["body", field], "msg": "Field required", "type": "missing"}]
+    assert refused.json()["errors"] == [{"loc": ["body", field], "msg": "Field required", "type": "missing"}]
 
 
 def test_an_old_report_of_a_changed_model_is_served_as_it_was(api: RunningApi, write: Write) -> None:
@@ -180,11 +185,54 @@ def test_the_streams_are_listed_with_their_newest_minute_and_their_fault(api: Ru
         "name": sales,
         "title": sales.replace("_", " ").capitalize(),
         "newest_minute": "2025-11-21T10:32:00Z",
+        "audited_through": None,
+        "lost": 0,
+        "failed": 0,
+        "first_failed": None,
         "fault": None,
+        "windows": None,
     }
     assert (listed[silent]["newest_minute"], listed[silent]["fault"]) == (None, None)
     assert "SyntaxError" in listed[faulty]["fault"]
     assert listed["user_interactions"]["title"] == "User interactions"
+
+
+def test_a_stream_is_listed_with_what_the_audit_and_the_ledger_say_of_it(
+    api: RunningApi, report_store: ReportStoreSettings, write: Write
+) -> None:
+    stream, other = write(SALES, ""), write(SALES, "_other")
+    closed = [(stream, 0, MINUTE, 0), (stream, 0, MINUTE.next, 3), (stream, 2, MINUTE, 4), (other, 2, MINUTE.next, 0)]
+    with report_store_connection(report_store) as connection:
+        for name, partition, minute, lost in closed:
+            connection.execute(
+                'INSERT INTO audited_offsets (stream, "partition", minute, first_offset, end_offset, "rows", '
+                "dead_letters, no_record, lost) VALUES (%s, %s, %s, 0, 9, %s, 0, 0, %s)",
+                (name, partition, minute.start, 9 - lost, lost),
+            )
+        connection.execute(
+            "UPDATE audited_offsets SET lost_accepted_at = now() WHERE stream = %s AND lost = 3", (stream,)
+        )
+    now = MinuteWindow.containing(datetime.now(UTC)).start
+    states = {1500: State.FAILED, 1430: State.FAILED, 9: State.REPORTED, 8: State.FAILED}
+    failed = {age: MinuteWindow(now - age * MINUTE_LONG) for age in states}
+    keep_minutes(
+        report_store,
+        *(
+            an_entry(failed[age], stream=stream, state=state, error="it did" if state is State.FAILED else None)
+            for age, state in states.items()
+        ),
+    )
+
+    listed = {each["name"]: each for each in api.reader.get("/streams").json()}
+    told = {name: listed[stream][name] for name in ("audited_through", "lost", "failed", "first_failed")}
+    assert told == {
+        "audited_through": "2025-11-21T10:32:00Z",  # of the partition that is least far
+        "lost": 4,
+        "failed": 2,
+        "first_failed": f"{failed[1430].start:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    assert listed[other]["audited_through"] == "2025-11-21T10:33:00Z"
+    assert (listed[other]["lost"], listed[other]["failed"], listed[other]["first_failed"]) == (0, 0, None)
 
 
 def test_a_stream_whose_folder_is_gone_is_listed_with_the_reports_it_has(

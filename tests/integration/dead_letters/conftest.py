@@ -19,7 +19,6 @@ from etar.settings import RegistrySettings, ReportStoreSettings, get_settings
 from etar.streams import Stream, default_stream
 from producer.kinds import Draft, Kind
 from producer.wire import open_encoding
-from streams.user_interactions.event import UserEvent
 from tests.integration.connect.conftest import (
     PARTITIONS,
     Lane,
@@ -28,6 +27,7 @@ from tests.integration.connect.conftest import (
     now_ms,
 )
 from tests.unit.records.events import event
+from tests.user_events import UserEvent
 
 PARTITION_OF_LETTERS = 2
 

@@ -21,10 +21,10 @@ from etar.dead_letters.letters import LetterId, Selection, State, UnknownLetterE
 from etar.instants import MILLISECOND, to_milliseconds
 from etar.minute import MINUTE, MinuteWindow
 from producer.kinds import Kind
-from streams.user_interactions.event import UserEvent
 from tests.integration.dead_letters.conftest import PARTITION_OF_LETTERS, Desk, a_user_event
 from tests.integration.schemas import register
 from tests.unit.records.events import SCHEMA
+from tests.user_events import UserEvent
 
 REASONS = {
     Kind.NOT_AVRO: Reason.NOT_AVRO,

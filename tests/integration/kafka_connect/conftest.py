@@ -31,7 +31,7 @@ from etar.settings import ConnectSettings, KafkaSettings, RegistrySettings, get_
 from etar.streams import default_stream
 from stack.layout import BUILD, REPOSITORY
 from stack.parts import Stack, connect
-from stack.parts.base import get
+from stack.parts.base import answers
 from stack.waiting import wait_until
 from tests.integration.schemas import register
 from tests.integration.topics import delete_topics, make_topic
@@ -80,7 +80,7 @@ def running_worker(stack: Stack, name: str, port_name: str) -> Iterator[OneWorke
         )
     try:
         wait_until(
-            lambda: process.poll() is not None or answers(port),
+            lambda: process.poll() is not None or answers(f"http://127.0.0.1:{port}/connectors", timeout=5),
             timeout=STARTED_WITHIN,
             what=f"the worker to answer ({log})",
         )
@@ -93,13 +93,6 @@ def running_worker(stack: Stack, name: str, port_name: str) -> Iterator[OneWorke
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def answers(port: int) -> bool:
-    try:
-        return get(f"http://127.0.0.1:{port}/connectors", timeout=5).is_success
-    except httpx.TransportError:
-        return False
 
 
 @pytest.fixture(scope="package")

@@ -26,9 +26,15 @@ TWO = {"tasks.max": "2"}
 @pytest.fixture
 def shared(flow: Flow, worker: Worker, second_worker: OneWorker) -> Flow:
     """A connector with a task on each of the workers."""
-    status = register_connector(worker, flow.config(**TWO))
-    assert len({task.worker for task in status.tasks}) == len(status.tasks) == PARTITIONS
-    assert second_worker.name in {task.worker for task in status.tasks}
+    assert len(register_connector(worker, flow.config(**TWO)).tasks) == PARTITIONS
+
+    def one_on_each() -> bool:
+        status = worker.status(flow.name)
+        workers = {task.worker for task in status.tasks} if status and status.running else set()
+        return len(workers) == PARTITIONS and second_worker.name in workers
+
+    # A worker may answer before the group's leader has counted it in: both tasks begin on the other one, and one moves.
+    wait_until(one_on_each, timeout=MOVED_WITHIN, what="a task on each worker", interval=0.5)
     return flow
 
 

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from etar.clients import report_store_connection
 from etar.errors import PermanentError
 from etar.extracts import Extract, OffsetSpan
-from etar.ledger import Ledger, LedgerEntry, Stage, State, SupersededError, between
+from etar.ledger import Ledger, LedgerEntry, Stage, StageCost, State, SupersededError, between
 from etar.minute import MinuteWindow
 from etar.report import PublishedReport
 from etar.settings import ReportStoreSettings
@@ -108,6 +108,59 @@ def test_a_reported_minute_has_the_whole_account(book: Book, ledger: Ledger) -> 
     assert list(found.stages) == list(Stage)
     assert times == [(ticks[0], ticks[1]), (ticks[2], ticks[3]), (ticks[4], ticks[5]), (ticks[6], ticks[7])]
     assert book.history() == [found]
+
+
+COSTS = {
+    Stage.SETTLE: StageCost(cpu_seconds=0.25),
+    Stage.EXTRACT: StageCost(rows=5, bytes=4096, cpu_seconds=0.5),
+    Stage.ANALYSE: StageCost(rows=5, bytes=4096, cpu_seconds=1.5),
+    Stage.REPORT: StageCost(rows=1, bytes=300, cpu_seconds=0.125),
+}
+
+
+def run_with_costs(ledger: Ledger) -> None:
+    ledger.began(WINDOW, Stage.SETTLE)
+    ledger.settled(WINDOW, {3: 21}, COSTS[Stage.SETTLE])
+    ledger.began(WINDOW, Stage.EXTRACT)
+    ledger.extracted(WINDOW, an_extract(), COSTS[Stage.EXTRACT])
+    ledger.began(WINDOW, Stage.ANALYSE)
+    ledger.analysed(WINDOW, COSTS[Stage.ANALYSE])
+    ledger.began(WINDOW, Stage.REPORT)
+    ledger.reported(WINDOW, a_report(), COSTS[Stage.REPORT])
+
+
+def costs_of(entry: LedgerEntry) -> dict[Stage, StageCost | None]:
+    return {stage: times.cost for stage, times in entry.stages.items()}
+
+
+def test_each_stage_keeps_what_it_cost_with_its_minute_and_with_its_revision(book: Book, ledger: Ledger) -> None:
+    run_with_costs(ledger)
+    assert costs_of(book.entry()) == COSTS
+    assert [costs_of(each) for each in book.history()] == [COSTS]
+    times = [times for stage in book.entry().stages.values() for times in (stage.started_at, stage.ended_at)]
+    assert times == [WINDOW.end + timedelta(seconds=n) for n in range(1, 9)], "costs change no times"
+    found = book.connection.execute(
+        'SELECT stage, "rows", bytes, cpu_seconds FROM stage_costs WHERE stream = %s', (book.stream.name,)
+    ).fetchall()
+    told = {stage: (cost.rows, cost.bytes, cost.cpu_seconds) for stage, cost in COSTS.items()}
+    assert {stage: tuple(amounts) for stage, *amounts in found} == told
+
+
+def test_a_stage_that_begins_anew_or_fails_has_no_cost_yet(book: Book, ledger: Ledger) -> None:
+    run_with_costs(ledger)
+    ledger.began(WINDOW, Stage.ANALYSE)
+    known = {stage: COSTS[stage] for stage in (Stage.SETTLE, Stage.EXTRACT)}
+    assert costs_of(book.entry()) == known | {Stage.ANALYSE: None}
+    assert [costs_of(each) for each in book.history()] == [COSTS], "the revision keeps what it cost"
+    ledger.began(WINDOW, Stage.SETTLE)
+    ledger.failed(WINDOW, Stage.SETTLE, "gone")
+    assert costs_of(book.entry()) == {Stage.SETTLE: None}
+
+
+def test_a_row_from_before_costs_were_kept_is_told_as_it_always_was(book: Book, ledger: Ledger) -> None:
+    run_to_the_end(ledger)
+    for stage in book.entry().model_dump(mode="json")["stages"].values():
+        assert list(stage) == ["started_at", "ended_at"]
 
 
 def test_an_empty_minute_is_reported_without_an_object_and_without_an_analysis(book: Book, ledger: Ledger) -> None:

@@ -1,4 +1,4 @@
-"""The task `analyse` with a Spark that stays: the real operator, asking the real server."""
+"""The analysis by a Spark that stays, and the whole task of a minute: the real operators, asking the real server."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from etar.clients import object_store_client
+from etar.ledger import Stage, State
 from etar.minute import MinuteWindow
+from etar.pipeline.tasks import analysis
 from etar.pipeline.tasks.analysis import AnalysisFailedError, AnalysisOperator, AnalysisRefusedError
+from etar.pipeline.tasks.pipeline import MinuteOperator
 from etar.settings import ObjectStoreSettings
 from etar.streams import default_stream
 from spark_apps.analysis_server import EXIT_SPARK_ENDED
 from stack.parts import Stack, spark
 from stack.processes import exists
 from tests.conftest import running_part
+from tests.integration.pipeline.world import ROWS, Minute
 from tests.interactions import Report
 from tests.ports import free_ports
 
@@ -113,6 +117,28 @@ def test_a_minute_without_its_extract_fails_the_task_and_stops_no_other(
 
 
 @pytest.mark.usefixtures("server")
+def test_a_failed_tasks_log_has_the_end_of_sparks_own_and_says_where_all_of_it_is(
+    analyse: Analyse, store: Any, object_store: ObjectStoreSettings, parts_stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = MinuteWindow.parse("2026-11-21T11:02Z")
+    store.put_object(Bucket=object_store.bucket, Key=default_stream().extract_key(broken), Body=b"PAR1, it says")
+    # Not caplog: Airflow, once it is imported, leads logs past it.
+    said: list[str] = []
+    monkeypatch.setattr(analysis._log, "error", lambda message, *values: said.append(message % values))
+    with pytest.raises(AnalysisFailedError, match=str(broken)):
+        analyse(broken)
+    where, *lines = said
+    assert str(parts_stack.layout.log("spark")) in where
+    assert any("ERROR" in line and "Exception" in line for line in lines), lines
+    assert any(broken.slug in line for line in lines), "it is of this analysis"
+
+    put_extract(store, object_store.bucket, broken, 4)
+    said.clear()
+    analyse(broken)
+    assert said == [], "one that succeeds leaves the log as it was"
+
+
+@pytest.mark.usefixtures("server")
 @pytest.mark.parametrize(
     ("given", "says"),
     [
@@ -147,3 +173,74 @@ def test_it_ends_with_nothing_left(own_stack: Stack) -> None:
         server.terminate()
         assert server.wait(30) == -signal.SIGTERM  # uvicorn raises it again when all is done
         assert not [child for child in family if exists(child.pid)]
+
+
+# -- the whole task of a minute
+
+
+@pytest.fixture
+def run_task(
+    parts_stack: Stack, airflow_connection: Callable[[str, dict[str, object]], None]
+) -> Callable[..., dict[str, Any]]:
+    """``run_task(minute, …)`` runs the task of ``etar_pipeline``; keywords change Spark's connection."""
+
+    def run(minute: Minute, **changes: object) -> dict[str, Any]:
+        airflow_connection("etar_spark", spark.airflow_connection(parts_stack) | changes)
+        task = MinuteOperator(task_id="minute", stream=default_stream(), conn_id="etar_spark", application="")
+        return task.execute({"dag_run": minute.run})
+
+    return run
+
+
+whole = pytest.mark.usefixtures(
+    "kafka", "warehouse_connection", "ledger_connection", "policy", "connected", "s3_connection"
+)
+
+
+@whole
+@pytest.mark.usefixtures("server")
+def test_a_minute_is_reported_by_one_task_and_twice_the_same(minute: Minute, run_task: Callable[..., Any]) -> None:
+    for _ in range(2):
+        assert run_task(minute) == {"minute": str(minute.window), "rows": ROWS, "revision": 1}
+        published, entry = minute.published(), minute.entry()
+        assert published is not None
+        assert entry is not None
+        assert (published["rows_read"], published["total_events"]) == (
+            ROWS,
+            len({each.event for each in minute.records}),
+        )
+        assert (entry.state, entry.revision, list(entry.stages)) == (State.REPORTED, 1, list(Stage))
+        assert all(times.ended_at for times in entry.stages.values())
+        costs = {stage: times.cost for stage, times in entry.stages.items()}
+        assert all(cost and cost.cpu_seconds and cost.cpu_seconds > 0 for cost in costs.values())
+        of_extract = (ROWS, entry.object_size)
+        assert [(cost.rows, cost.bytes) for cost in costs.values() if cost] == [
+            (None, None),
+            of_extract,
+            of_extract,
+            (1, len(result(minute.s3, minute.bucket, minute.window).model_dump_json())),
+        ]
+
+
+@whole
+def test_an_empty_minute_goes_without_spark(
+    empty_minute: MinuteWindow, minute: Minute, run_task: Callable[..., Any]
+) -> None:
+    minute.lose_all(known_reason=True)
+    assert run_task(minute, port=free_ports(1)[0]) == {"minute": str(empty_minute), "rows": 0, "revision": 1}
+    entry = minute.entry()
+    assert entry is not None
+    assert list(entry.stages) == [Stage.SETTLE, Stage.EXTRACT, Stage.REPORT]
+
+
+@whole
+def test_without_spark_the_minute_stays_extracted_and_another_try_reports_it(
+    minute: Minute, run_task: Callable[..., Any], request: pytest.FixtureRequest
+) -> None:
+    with pytest.raises(AnalysisFailedError, match="does not answer"):
+        run_task(minute, port=free_ports(1)[0])
+    entry = minute.entry()
+    assert entry is not None
+    assert (entry.state, list(entry.stages)[-1], minute.published()) == (State.EXTRACTED, Stage.ANALYSE, None)
+    request.getfixturevalue("server")
+    assert run_task(minute)["revision"] == 1

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import IO, Any
@@ -20,6 +21,7 @@ from etar.clients import warehouse_client
 from etar.extracts import Extract, OffsetSpan
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.extract import TruncatedExtractError, Warehouse, extract_minute
+from etar.pipeline.tasks import connections
 from etar.settings import ObjectStoreSettings, WarehouseSettings
 from etar.streams import Stream, default_stream
 from stack.parts import Stack
@@ -69,10 +71,19 @@ def insert_many(client: Client, window: MinuteWindow, count: int) -> None:
     )
 
 
-def extract(window: MinuteWindow, warehouse: Warehouse, s3: Any, store: ObjectStoreSettings) -> Extract:
+ALL_COLUMNS = replace(default_stream(), report_columns=None)
+
+
+def extract(
+    window: MinuteWindow,
+    warehouse: Warehouse,
+    s3: Any,
+    store: ObjectStoreSettings,
+    stream: Stream = ALL_COLUMNS,
+) -> Extract:
     return extract_minute(
         window,
-        stream=default_stream(),
+        stream=stream,
         warehouse=warehouse,
         store=s3,
         bucket=store.bucket,
@@ -139,6 +150,25 @@ def test_values_arrive_as_the_docstring_says(
         "_timestamp": arrived,
     }
     assert (second["product_id"], second["amount"]) == (None, None)
+
+
+def test_the_first_streams_extract_has_what_its_report_reads_and_where_each_row_stood(
+    window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings
+) -> None:
+    arrived = window.end + timedelta(milliseconds=7)
+    insert(client, [row(7, window.start, arrived=arrived, partition=3, product="P-1", amount=1999)])
+    extract(window, client, s3, object_store, default_stream())
+    assert table(stored(s3, object_store, window)).to_pylist() == [
+        {
+            "event_id": uuid5(NAMESPACE, "event 7").bytes,
+            "user_id": uuid5(NAMESPACE, "user 7").bytes,
+            "event_type": "view",
+            "status": "success",
+            "_partition": 3,
+            "_offset": 7,
+            "_timestamp": arrived,
+        }
+    ]
 
 
 def test_a_record_delivered_twice_is_one_row_before_and_after_the_table_merges(
@@ -343,9 +373,9 @@ def test_the_task_finds_its_way_through_airflows_connections(
     window: MinuteWindow, client: Client, s3: Any, object_store: ObjectStoreSettings, ledger: LedgerReader
 ) -> None:
     insert(client, [row(1, window.start), row(2, window.end)])
-    extracted = STEPS.extract(Run(window))
+    extracted = STEPS.extract(Run(window), connections.object_store())
     key = default_stream().extract_key(window)
-    assert (extracted["minute"], extracted["rows"], extracted["source"], extracted["result"]) == (
+    assert (extracted.minute, extracted.rows, extracted.source, extracted.result) == (
         str(window),
         1,
         f"s3a://{object_store.bucket}/{key}",

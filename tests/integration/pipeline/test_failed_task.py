@@ -12,8 +12,11 @@ from uuid import uuid4
 import pytest
 import structlog
 
-from etar.ledger import Stage, State
+from etar.clients import report_store_connection
+from etar.ledger import Ledger, Stage, State
 from etar.minute import MinuteWindow
+from etar.settings import ReportStoreSettings
+from etar.streams import default_stream
 from stack.layout import REPOSITORY
 from tests.integration.pipeline.world import LedgerReader
 
@@ -21,7 +24,7 @@ from tests.integration.pipeline.world import LedgerReader
 @pytest.mark.usefixtures("ledger_connection", "policy")
 @pytest.mark.parametrize("stage", Stage)
 def test_the_dag_processor_fails_the_minute_of_a_killed_task(
-    window: MinuteWindow, ledger: LedgerReader, stage: Stage, dags: SimpleNamespace
+    window: MinuteWindow, ledger: LedgerReader, stage: Stage, dags: SimpleNamespace, report_store: ReportStoreSettings
 ) -> None:
     from airflow.api_fastapi.execution_api.datamodels.taskinstance import DagRun, TaskInstance, TIRunContext
     from airflow.callbacks.callback_requests import TaskCallbackRequest
@@ -41,12 +44,18 @@ def test_the_dag_processor_fails_the_minute_of_a_killed_task(
         consumed_asset_events=[],
         partition_key=None,
     )
+    with report_store_connection(report_store) as connection:
+        row = Ledger(connection, stream=default_stream(), run_id="etar_pipeline/scheduled__of-a-killed-task")
+        for begun in Stage:
+            row.began(window, begun)
+            if begun is stage:
+                break
     request = TaskCallbackRequest(
         filepath="etar_pipeline.py",
         bundle_name="dags-folder",
         bundle_version=None,
         msg="heartbeat timeout",
-        ti=TaskInstance(**run, id=uuid4(), task_id=stage, try_number=11, dag_version_id=uuid4()),
+        ti=TaskInstance(**run, id=uuid4(), task_id="minute", try_number=11, dag_version_id=uuid4()),
         task_callback_type="failed",
         context_from_server=TIRunContext(dag_run=dag_run, max_tries=10),
     )
@@ -58,6 +67,7 @@ def test_the_dag_processor_fails_the_minute_of_a_killed_task(
     assert (entry.state, entry.run_id) == (State.FAILED, "etar_pipeline/scheduled__of-a-killed-task")
     assert entry.error is not None
     assert "killed" in entry.error
+    assert [each for each, times in entry.stages.items() if times.ended_at] == [stage], "which step it was at"
 
 
 @pytest.fixture(scope="module")

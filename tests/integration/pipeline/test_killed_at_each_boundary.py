@@ -178,10 +178,7 @@ def run_until(minute: Minute, step: str) -> None:
     for name in ("settle", "extract", "analyse", "report"):
         if name == step:
             return
-        if name == "extract":
-            minute.xcom = minute.extract()
-        else:
-            getattr(minute, name)()
+        getattr(minute, name)()
 
 
 def assert_a_report_is_behind_the_ledger(minute: Minute) -> None:

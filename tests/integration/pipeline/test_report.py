@@ -55,11 +55,6 @@ def analysis(window: MinuteWindow, *, events: int) -> Report:
 
 
 @dataclass(frozen=True)
-class Task:
-    task_id: str
-
-
-@dataclass(frozen=True)
 class ReportTo:
     """A report API that the tasks can reach, and the ledger's row that they find."""
 
@@ -105,7 +100,8 @@ def test_three_runs_are_one_revision_and_other_content_is_the_next(
         store_result(s3, object_store, analysis(window, events=events))
         report_to.note_extract(events)
         for _ in range(3):
-            assert STEPS.report({"rows": events}, Run(window)) == {"minute": str(window), "revision": revision}
+            reported = STEPS.report(Run(window), events, s3)
+            assert (reported.window, reported.revision) == (window, revision)
     published = latest(report_to.api, window)
     assert (published["total_events"], published["revision"]) == (5, 2)
     assert [(each.revision, each.unique_events) for each in ledger.history(window)] == [(1, 4), (2, 5)]
@@ -115,7 +111,7 @@ def test_three_runs_are_one_revision_and_other_content_is_the_next(
 def test_an_empty_minute_is_published_as_zeros(window: MinuteWindow, report_to: ReportTo) -> None:
     report_to.note_extract(0)
     for _ in range(3):
-        assert STEPS.report({"rows": 0}, Run(window))["revision"] == 1
+        assert STEPS.report(Run(window), 0, None).revision == 1
     published = latest(report_to.api, window)
     assert (published["total_events"], published["source_object"]) == (0, None)
 
@@ -127,7 +123,7 @@ def test_a_report_of_another_extract_than_the_ledgers_is_not_written_to_it(
     store_result(s3, object_store, analysis(window, events=4))
     report_to.note_extract(5)
     with pytest.raises(SupersededError, match="revision 1 of minute"):
-        STEPS.report({"rows": 4}, Run(window))
+        STEPS.report(Run(window), 4, s3)
     entry = ledger.entry(window)
     assert entry is not None
     assert (entry.state, entry.received, entry.revision) == ("extracted", 5, None)
@@ -140,9 +136,9 @@ def test_a_task_that_fails_for_good_fails_its_minute(
 ) -> None:
     """In the task's own process there is an exception; for a killed task, the scheduler has the DAG processor call."""
     connect(password="not-the-write-token-of-the-api")
-    context: dict[str, Any] = {"dag_run": Run(window), "ti": Task("report")}
+    context: dict[str, Any] = {"dag_run": Run(window)}
     with pytest.raises(ReportRefusedError) as refused:
-        STEPS.report({"rows": 0}, Run(window))
+        STEPS.report(Run(window), 0, None)
     STEPS.note_failure(context if killed else context | {"exception": refused.value})
     entry = ledger.entry(window)
     assert entry is not None
@@ -157,7 +153,7 @@ def test_a_wrong_token_is_refused_without_saying_it(
 ) -> None:
     connect(password="not-the-write-token-of-the-api")
     with pytest.raises(ReportRefusedError, match=r"with 40[13]") as refused:
-        STEPS.report({"rows": 0}, Run(window))
+        STEPS.report(Run(window), 0, None)
     assert "not-the-write-token" not in f"{refused.value} {capfd.readouterr()}"
 
 
@@ -166,4 +162,4 @@ def test_an_api_that_is_away_is_a_connection_error_to_be_retried(
 ) -> None:
     connect(port=free_ports(1)[0])
     with pytest.raises(requests.ConnectionError):
-        STEPS.report({"rows": 0}, Run(window))
+        STEPS.report(Run(window), 0, None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 
@@ -35,8 +34,7 @@ def gives_up(minute: Minute, task: str, error: type[Exception]) -> None:
     with pytest.raises(error) as raised:
         getattr(minute, task)()
     assert isinstance(raised.value, PermanentError)
-    context = {"dag_run": minute.run, "ti": SimpleNamespace(task_id=task), "exception": raised.value}
-    STEPS.note_failure(context)
+    STEPS.note_failure({"dag_run": minute.run, "exception": raised.value})
 
 
 @pytest.mark.parametrize("by_another_run", [False, True])
@@ -75,7 +73,7 @@ def without_times(entry: LedgerEntry | None) -> dict[str, object]:
 
 @pytest.mark.parametrize("task", ["analyse", "report"])
 def test_a_cleared_task_leaves_a_minute_that_was_revised_since_to_the_revision(reported: Minute, task: str) -> None:
-    extract_of_the_first = reported.xcom
+    extract_of_the_first = reported.extracted
     late = [Record(ROWS + n, event=ROWS + n, arrived=reported.window.end + timedelta(hours=1)) for n in (1, 2)]
     reported.arrive(late)
     own, reported.run = reported.run, Run(reported.window, run_id="later", dag_id="etar_reconcile")
@@ -84,13 +82,13 @@ def test_a_cleared_task_leaves_a_minute_that_was_revised_since_to_the_revision(r
     assert revised[0] is not None
     assert revised[0].revision == 2
 
-    reported.run, reported.xcom = own, extract_of_the_first
+    reported.run, reported.extracted = own, extract_of_the_first
     gives_up(reported, task, SupersededError)
     assert (reported.entry(), reported.published()) == revised
 
 
 @pytest.mark.parametrize("first", ["settle", "extract", "analyse", "report"])
-def test_each_task_cleared_three_times_leaves_the_same(reported: Minute, first: str) -> None:
+def test_each_step_done_three_times_leaves_the_same(reported: Minute, first: str) -> None:
     before = without_times(reported.entry()), reported.stored(), reported.published()
     for _ in range(3):
         reported.run_from(first)

@@ -20,7 +20,7 @@ from etar.pipeline.settle import NotSettledError, wait_until_settled
 from etar.settings import KafkaSettings
 from etar.streams import Stream
 from stack.waiting import wait_until
-from tests.integration.topics import make_topic
+from tests.integration.topics import give_partitions, make_topic
 
 
 class Topic:
@@ -114,6 +114,19 @@ def test_what_arrives_after_the_grace_is_not_waited_for(topic: Topic) -> None:
     topic.append(1, 1)
     topic.commit({0: 5, 1: 0})
     assert topic.settle(grace_ends=grace_ends, timeout=20) == {0: 5, 1: 0}
+
+
+def test_a_partition_that_the_topic_has_got_since_is_waited_for_too(topic: Topic) -> None:
+    assert topic.settle(grace_ends=instant_after_everything_appended(), timeout=20) == {0: 0, 1: 0}
+    give_partitions(topic.settings, topic.name, 3)
+    topic.append(2, 4)
+    grace_ends = instant_after_everything_appended()
+    with pytest.raises(NotSettledError, match="partition 2"):
+        topic.settle(grace_ends=grace_ends, timeout=2)
+
+    topic.commit({2: 4})
+
+    assert topic.settle(grace_ends=grace_ends, timeout=20) == {0: 0, 1: 0, 2: 4}
 
 
 def test_it_waits_for_a_commit_that_comes_later(topic: Topic) -> None:

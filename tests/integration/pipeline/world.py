@@ -16,6 +16,7 @@ import requests
 from clickhouse_connect.driver.client import Client
 
 from etar.clients import object_store_client, report_store_connection
+from etar.extracts import Extract
 from etar.ledger import LedgerEntry, between, revisions
 from etar.minute import MinuteWindow
 from etar.pipeline.tasks import connections
@@ -119,7 +120,7 @@ class Minute:
     ledger: LedgerReader
     api: Stack
     records: tuple[Record, ...] = ()
-    xcom: dict[str, Any] = field(default_factory=dict)
+    extracted: Extract = field(init=False)
     run: Run = field(init=False)
 
     def __post_init__(self) -> None:
@@ -162,34 +163,27 @@ class Minute:
     def settle(self) -> None:
         STEPS.settle(self.run)
 
-    def extract(self) -> dict[str, Any]:
-        return STEPS.extract(self.run)
+    def extract(self) -> None:
+        self.extracted = STEPS.extract(self.run, connections.object_store())
 
     def analyse(self) -> None:
         """As the task does, but for Spark: the result is written in one PUT, as the real program's is."""
-        context = {"ti": self, "dag_run": self.run}
-        STEPS.before_analysis(context)
+        STEPS.begin_analysis(self.run, self.extracted.rows)
         store = connections.object_store()
         body = store.get_object(Bucket=self.bucket, Key=default_stream().extract_key(self.window))["Body"]
-        report = count(body.read(), window=self.window, source=self.xcom["source"])
+        report = count(body.read(), window=self.window, source=self.extracted.source or "")
         content = io.BytesIO(report.model_dump_json().encode())
         store.put_object(Bucket=self.bucket, Key=default_stream().result_key(self.window), Body=content)
-        STEPS.after_analysis(context)
-
-    def xcom_pull(self, *, task_ids: str) -> dict[str, Any]:
-        assert task_ids == "extract"
-        return self.xcom
+        STEPS.end_analysis(self.run)
 
     def report(self) -> None:
-        STEPS.report(self.xcom, self.run)
+        STEPS.report(self.run, self.extracted.rows, connections.object_store())
 
     def run_from(self, first: str) -> None:
         """The steps from ``first`` on, each as often as Airflow may run it."""
         names = ["settle", "extract", "analyse", "report"]
         for name in names[names.index(first) :]:
-            if name == "extract":
-                self.xcom = self.extract()
-            elif name != "analyse" or self.xcom["rows"]:
+            if name != "analyse" or self.extracted.rows:
                 getattr(self, name)()
 
     # -- what readers see

@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from etar.settings import KafkaSettings, RegistrySettings
@@ -73,7 +73,9 @@ def topic(kafka: KafkaSettings, registry: RegistrySettings) -> Iterator[Topic]:
     make_topic(kafka, name, PARTITIONS)
     with admin_of(kafka) as admin:
         wait_until(lambda: _is_known(admin, name), timeout=60, what=f"every partition of {name} to have a leader")
-    yield Topic(name, kafka)
+    made = Topic(name, kafka)
+    wait_until(lambda: _is_led(made), timeout=60, what=f"every partition of {name} to be led")
+    yield made
     delete_topics(kafka, [name])
 
 
@@ -81,6 +83,15 @@ def _is_known(admin: AdminClient, name: str) -> bool:
     """A topic that was created just now is not in the broker's metadata at once."""
     partitions = admin.list_topics(name, timeout=10).topics[name].partitions
     return len(partitions) == PARTITIONS and all(partition.leader >= 0 for partition in partitions.values())
+
+
+def _is_led(topic: Topic) -> bool:
+    """A broker that leads a partition by the metadata may be about to hear of it."""
+    try:
+        topic.end_offsets()
+    except KafkaException:
+        return False
+    return True
 
 
 class Run:

@@ -28,8 +28,8 @@ from producer.publisher import TopicMissingError
 from producer.run import produce
 from producer.wire import SchemaRefusedError, open_encoding
 from stack.waiting import wait_until
-from streams.user_interactions.event import UserEvent
 from tests.integration.producer.conftest import Door, Run, Topic
+from tests.user_events import UserEvent
 
 SCHEMA = fastavro.parse_schema(json.loads(default_stream().schema_text or ""))
 MALFORMED = malformed_kinds(default_stream().record)
@@ -62,6 +62,13 @@ def lines_of(path: Path) -> int:
 
 def wait_for_lines(path: Path, number: int) -> None:
     wait_until(lambda: lines_of(path) >= number, timeout=60, what=f"{number} lines in {path}")
+
+
+def wait_for_more(topic: Topic, records: int) -> None:
+    held = sum(topic.end_offsets().values())
+    wait_until(
+        lambda: sum(topic.end_offsets().values()) >= held + records, timeout=60, what=f"{records} more in {topic.name}"
+    )
 
 
 def acknowledged(account: Account) -> dict[int, int]:
@@ -269,6 +276,30 @@ def test_killed_workers_are_replaced_and_the_account_is_exact(topic: Topic, star
     assert_bounds(account, topic)
     ids = [event["event_id"] for event in events_of(topic)]
     assert len(set(ids)) == len(ids), "a worker sent ids of the one before it"
+
+
+def test_killed_workers_leave_only_what_was_under_way_in_doubt(topic: Topic, start: Start) -> None:
+    """Without a log, of which each line is of a report, only failures are reported."""
+    run = start(
+        *("--rate", "100000", "--workers", "2", "--seed", "9", "--respawn"),
+        *("--malformed", "0.001", "--duplicates", "0.01", "--topic", topic.name),
+    )
+    parent = psutil.Process(run.process.pid)
+    for kill in range(2):
+        wait_for_more(topic, 20_000)
+        parent.children()[kill].kill()
+    wait_for_more(topic, 20_000)
+    run.process.send_signal(signal.SIGTERM)
+    account = Account.model_validate_json(run.finish())
+
+    assert run.process.returncode == 0, run.stderr.read_text()
+    assert (account.ok, account.respawns, account.errors) == (True, 2, ())
+    assert account.acknowledged + account.in_doubt == account.generated
+    assert account.in_doubt <= 2 * 8192, "more than a block of each that was killed"
+    assert_bounds(account, topic)
+    ids = Counter(message.value()[5:42] for message in topic.records() if message.value())
+    twice = sum(times > 1 for times in ids.values())
+    assert 0 < twice <= account.generated * 0.02, "a worker sent ids of the one before it"
 
 
 def test_a_worker_killed_while_it_waits_to_start_is_replaced(topic: Topic, start: Start) -> None:

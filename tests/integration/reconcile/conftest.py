@@ -16,6 +16,7 @@ from etar.clients import object_store_client, report_store_connection, warehouse
 from etar.kafka.offsets import TopicOffsets
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.tasks import again as steps
+from etar.pipeline.tasks import announce
 from etar.settings import KafkaSettings, ObjectStoreSettings, ReportStoreSettings, WarehouseSettings, get_settings
 from etar.streams import Stream
 from stack import airflow_connections
@@ -105,5 +106,6 @@ def first(
         monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
     monkeypatch.setenv("ETAR_PIPELINE_START_DATE", first.start.isoformat())
     monkeypatch.setattr(steps, "_now", lambda: world.now)
+    monkeypatch.setattr(announce, "events", lambda *_: [])  # there is no Airflow to be asked
     switch_on(world.stream)
     return first

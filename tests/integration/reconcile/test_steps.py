@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from etar.extracts import Extract
-from etar.ledger import State
+from etar.ledger import Stage, StageCost, State
 from etar.minute import MINUTE, MinuteWindow
 from etar.pipeline.tasks import again as steps
 from etar.pipeline.tasks.again import BatchFailedError, BatchUnfinishedError
-from tests.integration.reconcile.world import World
+from etar.pipeline.tasks.announce import REPORTS
+from tests.integration.reconcile.world import World, report_all
 from tests.ports import free_ports
 
 
@@ -56,7 +58,7 @@ def test_from_finding_to_the_report(world: World, first: MinuteWindow) -> None:
         *("--source", f"s3a://{world.stores.bucket}/{key}", "--result", result),
     ], "minutes without rows have nothing to analyse"
     analyse(world, extracted)
-    reported = steps.report(extracted, RUN)
+    reported = report_all(extracted, RUN)
     assert reported == [
         {"stream": world.stream.name, "minute": each["minute"], "revision": 1} for each in found["minutes"]
     ]
@@ -64,6 +66,25 @@ def test_from_finding_to_the_report(world: World, first: MinuteWindow) -> None:
     assert (entry.state, entry.run_id) == (State.REPORTED, "etar_reconcile/scheduled__2026-11-21")
     assert world.served(first)["total_events"] == 2
     assert steps.find(RUN, {"minutes": []}) == {}
+
+
+def test_what_a_batch_cost_is_divided_among_its_minutes_by_their_rows(world: World, first: MinuteWindow) -> None:
+    world.arrive([world.row(first), world.row(first), world.row(first), world.row(first.next)])
+    extracted = steps.extract(steps.find(RUN, asked_for(world, first, first.next, first.previous)), RUN)
+    analyse(world, extracted)
+    report_all(extracted, RUN, {"cpu_seconds": 4.0})
+    costs = {
+        window: {stage: times.cost for stage, times in entry.stages.items()}
+        for window, entry in world.entries(first.previous).items()
+    }
+    assert Stage.ANALYSE not in costs[first.previous], "nothing was analysed of an empty minute"
+    for window, rows in ((first, 3), (first.next, 1)):
+        size = world.entries(window)[window].object_size
+        assert costs[window][Stage.ANALYSE] == StageCost(rows=rows, bytes=size, cpu_seconds=rows)
+        assert costs[window][Stage.EXTRACT] == StageCost(
+            rows=rows, bytes=size, cpu_seconds=getattr(costs[window][Stage.EXTRACT], "cpu_seconds", None)
+        )
+    assert all(cost and cost.cpu_seconds and cost.cpu_seconds > 0 for each in costs.values() for cost in each.values())
 
 
 def test_a_minute_that_left_the_table_unreported_is_written_down_as_failed(
@@ -103,14 +124,14 @@ def test_named_minutes_are_taken_though_nothing_is_wrong_with_them(world: World,
     for _ in range(3):
         found = steps.find(RUN, asked_for(world, first.previous))
         assert [each["cause"] for each in found["minutes"]] == ["named"]
-        assert steps.report(steps.extract(found, RUN), RUN) == [item(world, first.previous, revision=1)]
+        assert report_all(steps.extract(found, RUN), RUN) == [item(world, first.previous, revision=1)]
 
 
 def test_a_minute_that_lost_rows_is_left_as_it_is_whoever_asks(world: World, first: MinuteWindow) -> None:
     world.arrive([world.row(first), world.row(first)])
     extracted = steps.extract(steps.find(RUN, {"minutes": []}), RUN)
     analyse(world, extracted)
-    steps.report(extracted, RUN)
+    report_all(extracted, RUN)
     world.client.command(f"DELETE FROM {world.stream.table} WHERE _offset = 1")
     assert steps.find(RUN, {"minutes": []}) == {}
     assert steps.find(RUN, asked_for(world, first, first.next)) == {
@@ -144,8 +165,30 @@ def test_a_batch_with_a_failed_minute_fails_after_the_others_are_reported(world:
     analyse(world, extracted)
     extracted["failures"] = {str(first.next): "extract: RuntimeError: broken"}
     with pytest.raises(BatchFailedError, match=rf"{first.next}: extract: RuntimeError: broken"):
-        steps.report(extracted, RUN)
+        report_all(extracted, RUN)
     assert world.served(first)["total_events"] == 1
+
+
+def test_on_its_last_try_what_was_reported_is_told_though_another_minute_still_fails(
+    world: World, first: MinuteWindow
+) -> None:
+    """A task that failed would tell nothing."""
+    from airflow.sdk.execution_time.context import OutletEventAccessors
+
+    world.arrive([world.row(first), world.row(first.next)])
+    extracted = steps.extract(steps.find(RUN, asked_for(world, first, first.next)), RUN)
+    world.analyse([Extract.model_validate(extracted["extracts"][0])])
+
+    def one_try(number: int) -> Any:
+        outlets = OutletEventAccessors()
+        ti = SimpleNamespace(try_number=number, max_tries=2)
+        return steps.report(extracted, RUN, outlets, None, ti), outlets[REPORTS].asset_alias_events
+
+    with pytest.raises(BatchUnfinishedError, match=str(first.next)):
+        one_try(2)
+    failed, told = one_try(3)
+    assert [event.extra for event in told] == [item(world, first, revision=1)]
+    assert list(failed) == [f"{world.stream.name} {first.next}"]
 
 
 def test_an_api_that_is_away_is_worth_another_try(
@@ -156,9 +199,9 @@ def test_an_api_that_is_away_is_worth_another_try(
     with monkeypatch.context() as gone:
         gone.setenv("AIRFLOW_CONN_ETAR_API", json.dumps(away))
         with pytest.raises(BatchUnfinishedError, match=f"{first}: report: ConnectionError"):
-            steps.report(extracted, RUN)
+            report_all(extracted, RUN)
     assert world.entries(first)[first].state is State.FAILED
-    assert steps.report(extracted, RUN) == [item(world, first, revision=1)]
+    assert report_all(extracted, RUN) == [item(world, first, revision=1)]
     assert world.entries(first)[first].state is State.REPORTED
 
 

@@ -20,7 +20,7 @@ from etar.settings import get_settings
 from etar.streams import StreamFaultError, UnknownStreamError
 from tests.integration.reconcile.conftest import new_stream
 from tests.integration.reconcile.test_steps import RUN
-from tests.integration.reconcile.world import World
+from tests.integration.reconcile.world import World, report_all
 from tests.integration.topics import delete_topics, make_topic
 from tests.stream_folders import MADE
 
@@ -54,7 +54,7 @@ def run(*worlds: World) -> list[dict[str, Any]]:
     """One whole run."""
     extracted = steps.extract(json.loads(json.dumps(find())), RUN)
     analyse(extracted, *worlds)
-    return steps.report(json.loads(json.dumps(extracted)), RUN)
+    return report_all(json.loads(json.dumps(extracted)), RUN)
 
 
 def test_one_run_reports_the_minutes_of_both(world: World, other: World, first: MinuteWindow) -> None:
@@ -70,7 +70,7 @@ def test_one_run_reports_the_minutes_of_both(world: World, other: World, first: 
     expected = [(world, first), (other, first), (other, first.next)]
     assert sorted(asked) == sorted((each.stream.name, str(window)) for each, window in expected)
     analyse(extracted, world, other)
-    reported = steps.report(extracted, RUN)
+    reported = report_all(extracted, RUN)
     assert Counter(each["stream"] for each in reported) == Counter(each["stream"] for each in found["minutes"])
     assert [world.served(first)["total_events"], world.served(first.next)["total_events"]] == [2, 0]
     assert [other.served(first)["total_events"], other.served(first.next)["total_events"]] == [1, 2]
@@ -109,7 +109,7 @@ def test_a_stream_whose_table_is_away_keeps_no_other_waiting(world: World, other
     extracted = steps.extract(found, RUN)
     analyse(extracted, world)
     with pytest.raises(BatchFailedError, match=rf"stream {other.stream.name}: find: .*{other.stream.table}"):
-        steps.report(extracted, RUN)
+        report_all(extracted, RUN)
     assert world.served(first)["total_events"] == 1
     assert world.entries(first)[first].state is State.REPORTED
 
@@ -135,12 +135,12 @@ def test_a_stream_whose_topic_is_away_keeps_no_other_waiting(world: World, other
     assert list(extracted["failures"]) == [f"stream {other.stream.name}"]
     analyse(extracted, world)
     with pytest.raises(BatchFailedError, match=f"stream {other.stream.name}: extract: UnknownTopicError"):
-        steps.report(extracted, RUN)
+        report_all(extracted, RUN)
     assert world.served(first)["total_events"] == 1
     assert first not in other.entries(first), "nothing is said of a minute that was not begun"
     make_topic(world.stores.kafka, other.stream.topic, 2)
     analyse(again := steps.extract(find(), RUN), other)
-    steps.report(again, RUN)
+    report_all(again, RUN)
     assert other.served(first)["total_events"] == 1
 
 
@@ -153,7 +153,7 @@ def test_a_folder_that_becomes_faulty_meanwhile_keeps_no_other_waiting(
     (MADE / other.stream.name / "stream.toml").write_text("[stream\n")
     extracted = extracted or steps.extract(found, RUN)
     with pytest.raises(BatchFailedError, match=f"stream {other.stream.name}: {step}: StreamFaultError: .*is not TOML"):
-        steps.report(extracted, RUN)
+        report_all(extracted, RUN)
     assert world.served(first)["revision"] == 1
     assert find() == {}, "what has a fault is not looked at"
 
@@ -167,7 +167,7 @@ def test_a_stream_that_is_switched_off_is_left_alone_until_it_is_named(
     assert found["minutes"] == [
         {"stream": other.stream.name, "minute": str(first), "cause": "named", "detail": "asked for"}
     ]
-    steps.report(steps.extract(found, RUN), RUN)
+    report_all(steps.extract(found, RUN), RUN)
     assert other.served(first)["revision"] == 1
     assert first not in world.entries(first)
 

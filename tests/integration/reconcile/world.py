@@ -1,7 +1,7 @@
 """What happens to a stream in these tests, and one run of reconciling it: the real steps on the real parts.
 
 Only Spark is stood in for: its driver would take ten seconds a run. The stand-in counts the same Parquet object and
-leaves the same result object; ``tests/unit/spark_apps`` and ``tests/e2e`` run the real one.
+leaves the same result object; ``tests/integration/spark_apps`` and ``tests/e2e`` run the real one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from etar.pipeline.extract import extract_minute
 from etar.pipeline.facts import read_facts
 from etar.pipeline.lost_rows import lost_rows
 from etar.pipeline.publish import publish, report_of
+from etar.pipeline.tasks import again as steps
 from etar.pipeline.tasks.again import Failures, extract_batch, leave_lost, report_batch
+from etar.pipeline.tasks.announce import REPORTS
 from etar.settings import KafkaSettings, PipelineSettings, ReconcileSettings
 from etar.streams import Stream
 from tests.integration.dashboard.serving import WRITE_TOKEN, RunningApi, bearer
@@ -42,6 +44,18 @@ _COLUMNS = (
     "_topic", "_partition", "_offset", "_timestamp",
 )  # fmt: skip
 _LETTER_COLUMNS = ("_topic", "_partition", "_offset", "_timestamp", "reason", "detail", "key", "value")
+
+
+def report_all(
+    extracted: Mapping[str, Any], run: Any, analysed: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """What the last two tasks of a run do; returns what Airflow is told of."""
+    from airflow.sdk.execution_time.context import OutletEventAccessors
+
+    outlets = OutletEventAccessors()
+    if failed := steps.report(extracted, run, outlets, analysed):
+        steps.conclude(failed)
+    return [dict(event.extra) for event in outlets[REPORTS].asset_alias_events]
 
 
 @dataclass(frozen=True)

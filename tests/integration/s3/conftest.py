@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -17,7 +16,7 @@ from etar.clients import object_store_client
 from etar.settings import ObjectStoreSettings
 from stack.layout import BUILD, REPOSITORY
 from stack.parts import Stack, object_store
-from stack.parts.base import get
+from stack.parts.base import answers
 from stack.waiting import wait_until
 from tests.conftest import new_stack, running_part
 
@@ -47,10 +46,7 @@ def running_minio(stack: Stack) -> Iterator[int]:
 
     def is_up() -> bool:
         assert process.poll() is None, log.read_text()
-        try:
-            return get(f"{address}/minio/health/live", timeout=10).is_success
-        except httpx.TransportError:
-            return False
+        return answers(f"{address}/minio/health/live", timeout=10)
 
     try:
         wait_until(is_up, timeout=90, what=f"MinIO to answer ({log})")
@@ -71,6 +67,7 @@ def set_up_minio(stack: Stack) -> None:
         "minio_root_password": root_secret(stack),
         "etar_s3_secret_access_key": settings.secret_access_key.get_secret_value(),
         "spark_s3_secret": object_store.spark_credentials(stack)[1],
+        "reader_s3_secret": object_store.reader_settings(stack)["ETAR_S3_SECRET_ACCESS_KEY"],
     }.items():
         (secrets / name).write_text(secret)
     here = {
@@ -119,6 +116,11 @@ class Store:
     @property
     def spark(self) -> Any:
         return self.client(*object_store.spark_credentials(self.stack))
+
+    @property
+    def reader(self) -> Any:
+        settings = object_store.reader_settings(self.stack)
+        return self.client(settings["ETAR_S3_ACCESS_KEY_ID"], settings["ETAR_S3_SECRET_ACCESS_KEY"])
 
     @property
     def root(self) -> Any:

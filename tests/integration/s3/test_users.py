@@ -21,11 +21,11 @@ from stack.parts import spark
 from tests.integration.s3.conftest import Store
 from tests.interactions import Report
 
-ETAR, SPARK = "etar", "etar-spark"
+ETAR, SPARK, READER = "etar", "etar-spark", "etar-reader"
 
 
 def client_of(store: Store, user: str) -> Any:
-    return {ETAR: store.client, SPARK: lambda: store.spark}[user]()
+    return {ETAR: store.client, SPARK: lambda: store.spark, READER: lambda: store.reader}[user]()
 
 
 def put(s3: Any, bucket: str, key: str) -> object:
@@ -73,7 +73,7 @@ def change_policy(s3: Any, bucket: str, key: str) -> object:
 @pytest.fixture
 def objects(store: Store) -> None:
     """An object in every place that the actions below mean."""
-    for folder in ("extracts", "results", "else"):
+    for folder in ("extracts", "results", "checkpoints", "else"):
         store.root.put_object(Bucket=store.bucket, Key=f"{folder}/there", Body=b"old")
 
 
@@ -83,13 +83,19 @@ ALLOWED: list[tuple[str, Action, str]] = [
     (SPARK, get, "extracts"),
     (SPARK, head, "extracts"),
     (SPARK, list_names, "extracts"),
+    *((READER, action, "extracts") for action in (get, head, list_names)),
+    *((SPARK, action, "checkpoints") for action in (put, put_in_parts, get, head, delete, list_names)),
+    *((ETAR, action, "checkpoints") for action in (get, head, delete, list_names)),
     *((SPARK, action, "results") for action in (put, put_in_parts, get, head, list_names, copy_from_extracts)),
 ]
 REFUSED: list[tuple[str, Action, str]] = [
-    *((user, action, "else") for user in (ETAR, SPARK) for action in (put, get, head, delete)),
+    *((user, action, "else") for user in (ETAR, SPARK, READER) for action in (put, get, head, delete)),
     *((SPARK, action, "extracts") for action in (put, put_in_parts, delete, copy_from_extracts)),
     (SPARK, delete, "results"),
-    *((user, action, "") for user in (ETAR, SPARK) for action in (make_bucket, remove_bucket, change_policy)),
+    *((READER, action, "extracts") for action in (put, put_in_parts, delete)),
+    *((READER, action, folder) for action in (put, get, delete) for folder in ("results", "checkpoints")),
+    (ETAR, put, "checkpoints"),
+    *((user, action, "") for user in (ETAR, SPARK, READER) for action in (make_bucket, remove_bucket, change_policy)),
 ]
 
 
@@ -105,11 +111,11 @@ def test_refused(store: Store, user: str, action: Action, folder: str) -> None:
     with pytest.raises(ClientError) as raised:
         action(client_of(store, user), store.bucket, f"{folder}/there")
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
-    for place in ("extracts", "results", "else"):
+    for place in ("extracts", "results", "checkpoints", "else"):
         assert store.root.get_object(Bucket=store.bucket, Key=f"{place}/there")["Body"].read() == b"old"
 
 
-@pytest.mark.parametrize("user", [ETAR, SPARK])
+@pytest.mark.parametrize("user", [ETAR, SPARK, READER])
 def test_a_missing_object_is_missing_and_not_forbidden(store: Store, user: str) -> None:
     s3 = client_of(store, user)
     with pytest.raises(s3.exceptions.NoSuchKey):

@@ -34,6 +34,22 @@ def transform(events):
     return {made}
 """
 SOUND = {"rows": "unique", "made": "made"}
+TRAFFIC = """
+from datetime import UTC, datetime
+
+class Traffic:
+    def __init__(self, *, seed, worker, rate):
+        self._ids = iter(range(10**6))
+
+    def next(self, at):
+        sold_at = datetime.fromtimestamp(at / 1000, UTC)
+        return {{"sale_id": f"s{{next(self._ids)}}", "sold_at": sold_at, "amount": {amount}}}
+"""
+PAGE = """
+from etar.page import Metric
+
+METRICS, CHARTS = (Metric("refunds", "Refunds"),), ()
+"""
 
 
 def of_code(sound: Path, name: str, **parts: str) -> None:
@@ -44,6 +60,12 @@ def of_code(sound: Path, name: str, **parts: str) -> None:
         (own / file).write_text((own / file).read_text().replace("sales", name))
     (own / "report.sql").unlink()
     (own / "report.py").write_text(CODE.format(**(SOUND | parts)))
+
+
+def with_traffic(stream: Path, *, amount: str = "12.5") -> None:
+    (stream / "traffic.py").write_text(TRAFFIC.format(amount=amount))
+    with (stream / "stream.toml").open("a") as out:
+        out.write("[traffic]\n")
 
 
 def failures(folder: Path, *options: str) -> list[str]:
@@ -65,6 +87,11 @@ def test_the_suite_passes_for_what_is_sound_and_names_what_is_broken(tmp_path: P
     of_code(sound, "drops_a_row", rows="unique.where(\"sale_id != 's1'\")")
     of_code(sound, "makes_two_rows", made="made.union(made)")
     of_code(sound, "counts_twice", rows="events")
+    with_traffic(sound.parent / "by_code")
+    of_code(sound, "sends_no_number")
+    with_traffic(sound.parent / "sends_no_number", amount="'much'")
+    of_code(sound, "shows_nothing")
+    (sound.parent / "shows_nothing" / "page.py").write_text(PAGE)
 
     assert failures(sound.parent) == [
         "test_report, test_a_minute_without_events_has_a_report, makes_two_rows",
@@ -73,4 +100,6 @@ def test_the_suite_passes_for_what_is_sound_and_names_what_is_broken(tmp_path: P
         "test_report, test_the_report_does_not_depend_on_the_order_of_rows, makes_two_rows",
         "test_report, test_the_report_of_the_samples_is_the_golden_one, drops_a_row",
         "test_report, test_the_report_of_the_samples_is_the_golden_one, makes_two_rows",
+        "test_static, test_made_up_events_become_rows, sends_no_number",
+        "test_static, test_the_folder_breaks_no_rule, shows_nothing",
     ]

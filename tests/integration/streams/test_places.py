@@ -27,7 +27,7 @@ from etar.stream_folder.scaffold import write_folder
 from etar.stream_folder.topic_sample import read_topic
 from etar.streams import RecordFormat, Stream, catalogue, subject_of
 from tests.integration.schemas import register
-from tests.integration.topics import delete_topics, make_topic
+from tests.integration.topics import admin_of, delete_topics, make_topic
 from tests.ports import free_ports
 from tests.unit.streams.test_new import AT, offered
 
@@ -59,11 +59,8 @@ def places(kafka: KafkaSettings, registry: RegistrySettings, warehouse: Warehous
 
 
 def _is_there(kafka: KafkaSettings, topic: str) -> bool:
-    try:
-        read_topic(topic, kafka, RegistrySettings())
-    except SampleError as error:
-        return "there is no topic" not in str(error)
-    return True
+    with admin_of(kafka) as admin:
+        return admin.list_topics(topic, timeout=30).topics[topic].error is None
 
 
 def send(kafka: KafkaSettings, topic: str, values: Sequence[bytes | None]) -> None:

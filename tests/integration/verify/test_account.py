@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -49,7 +50,7 @@ from tests.integration.connect.conftest import (
     client_of,
     new_lane,  # noqa: F401  (a fixture)
 )
-from tests.integration.topics import admin_of, make_anew
+from tests.integration.topics import admin_of, give_partitions, make_anew
 
 
 @dataclass
@@ -176,6 +177,39 @@ def test_a_topic_made_anew_is_gone_on_with_and_nothing_of_the_old_one_changes(
         (0, 0, 1, 1),
     ]
     assert exact.totals.records == 20
+
+
+def test_partitions_that_a_topic_is_given_while_all_runs_are_taken_in_audited_and_counted(
+    accounted: AccountedWorld, tmp_path: Path
+) -> None:
+    world, stream = accounted, accounted.stream
+    lane = Lane(stream.topic, world.kafka, world.warehouse, world.schema_id, tmp_path, stream.table)
+    sink = lane.sink()
+    world.send(world.good_of(2, 30))
+    sink.start()
+    try:
+        lane.settle(sink)
+        run_audit(stream, now=lambda: world.later)
+        give_partitions(world.kafka, stream.topic, PARTITIONS + 2)
+        for partition in (1, PARTITIONS, PARTITIONS + 1):
+            world.send([*world.good_of(1, 10, first=100 * partition), b"junk"], partition=partition)
+        lane.settle(sink)
+        assert sink.end() == 0
+    finally:
+        if sink.running:
+            sink.end(signal.SIGKILL)
+    run_audit(stream, now=lambda: world.later + MINUTE)
+    world.report(3, 2, 1, 0)
+
+    lane.assert_every_offset_is_in_one_place()
+    counted = Counter({row[0]: 0 for row in world.closed()})
+    for partition, _, first, end, *_ in world.closed():
+        counted[partition] += end - first
+    assert counted == {0: 10, 1: 21, 2: 10, PARTITIONS: 11, PARTITIONS + 1: 11}
+    exact = world.verify()
+    assert (exact.ok, exact.difference) == (True, 0), exact.model_dump_json(indent=1)
+    assert [(m.received, m.report_events) for m in exact.minutes] == [(0, 0), (30, 30), (30, 30), (0, 0)]
+    assert (exact.totals.records, exact.totals.bad) == (63, 3)
 
 
 def test_a_producers_account_is_compared_with_what_kafka_took(traffic: Traffic) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 
 from etar.clients import object_store_client, report_store_connection, warehouse_client
-from etar.ledger import Stage, State, between
+from etar.extracts import Extract
+from etar.ledger import State, between
 from etar.minute import MinuteWindow
 from etar.pipeline.tasks import connections
 from etar.pipeline.tasks.minute import MinuteSteps
@@ -58,20 +59,20 @@ def run_minutes(stream: str, minutes: Sequence[str]) -> None:
     for minute in minutes:
         run = Run(MinuteWindow.parse(minute))
         steps.settle(run)
-        extracted = steps.extract(run)
-        _analyse(steps, run, extracted)
-        steps.report(extracted, run)
+        store = connections.object_store()
+        extracted = steps.extract(run, store)
+        _analyse(steps, run, extracted, store)
+        steps.report(run, extracted.rows, store)
 
 
-def _analyse(steps: MinuteSteps, run: Run, extracted: dict[str, Any]) -> None:
-    with steps._ledger(run) as ledger:
-        ledger.began(run.window, Stage.ANALYSE)
-    store, bucket = connections.object_store(), get_settings(ObjectStoreSettings).bucket
+def _analyse(steps: MinuteSteps, run: Run, extracted: Extract, store: Any) -> None:
+    steps.begin_analysis(run, extracted.rows)
+    bucket = get_settings(ObjectStoreSettings).bucket
     body = store.get_object(Bucket=bucket, Key=steps.stream.extract_key(run.window))["Body"].read()
-    report = count(body, window=run.window, source=extracted["source"], stream=steps.stream)
+    report = count(body, window=run.window, source=extracted.source or "", stream=steps.stream)
     key = steps.stream.result_key(run.window)
     store.put_object(Bucket=bucket, Key=key, Body=report.model_dump_json().encode())
-    steps.after_analysis({"dag_run": run})
+    steps.end_analysis(run)
 
 
 class Minute(Check):

@@ -25,6 +25,11 @@ def test_flags_win_over_the_environment_and_secrets_stay_hidden(tmp_path):
     [
         ([], {}, "CHDB_HTTP_PASSWORD"),
         ([], {"CHDB_HTTP_PASSWORD": ""}, "CHDB_HTTP_PASSWORD"),
+        (
+            [],
+            SECRET | {"CHDB_HTTP_USER": "me", "CHDB_HTTP_READER": "me", "CHDB_HTTP_READER_PASSWORD": "x"},
+            "CHDB_HTTP_READER",
+        ),
         (["--host", EVERYWHERE], SECRET, "--allow-remote"),
         (["--host", "::"], SECRET, "--allow-remote"),
         (["--host", "no-such-host.invalid"], SECRET, "--allow-remote"),

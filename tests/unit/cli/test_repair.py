@@ -32,7 +32,7 @@ def test_minutes_are_reported_again_in_batches_and_as_their_streams(monkeypatch:
     get_settings.cache_clear()
     windows = [MinuteWindow(WINDOW.start + number * MINUTE) for number in range(3)]
 
-    repair.report_minutes_again(windows, cast(Any, None), said.append, stream=Stream("payments"))
+    assert repair.report_minutes_again(windows, cast(Any, None), said.append, stream=Stream("payments"))
 
     get_settings.cache_clear()
     assert scheduler.asked == [

@@ -18,6 +18,7 @@ from etar.report import PublishedReport
 from etar.streams import DEFAULT_STREAM, Stream, default_stream
 from etar.verify.compare import Verification, backfill, compare, report_again
 from etar.verify.facts import Coverage, GoneRows, MinuteInPlaces, PartitionFacts, Sent, TotalsFacts
+from etar.verify.windows import WindowAccount, WindowNumbers
 from tests.interactions import Report
 
 WINDOW = MinuteWindow.parse("2026-11-21T10:31Z")
@@ -70,6 +71,27 @@ def test_an_exact_account_says_so_last() -> None:
     )
     assert printed(exact).endswith("exact: 1 minutes, every record accounted for\n")
     assert "`airflow …`" not in printed(exact)
+
+
+def test_live_windows_stand_beside_their_reports_and_are_part_of_the_result() -> None:
+    numbers = WindowNumbers(streamed=1, now=3, report=3, corrected=2, difference=0)
+    window = WindowAccount(
+        window=WINDOW.start, final=True, revision=2, numbers={"rides": numbers}, difference=0, note=None
+    )
+    whole = compare([], [], TOTALS, [window], stream=default_stream(), stale_before=WINDOW.end)
+    report = account().minutes[0].model_copy(update={"difference": 0, "note": None})
+    well = whole.model_copy(update={"minutes": (report,)})
+    off = well.model_copy(
+        update={"windows": (window.model_copy(update={"difference": 4, "note": "Oslo is not final"}),)}
+    )
+
+    assert (well.ok, off.ok, off.difference) == (True, False, 4)
+    for heading in ("Live windows, stream beside report", "rides streamed", "rides report", "corrected"):
+        assert heading.split()[-1] in printed(well)
+    assert "2026-11-21T10:31Z  final" in printed(well)
+    assert printed(well).endswith("exact: 1 minutes, every record accounted for, 1 live windows as their reports\n")
+    assert "window 2026-11-21T10:31Z: Oslo is not final\n" in printed(off)
+    assert "difference: 4\n" in printed(off)
 
 
 def test_rows_that_were_lost_have_a_column_while_there_are_some() -> None:

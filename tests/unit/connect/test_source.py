@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from connect.native_sink import source as source_module
-from connect.native_sink.source import _COMMIT_NOT_OURS, KafkaAwayError, Source
+from connect.native_sink.pace import Pace
+from connect.native_sink.source import _COMMIT_NOT_OURS, KafkaAwayError, OtherLogError, Source
 from etar.settings import KafkaSettings, SinkSettings
 
 AWAY = KafkaError._TRANSPORT
@@ -49,7 +51,7 @@ class Group:
 
     def consume(self, count: int, timeout: float) -> list[Any]:
         self.counts.append(count)
-        assert 0 < timeout <= SinkSettings().batch_seconds
+        assert 0 < timeout <= 1.0, "or a stop would be noticed late"
         if self.messages:
             given, self.messages = self.messages[:count], self.messages[count:]
             return given
@@ -175,8 +177,10 @@ def message(partition: int, offset: int, value: bytes | None = b"x") -> Any:
     )
 
 
-def opened(group: Group, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Source:
-    """A source that has taken nothing yet."""
+def opened(group: Group, monkeypatch: pytest.MonkeyPatch, *, longest: float = 1.0, **settings: Any) -> Source:
+    """A source that has taken nothing yet; its wall clock stands in the middle of a minute."""
+    noon = datetime(2026, 11, 21, 12, 0, 30, tzinfo=UTC)
+    pace = Pace(longest=longest, grace=timedelta(0), now=lambda: noon)
     kafka = KafkaSettings(bootstrap_servers="broker:1")
 
     def consumer(given: KafkaSettings, *, group: str, member: str) -> Group:
@@ -185,7 +189,7 @@ def opened(group: Group, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> So
 
     double = group
     monkeypatch.setattr(source_module, "_consumer", consumer)
-    return Source("t", group="g", instance="0", kafka=kafka, settings=SinkSettings(**settings))
+    return Source("t", group="g", instance="0", kafka=kafka, settings=SinkSettings(**settings), pace=pace)
 
 
 def never() -> bool:
@@ -194,7 +198,7 @@ def never() -> bool:
 
 def test_what_was_taken_is_committed_past_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     group = Group({}, messages=[message(0, 6), message(2, 8, None), message(0, 7)])
-    clock = iter([0.0, 0.1, 0.2, 0.5])
+    clock = iter([0.0, 0.1, 0.2, 1.0])
     source = opened(group, monkeypatch)
     records = source.take(lambda: next(clock), never)
     assert [(record.partition, record.offset, record.value) for record in records] == [
@@ -225,10 +229,26 @@ def test_a_batch_ends_when_its_values_fill_the_memory(monkeypatch: pytest.Monkey
 def test_a_batch_ends_at_its_time_and_when_the_sink_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 0.0, 0.5])
     group = Group({0: 7})
-    assert opened(group, monkeypatch, batch_seconds=0.5).take(lambda: next(clock), never) == []
+    assert not opened(group, monkeypatch, longest=0.5).take(lambda: next(clock), never)
     assert len(group.counts) == 1
-    assert opened(group, monkeypatch).take(lambda: 0.0, lambda: True) == []
+    assert not opened(group, monkeypatch).take(lambda: 0.0, lambda: True)
     assert len(group.counts) == 1
+
+
+def test_what_comes_of_a_topic_that_was_made_anew_meanwhile_is_not_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = Group({}, messages=[message(0, 6)])
+    source = opened(group, monkeypatch)
+    source.topic_id = "known"
+    source._topic_checked_at = -100.0
+
+    def made_anew() -> None:
+        assert not group.messages, "looked at before the records were read"
+        raise OtherLogError("made anew")
+
+    monkeypatch.setattr(source, "_require_same_topic", made_anew)
+    clock = iter([0.0, 0.0])
+    with pytest.raises(OtherLogError):
+        source.take(lambda: next(clock, 2.0), never)
 
 
 @pytest.mark.parametrize(
@@ -274,8 +294,8 @@ def test_what_else_kafka_says_is_told_and_of_an_absent_topic_once(
 ) -> None:
     absent, other = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART), KafkaError(AWAY, "broker down")
     group = Group({}, messages=[failed(each) for each in (absent, other, absent, other)])
-    clock = iter([0.0, 0.0, 0.5])
-    assert opened(group, monkeypatch).take(lambda: next(clock), never) == []
+    clock = iter([0.0, 0.0, 1.0])
+    assert not opened(group, monkeypatch).take(lambda: next(clock), never)
     assert [record.getMessage() for record in caplog.records] == [
         "waiting for the topic 't', which does not exist; `etar up` creates it",
         f"Kafka says: {other}",

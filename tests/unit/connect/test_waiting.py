@@ -54,6 +54,25 @@ def test_an_id_that_no_registry_can_have_is_not_asked_for(schema_id: int, asked:
     assert bool(paths) is asked
 
 
+@pytest.mark.parametrize(("silent", "heard"), [(1, True), (2, False)])
+def test_a_registry_that_stood_still_is_asked_once_more(silent: int, heard: bool) -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if len(asked) <= silent:
+            raise httpx.ReadTimeout("timed out", request=request)
+        return httpx.Response(404, json={"error_code": 40403})
+
+    registry = registry_answering(answer)
+    if heard:
+        assert registry.schema(5) is None
+    else:
+        with pytest.raises(RegistryUnavailableError, match="timed out"):
+            registry.schema(5)
+    assert len(asked) == 2
+
+
 NO_SUCH_PAGE = httpx.Response(404, text="no such page")
 
 

@@ -7,17 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from etar import backfills
 from etar.errors import PermanentError
-from etar.ledger import Stage
 from etar.minute import NotOneMinuteError
 from etar.pipeline.settle import MinuteNotOverError, NotSettledError
 from etar.pipeline.tasks.minute import LeftOutError, MinuteSteps
-from etar.settings import PipelineSettings
-from etar.streams import DEFAULT_STREAM, Stream
+from etar.settings import PipelineSettings, StreamSettings
+from etar.streams import DEFAULT_STREAM, Stream, catalogue
+from stack.configuration import make_settings
+from stack.layout import Layout
+from stack.parts import Stack, airflow
 from tests.unit.dags.conftest import Parsed
 
 SNAPSHOT = Path(__file__).with_name("etar_pipeline.json")
@@ -33,17 +37,52 @@ def test_each_run_is_one_minute_and_the_newest_never_waits_behind_an_outage(dag:
     assert dag.catchup is False
     assert dag.start_date == datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
     assert dag.max_active_runs == 3
-    assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
+    assert type(dag.timetable).__name__ == "MinuteTimetable"
 
 
-def test_the_four_steps_follow_one_another(dag: Any) -> None:
-    assert [task.task_id for task in dag.topological_sort()] == ["settle", "extract", "analyse", "report"]
-    assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
-        "settle": {"extract"},
-        "extract": {"analyse", "report"},
-        "analyse": {"report"},
-        "report": set(),
-    }
+@pytest.mark.parametrize(
+    ("run_type", "name"),
+    [
+        ("scheduled", "scheduled__2026-11-21T10:31Z"),
+        ("manual", "manual__2026-11-21T10:31Z_2026-11-21T10:32:20+00:00"),
+    ],
+)
+def test_a_run_is_named_after_its_minute(dag: Any, run_type: str, name: str) -> None:
+    assert run_name(dag, run_type, START, START + timedelta(minutes=1)) == name
+
+
+def test_a_run_that_is_no_minute_keeps_the_name_that_airflow_gives_it(dag: Any) -> None:
+    assert run_name(dag, "manual", START, START + timedelta(seconds=59)) == "manual__2026-11-21T10:32:20+00:00"
+    assert run_name(dag, "manual", None, None) == "manual__2026-11-21T10:32:20+00:00"
+
+
+def run_name(dag: Any, run_type: str, start: datetime | None, end: datetime | None) -> str:
+    """By the DAG as the scheduler reads it from the database."""
+    from airflow.sdk import timezone
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables.base import DataInterval
+    from airflow.utils.types import DagRunType
+
+    timetable = DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable
+    interval = DataInterval(start, end) if start else None
+    moment = timezone.parse("2026-11-21T10:32:20Z")
+    return str(timetable.generate_run_id(run_type=DagRunType(run_type), run_after=moment, data_interval=interval))
+
+
+def test_the_schedule_is_each_minute_and_its_run_comes_at_its_end(dag: Any) -> None:
+    from airflow.sdk import timezone
+    from airflow.timetables.base import DataInterval, TimeRestriction
+
+    start, end = timezone.parse("2026-11-21T10:30:00Z"), timezone.parse("2026-11-21T10:31:00Z")
+    info = dag.timetable.next_dagrun_info(
+        last_automated_data_interval=DataInterval(start, end), restriction=TimeRestriction(start, None, catchup=True)
+    )
+    assert (info.data_interval.start, info.run_after) == (end, end + timedelta(minutes=1))
+
+
+def test_a_minute_is_one_task(dag: Any) -> None:
+    (task,) = dag.tasks
+    assert (task.task_id, task.task_display_name) == ("minute", "settle, extract, analyse, report")
 
 
 def weight(dag: Any, task_id: str, run_id: str) -> int:
@@ -58,21 +97,88 @@ def weight(dag: Any, task_id: str, run_id: str) -> int:
 def test_a_backfill_goes_behind_the_newest_minute_the_auditor_and_what_is_reported_again(
     dag: Any, parse: Callable[[str], Parsed]
 ) -> None:
-    steps_ = ("settle", "extract", "analyse", "report")
-    newest = [weight(dag, step, "scheduled__2026-11-21T10:32:00+00:00") for step in steps_]
-    backfill = [weight(dag, step, "backfill__2026-11-21T03:15:00+00:00") for step in steps_]
+    newest = weight(dag, "minute", "scheduled__2026-11-21T10:32:00+00:00")
+    backfill = weight(dag, "minute", "backfill__2026-11-21T03:15:00+00:00")
     others = [
         weight(parse(name).dag, task.task_id, "scheduled__2026-11-21T10:32:35+00:00")
         for name in ("etar_audit", "etar_reconcile")
         for task in parse(name).dag.tasks
     ]
-    assert max(backfill) < min(others) <= max(others) < min(newest)
-    assert newest == sorted(newest), "what is begun is finished first"
+    assert backfill < min(others) <= max(others) < newest
 
 
-def test_a_backfill_takes_no_more_at_once_than_the_minutes_own_runs(dag: Any) -> None:
-    for task in dag.tasks:
-        assert task.max_active_tis_per_dag == dag.max_active_runs
+@pytest.mark.parametrize(
+    ("dag_id", "ago", "place"),
+    [
+        ("etar_pipeline", 2, ("default_pool", 200)),
+        ("etar_pipeline", 59.9, ("default_pool", 200)),
+        ("etar_pipeline", 60, ("etar_backfill", 1)),
+        ("etar_pipeline_payments", 86400, ("etar_backfill", 1)),
+        ("somebodys_dag", 86400, ("default_pool", 200)),
+    ],
+)
+def test_past_minutes_have_a_pool_of_their_own_also_those_whose_run_there_was_already(
+    monkeypatch: pytest.MonkeyPatch, dag_id: str, ago: float, place: tuple[str, int]
+) -> None:
+    """As a run's tasks are made or cleared: by the module that Airflow finds in the folder of plugins. A backfill
+    clears the run that a minute has, which keeps its name."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.sdk import DAG, BaseOperator
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    import airflow_local_settings
+
+    now = START + timedelta(seconds=60 + ago)
+    monkeypatch.setattr(airflow_local_settings, "datetime", SimpleNamespace(now=lambda _: now))
+    with DAG(dag_id, schedule=None) as made:
+        BaseOperator(task_id="minute", weight_rule="etar.pipeline.priority.NewestMinuteFirst")
+    task = DagSerialization.from_dict(DagSerialization.to_dict(made)).get_task("minute")
+    instance = TaskInstance(task=task, run_id="scheduled__2026-11-21T10:31Z", dag_version_id=None)
+    instance.refresh_from_task(task, dag_run=SimpleNamespace(run_after=START + timedelta(minutes=1)))
+    assert (instance.pool, instance.priority_weight) == place
+
+
+def test_a_backfill_leaves_the_newest_minute_its_places(parse: Callable[..., Parsed], folders: str) -> None:
+    """Of all that may be at work of a stream at once, a backfill has what its pool gives, and no more."""
+    for streams in ("user_interactions", "user_interactions payments trips"):
+        for dag in parse("etar_pipeline", streams=streams, folders=folders).dags.values():
+            for task in dag.tasks:
+                assert task.max_active_tis_per_dag - backfills.SLOTS == dag.max_active_runs >= 1
+
+
+def test_airflow_has_a_slot_for_each_of_them(stack: Stack) -> None:
+    """Every stream's minutes, a backfill's, the audit and the reconciling run."""
+    slots = int(airflow.environment(stack)["AIRFLOW__CORE__PARALLELISM"])
+    for_minutes = PipelineSettings(start_date=START).runs_of_each(len(stack.streams)) * len(stack.streams)
+    assert slots >= for_minutes + backfills.SLOTS + 2
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    return Stack(Layout.at(tmp_path), make_settings({}, {}, START))
+
+
+def test_a_job_of_airflows_own_makes_the_pool_once_and_leaves_it_as_a_person_changed_it(
+    parse: Callable[..., Parsed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow import plugins_manager
+    from airflow.jobs import job
+    from airflow.models.pool import Pool
+
+    pools: dict[str, int] = {}
+    monkeypatch.setattr(Pool, "get_pool", pools.get)
+    monkeypatch.setattr(Pool, "create_or_update_pool", lambda name, slots, *_, **__: pools.update({name: slots}))
+    (plugin,) = (each for each in plugins_manager._get_plugins()[0] if each.name == "etar")
+    _, of_pool = plugin.listeners
+    of_pool.on_starting(object())
+    assert pools == {}
+    # Airflow's own, which calls it before it knows which job it is.
+    monkeypatch.setattr(job, "get_listener_manager", lambda: SimpleNamespace(hook=of_pool))
+    job.Job()
+    assert pools == {backfills.POOL: backfills.SLOTS}
+    pools[backfills.POOL] = 4
+    job.Job()
+    assert pools == {backfills.POOL: 4}
 
 
 def test_every_step_is_documented_and_retried_soon(dag: Any) -> None:
@@ -94,8 +200,8 @@ def test_markdown_of_the_docs_is_not_indented_into_a_code_block(dag: Any) -> Non
         (NotOneMinuteError("zero width"), "fail"),
         (PermanentError("no"), "fail"),
         (MinuteNotOverError("tomorrow"), "fail"),
-        (NotSettledError("behind"), "default"),
-        (ConnectionError("away"), "default"),
+        (NotSettledError("behind"), "retry"),
+        (ConnectionError("away"), "retry"),
     ],
 )
 def test_what_cannot_help_is_not_retried(dag: Any, error: Exception, action: str) -> None:
@@ -103,42 +209,16 @@ def test_what_cannot_help_is_not_retried(dag: Any, error: Exception, action: str
         assert task.retry_policy.evaluate(error, 1, 10).action.value == action
 
 
-def test_a_report_follows_a_skipped_analysis_but_not_a_failed_one(dag: Any) -> None:
-    assert dag.get_task("report").trigger_rule == "none_failed"
-    assert {dag.get_task(name).trigger_rule for name in ("extract", "analyse")} == {"all_success"}
+def test_a_spark_that_hangs_ends(dag: Any) -> None:
+    assert dag.get_task("minute").execution_timeout == PipelineSettings(start_date=START).settle_timeout + timedelta(
+        minutes=10
+    )
 
 
-def test_an_analysis_that_hangs_ends(dag: Any) -> None:
-    assert dag.get_task("analyse").execution_timeout == timedelta(minutes=10)
-
-
-class Pulled:
-    task_id = "analyse"
-
-    def xcom_pull(self, *, task_ids: str) -> dict[str, Any]:
-        assert task_ids == "extract"
-        return {"minute": "2026-11-21T10:31Z", "rows": 0}
-
-
-def test_an_empty_minute_skips_spark(dag: Any) -> None:
-    from airflow.sdk.exceptions import AirflowSkipException
-
-    with pytest.raises(AirflowSkipException, match="2026-11-21T10:31Z has no rows"):
-        dag.get_task("analyse")._pre_execute_hook({"ti": Pulled()})
-
-
-def test_the_ledger_learns_of_each_analysis_and_of_every_failure(dag: Any) -> None:
-    """What the hooks write: tests/integration/pipeline."""
-    analyse = dag.get_task("analyse")
-    for hook, method in (
-        (analyse._pre_execute_hook, MinuteSteps.before_analysis),
-        (analyse._post_execute_hook, MinuteSteps.after_analysis),
-        *((callback, MinuteSteps.note_failure) for task in dag.tasks for callback in task.on_failure_callback),
-    ):
-        assert (hook.__func__, hook.__self__.stream.name) == (method, DEFAULT_STREAM)
-    for task in dag.tasks:
-        assert len(list(task.on_failure_callback)) == 1
-        assert task.task_id in set(Stage)
+def test_the_ledger_learns_of_every_failure(dag: Any) -> None:
+    """What the callback writes: tests/integration/pipeline."""
+    (callback,) = dag.get_task("minute").on_failure_callback
+    assert (callback.__func__, callback.__self__.stream.name) == (MinuteSteps.note_failure, DEFAULT_STREAM)
 
 
 @dataclass(frozen=True)
@@ -162,10 +242,10 @@ def test_every_step_refuses_an_interval_that_is_not_one_minute(run: Run) -> None
     with pytest.raises(NotOneMinuteError, match="airflow dags test etar_pipeline_payments"):
         steps.settle(run)
     with pytest.raises(NotOneMinuteError, match="airflow dags test etar_pipeline_payments"):
-        steps.extract(run)
+        steps.extract(run, None)
     with pytest.raises(NotOneMinuteError, match="airflow dags test etar_pipeline_payments"):
-        steps.report({"rows": 0}, run)
-    steps.note_failure({"dag_run": run, "ti": Pulled()})  # the task has said it; there is no row to write it to
+        steps.report(run, 0, None)
+    steps.note_failure({"dag_run": run})  # the task has said it; there is no row to write it to
 
 
 def test_each_stream_that_is_switched_on_has_a_dag_of_its_own(parse: Callable[..., Parsed], folders: str) -> None:
@@ -177,15 +257,10 @@ def test_each_stream_that_is_switched_on_has_a_dag_of_its_own(parse: Callable[..
         assert dag.tags == {"etar", stream}
         assert f"of `{stream}`" in dag.doc_md
         assert f"airflow dags test {dag_id} 2026" in dag.doc_md
-        assert [task.task_id for task in dag.topological_sort()] == ["settle", "extract", "analyse", "report"]
-        for step in ("settle", "extract", "report"):
-            assert dag.get_task(step).python_callable.__self__.stream.name == stream
-            assert dag.get_task(step).doc_md == getattr(MinuteSteps, step).__doc__
-        analyse = dag.get_task("analyse")
-        assert analyse.application_args[:2] == ["--stream", stream]
-        hooks = (analyse._pre_execute_hook, analyse._post_execute_hook, *analyse.on_failure_callback)
-        assert {hook.__self__.stream.name for hook in hooks} == {stream}
-        assert dag.get_task("report").op_args[0].operator is dag.get_task("extract"), "its own"
+        (task,) = dag.tasks
+        (callback,) = task.on_failure_callback
+        assert callback.__self__ == MinuteSteps(task.stream)
+        assert task.stream.name == stream, "its own"
 
 
 @pytest.mark.parametrize(("streams", "each"), [(1, 3), (2, 1), (3, 1), (5, 1)])
@@ -201,7 +276,7 @@ def test_the_dags_of_several_streams_have_fewer_runs_each(parse: Callable[..., P
     parsed = parse("etar_pipeline", streams="user_interactions payments trips", folders=folders)
     for dag in parsed.dags.values():
         assert dag.max_active_runs == 1
-        assert {task.max_active_tis_per_dag for task in dag.tasks} == {1}
+        assert {task.max_active_tis_per_dag for task in dag.tasks} == {2}, "with a backfill's"
 
 
 def test_a_stream_with_a_fault_is_left_out_and_says_so_in_the_list_of_dags(
@@ -209,7 +284,8 @@ def test_a_stream_with_a_fault_is_left_out_and_says_so_in_the_list_of_dags(
 ) -> None:
     parsed = parse("etar_pipeline", streams="all", folders=folders)
     assert parsed.import_errors == {}
-    sound = {"etar_pipeline", "etar_pipeline_payments", "etar_pipeline_trips"}
+    own = {stream.dag_id for stream in catalogue(StreamSettings(streams_folders="streams")).streams.values()}
+    sound = {"etar_pipeline_payments", "etar_pipeline_trips", *own}
     assert set(parsed.dags) == sound | {"etar_pipeline_broken", "etar_pipeline_Not_a_name"}
     for dag in parsed.dags.values():
         assert ("fault" in dag.tags) is (dag.dag_id not in sound)
@@ -243,10 +319,10 @@ def definition(dag: Any) -> dict[str, Any]:
     from airflow.serialization.serialized_objects import DagSerialization
 
     serialized = DagSerialization.to_dict(dag)["dag"]
-    kept_of_dag = ("dag_id", "catchup", "max_active_runs", "timetable", "default_args", "start_date", "tags")
+    kept_of_dag = ("dag_id", "catchup", "max_active_runs", "timetable", "start_date", "tags")
     kept_of_task = (
-        "task_id", "task_type", "downstream_task_ids", "trigger_rule", "retries", "retry_delay", "max_retry_delay",
-        "retry_exponential_backoff", "name", "application_args", "properties_file", "op_args", "op_kwargs",
+        "task_id", "task_type", "downstream_task_ids", "retries", "retry_delay", "max_retry_delay",
+        "retry_exponential_backoff", "execution_timeout", "max_active_tis_per_dag", "properties_file",
     )  # fmt: skip
     tasks = [{key: task["__var"][key] for key in kept_of_task if key in task["__var"]} for task in serialized["tasks"]]
     return {key: serialized[key] for key in kept_of_dag} | {"tasks": tasks}

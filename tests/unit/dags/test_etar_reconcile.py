@@ -38,13 +38,14 @@ def test_the_schedule_is_second_35_of_each_minute(dag: Any) -> None:
     assert info.logical_date == datetime(2026, 11, 21, 10, 32, 35, tzinfo=UTC)
 
 
-def test_the_four_steps_follow_one_another(dag: Any) -> None:
-    assert [task.task_id for task in dag.topological_sort()] == ["find", "extract", "analyse", "report"]
+def test_the_steps_follow_one_another(dag: Any) -> None:
+    assert [task.task_id for task in dag.topological_sort()] == ["find", "extract", "analyse", "report", "conclude"]
     assert {task.task_id: set(task.downstream_task_ids) for task in dag.tasks} == {
         "find": {"extract"},
         "extract": {"analyse", "report"},
         "analyse": {"report"},
-        "report": set(),
+        "report": {"conclude"},
+        "conclude": set(),
     }
 
 
@@ -77,8 +78,8 @@ def test_every_step_is_documented_and_not_indented_into_a_code_block(dag: Any) -
         (NotOneMinuteError("soon"), "fail"),
         (UnreportableMinuteError("tomorrow"), "fail"),
         (BatchFailedError("refused"), "fail"),
-        (BatchUnfinishedError("away"), "default"),
-        (ConnectionError("away"), "default"),
+        (BatchUnfinishedError("away"), "retry"),
+        (ConnectionError("away"), "retry"),
     ],
 )
 def test_what_cannot_help_is_not_retried(dag: Any, error: Exception, action: str) -> None:
@@ -128,9 +129,18 @@ def test_a_batch_without_rows_skips_spark(dag: Any) -> None:
 
 
 def test_a_report_after_a_failed_extraction_fails_as_well() -> None:
-    """It is the run's last task, and its state is the run's."""
+    """And with it the run's last task, whose state is the run's."""
     with pytest.raises(BatchFailedError, match="log of the task `extract`"):
-        again.report(None, dag_run=None)  # type: ignore[arg-type]  # is not reached
+        again.report(None, None, None)  # type: ignore[arg-type]  # is not reached
+
+
+def test_what_has_failed_fails_a_task_apart_from_that_which_tells_of_reports(dag: Any) -> None:
+    """Airflow drops the events of a task that fails; and one that has nothing to do costs no process."""
+    report, conclude = dag.get_task("report"), dag.get_task("conclude")
+    assert [outlet.name for outlet in report.outlets] == ["etar_reports"]
+    assert (report.task_type, conclude.outlets) == ("_ShortCircuitDecoratedOperator", [])
+    with pytest.raises(BatchFailedError, match="payments 2026-11-21T10:31Z: report: refused; stream trips: find: away"):
+        again.conclude({"payments 2026-11-21T10:31Z": "report: refused", "stream trips": "find: away"})
 
 
 def definition(dag: Any) -> dict[str, Any]:

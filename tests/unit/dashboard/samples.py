@@ -14,6 +14,11 @@ from tests.interactions import EVENT_TYPES, Outcomes, Report
 MINUTE = MinuteWindow.parse("2025-11-21T10:31Z")
 
 
+def minutes_after(count: int) -> MinuteWindow:
+    """The minute so many after :data:`MINUTE`."""
+    return MinuteWindow(MINUTE.start + timedelta(minutes=count))
+
+
 def a_report(window: MinuteWindow = MINUTE, *, views: int = 100, view_errors: int = 4, **other: Any) -> Report:
     """A report with ``views`` successful views, ``view_errors`` failed ones and ten clicks."""
     types = {name: Outcomes() for name in EVENT_TYPES}

@@ -1,19 +1,12 @@
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 
 from dashboard.ui import accounting, figures
 from dashboard.ui.accounting import Accounted, Standing, accounted
 from etar.ledger import LedgerEntry, State
 from etar.minute import MinuteWindow
-from tests.unit.dashboard.samples import MINUTE, a_failed_entry, an_entry, an_open_entry
-
-
-def minutes_after(count: int) -> MinuteWindow:
-    return MinuteWindow(MINUTE.start + timedelta(minutes=count))
-
+from tests.unit.dashboard.samples import MINUTE, a_failed_entry, an_entry, an_open_entry, minutes_after
 
 # Minute 3 has no row.
 ENTRIES = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from dashboard.ui import drawing
@@ -72,13 +73,24 @@ def test_a_table_has_a_row_for_each_entry() -> None:
     assert drawing.rows(listed, a_report()) == []
 
 
+def test_a_metric_says_by_how_much_it_is_more_than_a_minute_and_an_hour_ago() -> None:
+    page = Page((Metric("users", "Users"), Metric("best", "Best", Form.TEXT)), ())
+    minutes = [MinuteWindow(MINUTE.start + timedelta(minutes=count)) for count in (0, 1, 58, 59, 60)]
+    users = dict(zip(minutes, (10, 20, 30, 7, 12), strict=True))
+    reports = [a_report(each, users=count, best="a") for each, count in users.items()]
+
+    assert [each.change for each in drawing.metrics(page, reports)] == ["+5 · 1h +2", ""]
+    assert drawing.metrics(page, [*reports[1:3], reports[4]])[0].change == ""
+    assert drawing.metrics(page, reports[1:])[0].change == "+5"
+
+
 def test_a_page_is_drawn_of_the_newest_minute_and_over_all() -> None:
     page = Page(
         (EVENTS, Metric("revenue", "Revenue", Form.DECIMAL)), (Lines((Line("users", "Users"),)), Table("T", "t"))
     )
     reports = [a_report(users=1, revenue="1.00"), a_report(MINUTE.next, users=2, revenue="2.00", t=[{"a": 1}])]
 
-    assert [each.value for each in drawing.metrics(page, reports[-1])] == ["5", "2.00"]
+    assert [each.value for each in drawing.metrics(page, reports)] == ["5", "2.00"]
     history, table = drawing.charts(page, reports)
     assert (history.key, history.title) == ("history", None)
     assert history.figure is not None

@@ -80,7 +80,7 @@ def test_few_reports_are_a_figure_too(count: int) -> None:
 
 def test_the_metrics_are_the_minutes_figures() -> None:
     shown = {
-        metric.name: metric.value for metric in drawing.metrics(PAGE, a_published_report(views=1200, view_errors=34))
+        metric.name: metric.value for metric in drawing.metrics(PAGE, [a_published_report(views=1200, view_errors=34)])
     }
 
     assert shown == {"Events": "1,244", "Errors": "34", "Error rate": "2.73%", "Unique users": "622"}
@@ -92,7 +92,7 @@ def test_of_a_report_of_another_shape_the_page_shows_what_it_says() -> None:
         known.model_dump(exclude={"error_rate", "unique_users", "event_types"}) | {"visitors": 3}
     )
 
-    shown = {metric.name: metric.value for metric in drawing.metrics(PAGE, older)}
+    shown = {metric.name: metric.value for metric in drawing.metrics(PAGE, [older])}
     assert shown == {"Events": "114", "Errors": "4", "Error rate": "-", "Unique users": "-"}
     assert list(drawing.bars(BARS, older).data[0].x) == [0] * 6
     assert list(drawing.lines(LINES, [older]).data[1].y) == [None]

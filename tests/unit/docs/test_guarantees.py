@@ -15,8 +15,10 @@ from tests.lanes.plan import runs_at_each_change
 PAGE = (REPOSITORY / "docs/guarantees.md").read_text()
 TEST = re.compile(r"`(?P<path>tests/[\w/]+\.py)(?:::(?P<test>[\w:]+))?`")
 NAMED = TEST.findall(PAGE)
-EACH_CHANGE, LONG = "each change", "`make test-long`"
-PROMISES = [line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith("| promise |")]
+PROMISES = re.findall(
+    r"^### (.+?)\n(.*?)(?=^##)", PAGE.partition("## Not promised")[0] + "##", re.MULTILINE | re.DOTALL
+)
+"""Each with its title and what is said of it."""
 
 
 @cache
@@ -41,9 +43,19 @@ def test_a_named_test_exists(path: str, test: str) -> None:
         place = here[name]
 
 
-@pytest.mark.parametrize("row", PROMISES, ids=lambda row: row[2:40])
-def test_a_promise_is_shown_at_each_change_and_the_last_column_says_where_else(row: str) -> None:
-    *_, runs = row.strip("| ").split("|")
-    each_change = {runs_at_each_change(path) for path, _ in TEST.findall(row)}
+@pytest.mark.parametrize(("title", "said"), PROMISES, ids=[title for title, _ in PROMISES])
+def test_a_promise_is_shown_at_each_change_and_its_list_says_where_else(title: str, said: str) -> None:
+    shown = TEST.findall(said)
+    each_change = {runs_at_each_change(path) for path, _ in shown}
     assert True in each_change, "nothing that shows it runs at each change"
-    assert runs.strip() == ", ".join([EACH_CHANGE, LONG] if False in each_change else [EACH_CHANGE])
+    number = "1 test" if len(shown) == 1 else f"{len(shown)} tests"
+    when = "at each change and by make test-long" if False in each_change else "at each change"
+    assert re.findall("<summary>(.*)</summary>", said) == [f"Shown by {number}, {when}"]
+
+
+def test_each_test_stands_under_a_promise() -> None:
+    promised, _, _ = PAGE.partition("## Not promised")
+    under_promises = [name for _, said in PROMISES for name in TEST.findall(said)]
+    assert [name for name in TEST.findall(promised) if name not in under_promises] == [
+        ("tests/unit/docs/test_guarantees.py", "")
+    ]

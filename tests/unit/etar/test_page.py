@@ -37,6 +37,27 @@ def test_a_value_is_written_as_people_read_it(form: Form, value: Any, written: s
     assert form.written(value) == written
 
 
+@pytest.mark.parametrize(
+    ("form", "value", "before", "written"),
+    [
+        (Form.NUMBER, 1234, 200, "+1,034"),
+        (Form.NUMBER, 200, 1234, "-1,034"),
+        (Form.NUMBER, 7, 7, "±0"),
+        (Form.NUMBER, 2.5, 1, "+1.50"),
+        (Form.PERCENT, 0.0325, 0.01, "+2.25pp"),
+        (Form.DECIMAL, "12345678901234567890.50", "0.25", "+12,345,678,901,234,567,890.25"),
+        (Form.DECIMAL, "1.00", "1", "±0"),
+        (Form.TEXT, "b", "a", None),
+        (Form.NUMBER, None, 1, None),
+        (Form.NUMBER, 1, None, None),
+        (Form.NUMBER, {"a": 1}, 1, None),
+        (Form.NUMBER, float("nan"), 1, None),
+    ],
+)
+def test_a_change_has_its_sign(form: Form, value: Any, before: Any, written: str | None) -> None:
+    assert form.changed(value, before) == written
+
+
 def test_without_a_page_the_report_itself_is_shown() -> None:
     body = {
         "revenue": "1234.50",

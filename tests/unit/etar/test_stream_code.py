@@ -9,7 +9,7 @@ import pytest
 
 from etar.minute import MinuteWindow
 from etar.report import PublishedReport
-from etar.settings import get_settings
+from etar.settings import StreamSettings, get_settings
 from etar.stream_code import StreamCodeError, headline, load, report_model, report_transform
 from etar.streams import Stream, UnknownStreamError, catalogue, default_stream, stream_named
 from tests.stream_folders import define
@@ -49,7 +49,7 @@ def test_a_folder_outside_this_repository_has_a_model_and_a_transform(write: Wri
     stream = write(report=MODEL)
     assert report_model(stream).empty(WINDOW, stream="sales").model_dump()["sold"] == 0
     assert report_transform(stream) is load(stream, "report:transform")
-    assert set(catalogue().streams) == {"sales", "user_interactions"}
+    assert set(catalogue().streams) == {"sales", *catalogue(StreamSettings(streams_folders="streams")).streams}
 
 
 def test_two_folders_with_files_of_the_same_name_are_told_apart(write: Write) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import IO, Any
@@ -18,7 +19,7 @@ from etar.errors import PermanentError, TransientError
 from etar.extracts import Extract
 from etar.minute import MinuteWindow
 from etar.pipeline.extract import ExpiredMinuteError, TruncatedExtractError, extract_minute
-from etar.streams import default_stream
+from etar.streams import Stream, default_stream
 
 WINDOW = MinuteWindow(datetime(2026, 11, 21, 10, 31, tzinfo=UTC))
 KEY = "extracts/user_interactions/2026-11-21_10-31.parquet"
@@ -93,10 +94,19 @@ def run(
     return extract(warehouse, objects, age=age)
 
 
-def extract(warehouse: CannedWarehouse, objects: Objects, *, age: timedelta = timedelta(minutes=2)) -> Extract:
+ALL_COLUMNS = replace(default_stream(), report_columns=None)
+
+
+def extract(
+    warehouse: CannedWarehouse,
+    objects: Objects,
+    *,
+    stream: Stream = ALL_COLUMNS,
+    age: timedelta = timedelta(minutes=2),
+) -> Extract:
     return extract_minute(
         WINDOW,
-        stream=default_stream(),
+        stream=stream,
         warehouse=warehouse,
         store=objects,
         bucket="etar",
@@ -212,6 +222,25 @@ def test_a_minute_past_the_horizon_never_replaces_what_is_known_of_it(age: timed
         assert run(io.BytesIO(parquet(rows)), objects, age=age).rows == rows
 
 
+def selected_by(warehouse: CannedWarehouse) -> list[str]:
+    columns = warehouse.asked["query"].partition("FROM")[0].split(",\n")
+    return [" ".join(each.removeprefix("SELECT\n").split()) for each in columns]
+
+
+@pytest.mark.parametrize(("reads", "more"), [(("fare", "status"), ["`fare`", "`status`"]), ((), [])])
+def test_of_a_report_that_reads_some_columns_those_are_selected_and_what_tells_rows_apart(
+    reads: tuple[str, ...], more: list[str]
+) -> None:
+    warehouse = CannedWarehouse(io.BytesIO(parquet(1)))
+    warehouse.described = [
+        (name, "UUID" if name == "event_id" else "String", "")
+        for name in ("event_id", "fare", "guest", "status", "_topic", "_partition", "_offset", "_timestamp")
+    ]
+    extract(warehouse, Objects(), stream=replace(default_stream(), report_columns=reads))
+    place = ["`_partition`", "`_offset`", "`_timestamp`"]
+    assert selected_by(warehouse) == ["UUIDToNum(`event_id`) AS `event_id`", *more, *place]
+
+
 def test_what_is_selected_is_what_the_table_says_of_itself() -> None:
     warehouse = CannedWarehouse(io.BytesIO(parquet(1)))
     warehouse.described = [
@@ -227,8 +256,7 @@ def test_what_is_selected_is_what_the_table_says_of_itself() -> None:
         ("given", "String", "EPHEMERAL", "", "", "", ""),
     ]
     extract(warehouse, Objects())
-    selected = warehouse.asked["query"].partition("FROM")[0].split(",\n")
-    assert [" ".join(each.removeprefix("SELECT\n").split()) for each in selected] == [
+    assert selected_by(warehouse) == [
         "UUIDToNum(`ride`) AS `ride`",
         "UUIDToNum(`guest`) AS `guest`",
         "arrayMap(each -> UUIDToNum(each), `stops`) AS `stops`",

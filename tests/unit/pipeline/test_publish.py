@@ -137,7 +137,7 @@ def test_an_empty_minute_is_zeros_whatever_is_stored() -> None:
 )
 def test_an_analysis_of_something_else_is_refused(stored: Report, said: str) -> None:
     results = Results({default_stream().result_key(WINDOW): stored.model_dump_json().encode()})
-    with pytest.raises(ResultMismatchError, match=f"{said}.*clear this run's task `extract`"):
+    with pytest.raises(ResultMismatchError, match=f"{said}.*clear this run's tasks"):
         report_from(results)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 from uuid import UUID
 
 from etar.streams import default_stream
 from producer.encoding import Encoding, header_of
 from producer.kinds import Draft, Kind
+from producer.made_up import KINDS, RecordBlock
 from producer.tally import Tally
-from streams.user_interactions.event import UserEvent
 from streams.user_interactions.shop import Shop
+from tests.user_events import UserEvent
 
 MINUTE = int(datetime(2026, 11, 21, 10, 31, tzinfo=UTC).timestamp() * 1000)
 USER = UUID(int=1)
@@ -26,6 +28,16 @@ def shop() -> Shop:
 
 def draft(kind: Kind = Kind.EVENT, at: int = MINUTE) -> Draft:
     return Draft(kind, UserEvent(USER, USER, USER, "view", "success", at, None, None, None, "mobile", "DE"), at)
+
+
+def drafts_of(block: RecordBlock, encoding: Encoding) -> list[Draft]:
+    """Its records, one by one; an event's time is in milliseconds."""
+    found = []
+    for row, (value, kind, happened) in enumerate(zip(block.values, block.kinds, block.happened.tolist(), strict=True)):
+        bad = block.malformed.get(row)
+        event: dict[str, Any] = bad.event if bad else encoding.event_of(value or b"")
+        found.append(Draft(KINDS[kind], encoding.logged(event), happened))
+    return found
 
 
 def tally(*acknowledged: Draft) -> Tally:

@@ -10,8 +10,8 @@ import pytest
 
 from producer.event_log import EventLog
 from producer.kinds import Draft, Kind
-from streams.user_interactions.event import UserEvent
 from tests.unit.producer.drafts import ENCODING
+from tests.user_events import UserEvent
 
 USER, EVENT = UUID(int=1), UUID(int=2)
 DRAFT = Draft(Kind.LATE, UserEvent(EVENT, USER, USER, "view", "error", 5, None, None, "timeout", "mobile", "DE"), 5)

@@ -29,10 +29,11 @@ from etar.rows.columns import Column, plain_values
 from etar.rows.conversion import Row
 from etar.rows.values import RowError, Values
 from producer.input_file import InputFileError, Piece, Reject, StoppedError, find_files, read_pieces
-from streams.user_interactions.event import EVENT_TYPES, UserEvent
+from streams.user_interactions.event import EVENT_TYPES
 from streams.user_interactions.input import RowConverter
 from streams.user_interactions.input_cells import LAYOUT
 from tests.unit.producer.drafts import ENCODING
+from tests.user_events import UserEvent
 
 USER = "1b4e28ba-2fa1-11d2-883f-0016d3cca427"
 HEADER = b"\0\0\0\0\1"

@@ -17,7 +17,7 @@ from producer import command
 from producer.command import parse_duration, parse_start
 from producer.input_file import STDIN
 from producer.options import Mix, ProduceOptions
-from producer.worker import WorkerTask
+from producer.task import WorkerTask
 from tests.unit.producer.folders import AVRO_TOML, avro_schema, write_stream
 
 NOW = datetime(2026, 11, 21, 10, 31, 5, tzinfo=UTC)

@@ -8,14 +8,15 @@ from collections import Counter
 from functools import cache
 
 import fastavro
+import numpy as np
 import pytest
 
 from etar.streams import default_stream
 from producer.kinds import NO_SUCH_SCHEMA_ID, Draft, Kind
-from producer.traffic import Traffic
-from streams.user_interactions.event import UserEvent
+from producer.made_up import KINDS, RecordBlock, Traffic, source_of
 from streams.user_interactions.shop import EventFactory
-from tests.unit.producer.drafts import ENCODING, shop
+from tests.unit.producer.drafts import ENCODING, drafts_of, shop
+from tests.user_events import UserEvent, user_events
 
 START = 1_763_717_460_000
 DAY_MS = 24 * 3600 * 1000
@@ -24,10 +25,18 @@ HEADER = ENCODING.header
 MALFORMED = ENCODING.malformed
 
 
-def drafts(count: int, *, late: float = 0.0, **shares: float) -> list[Draft]:
+def traffic_with(*, late: float = 0.0, **shares: float) -> Traffic:
     factory = EventFactory(seed=4, shop=shop(), late=late, late_by=60_000)
-    traffic = Traffic(factory, ENCODING, seed=4, **shares)  # type: ignore[arg-type]
-    return [traffic.next(START + number) for number in range(count)]
+    return Traffic(source_of(default_stream(), factory, ENCODING), ENCODING, seed=4, **shares)  # type: ignore[arg-type]
+
+
+def records(count: int, **shares: float) -> RecordBlock:
+    return traffic_with(**shares).block(START + np.arange(count))
+
+
+def drafts(count: int, **shares: float) -> list[Draft]:
+    made = drafts_of(records(count, **shares), ENCODING)
+    return [draft._replace(event=UserEvent(**draft.event)) for draft in made]
 
 
 def serialize(event: UserEvent) -> bytes:
@@ -44,12 +53,24 @@ def decode(value: bytes) -> tuple[object, bytes]:
 
 
 def an_event() -> UserEvent:
-    return EventFactory(seed=1, shop=shop()).next(START)
+    [event] = user_events(EventFactory(seed=1, shop=shop()).block(np.array([START])))
+    return event
 
 
 def test_the_same_seed_gives_the_same_records() -> None:
     shares = {"late": 0.1, "duplicates": 0.1, "malformed": 0.1}
     assert drafts(2000, **shares) == drafts(2000, **shares)
+
+
+@pytest.mark.parametrize("size", [1, 3, 100, 1999])
+@pytest.mark.parametrize("shares", [{}, {"late": 0.1, "duplicates": 0.2, "malformed": 0.2}, {"duplicates": 1.0}])
+def test_however_many_are_asked_for_at_a_time_they_are_the_same(size: int, shares: dict[str, float]) -> None:
+    traffic, instants = traffic_with(**shares), START + np.arange(2000) * 3
+    parts = [traffic.block(instants[at : at + size]) for at in range(0, 2000, size)]
+    whole = traffic_with(**shares).block(instants)
+    for name in ("keys", "values", "kinds", "happened"):
+        assert [each for part in parts for each in getattr(part, name)] == list(getattr(whole, name))
+    assert len(set(whole.kinds.tolist())) == (1 if not shares else 2 if len(shares) == 1 else 3 + len(MALFORMED))
 
 
 def test_without_shares_every_record_is_an_event_of_its_own() -> None:
@@ -60,7 +81,7 @@ def test_without_shares_every_record_is_an_event_of_its_own() -> None:
 
 @cache
 def twenty_thousand(duplicates: float, malformed: float) -> Counter[Kind]:
-    return Counter(draft.kind for draft in drafts(20_000, duplicates=duplicates, malformed=malformed))
+    return Counter(KINDS[kind] for kind in records(20_000, duplicates=duplicates, malformed=malformed).kinds)
 
 
 @pytest.mark.parametrize(("duplicates", "malformed"), [(0.1, 0.0), (0.0, 0.2), (0.1, 0.2), (0.5, 0.5), (0.0, 1.0)])
@@ -89,8 +110,21 @@ def test_a_duplicate_is_an_unchanged_event_of_the_last_second() -> None:
     assert len(sent) < len(made)
 
 
-def test_the_first_record_cannot_be_a_duplicate() -> None:
-    assert drafts(1, duplicates=1.0)[0].kind is Kind.EVENT
+@pytest.mark.parametrize("step", [1, 999, 1000, 1001])
+def test_a_record_with_nothing_of_the_last_second_before_it_cannot_be_a_duplicate(step: int) -> None:
+    block = traffic_with(duplicates=1.0).block(START + np.arange(5) * step)
+    kinds = [draft.kind for draft in drafts_of(block, ENCODING)]
+    # What is no duplicate may be repeated: at 999 ms, the first by the second, and not by the third.
+    assert (
+        kinds
+        == {
+            1: [Kind.EVENT] + [Kind.DUPLICATE] * 4,
+            999: [Kind.EVENT, Kind.DUPLICATE] * 2 + [Kind.EVENT],
+            1000: [Kind.EVENT, Kind.DUPLICATE] * 2 + [Kind.EVENT],
+            1001: [Kind.EVENT] * 5,
+        }[step]
+    )
+    assert len(set(block.values)) == kinds.count(Kind.EVENT)
 
 
 def test_late_is_what_happened_before_it_is_sent() -> None:

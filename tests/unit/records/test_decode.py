@@ -22,6 +22,7 @@ from etar.records.framing import SchemaId
 from etar.records.record import Headers, Record, Row, Unreadable
 from etar.records.warehouse import dead_letters_to_arrow, rows_to_arrow
 from etar.settings import PipelineSettings
+from tests.avro_records import decided
 from tests.unit.records.events import (
     APPENDED,
     APPENDED_MS,
@@ -42,8 +43,14 @@ READERS: Readers = {SCHEMA_ID: READER}
 DAY_MS = 24 * 3600 * 1000
 
 
+def decided_alike(found: Record, readers: Readers) -> Row | DeadLetter:
+    """By itself, and in a batch."""
+    (outcome,) = decided(DECODER, LAYOUT, [found], readers)
+    return outcome
+
+
 def decoded(value: bytes | None) -> Row | DeadLetter:
-    return DECODER.decode(record(value), READERS)
+    return decided_alike(record(value), READERS)
 
 
 def letter(value: bytes | None) -> DeadLetter:
@@ -58,14 +65,14 @@ def with_field(name: str, avro_type: Any, value: Any) -> Row | DeadLetter:
     fields = {field["name"]: field for field in schema["fields"]}
     schema["fields"] = list({**fields, name: {"name": name, "type": avro_type}}.values())
     readers: Readers = {SCHEMA_ID: compile_reader(json.dumps(schema), LAYOUT)}
-    return DECODER.decode(record(encode(event(**{name: value}), schema=schema)), readers)
+    return decided_alike(record(encode(event(**{name: value}), schema=schema)), readers)
 
 
 def without_field(name: str) -> Row | DeadLetter:
     schema = copy.deepcopy(SCHEMA)
     schema["fields"] = [field for field in schema["fields"] if field["name"] != name]
     readers: Readers = {SCHEMA_ID: compile_reader(json.dumps(schema), LAYOUT)}
-    return DECODER.decode(record(encode(event(), schema=schema)), readers)
+    return decided_alike(record(encode(event(), schema=schema)), readers)
 
 
 def reason_of(outcome: Row | DeadLetter) -> Reason:

@@ -17,6 +17,7 @@ from etar.records.decode import Decoder, schema_of
 from etar.records.record import Headers, Row
 from etar.records.table import TableLayout
 from etar.records.warehouse import rows_to_arrow
+from tests.avro_records import decided
 from tests.unit.records.events import APPENDED_MS, DESCRIBED, METADATA, record
 
 BOUNDS = EventTimeBounds(behind_ms=86_400_000, ahead_ms=300_000)
@@ -67,7 +68,7 @@ def read(column: str, avro_type: Any, value: Any, *references: Any, name: str = 
     fastavro.schemaless_writer(body, plain(written), {field: each for field, _, each in fields})
     reader = compile_reader(json.dumps(schema), layout, [json.dumps(each) for each in references])
     found = record(b"\0\0\0\0\7" + body.getvalue())
-    outcome = Decoder(layout, BOUNDS).decode(found, {7: reader})
+    (outcome,) = decided(Decoder(layout, BOUNDS), layout, [found], {7: reader})
     if isinstance(outcome, DeadLetter):
         return outcome.reason, outcome.detail
     return rows_to_arrow(layout, [outcome]).to_pylist()[0][name]

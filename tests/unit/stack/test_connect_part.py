@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 import zipfile
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from etar.streams import default_stream
 from stack.configuration import SettingsError, make_settings
 from stack.layout import REPOSITORY, Layout
 from stack.parts import Stack, connect, part_named, parts_of, steps_of
+from stack.parts.base import Answer
+from tests.stream_folders import define
 
 NATIVE_ONLY = {"bootstrap.servers", "listeners", "plugin.path", "rest.advertised.host.name", "rest.advertised.port"}
 
@@ -69,6 +73,29 @@ def test_without_the_official_sink_a_start_says_where_it_is_and_where_it_goes(
     part_named("connect", stack).require(stack)
 
 
+@pytest.mark.parametrize("brings", ["", "CREATE TABLE IF NOT EXISTS sales_landing (sale_id String) ENGINE = Null"])
+def test_a_stream_that_connect_cannot_fill_refuses_the_start_unless_its_folder_brings_what_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, brings: str
+) -> None:
+    monkeypatch.setattr(connect, "PLUGINS", tmp_path)
+    monkeypatch.setattr(connect, "_JARS", tmp_path)
+    monkeypatch.setattr(connect, "CONVERTER", tmp_path)
+    jar(tmp_path / "sink.jar", "com/clickhouse/kafka/connect/ClickHouseSinkConnector.class")
+    folders = tmp_path / "streams"
+    (folders / "sales" / "sql").mkdir(parents=True)
+    (folders / "sales" / "sql" / "0001_table.sql").write_text(f"CREATE TABLE IF NOT EXISTS sales (x Int8);\n{brings}")
+    text = '[stream]\nname = "sales"\n[record]\nformat = "json"\n[event]\nid = ["event_id"]\ntime = "event_time"\n'
+    schema = '{"type": "object", "properties": {"event_id": {}, "event_time": {}}}'
+    define(folders, "sales", **{"stream.toml": text, "schema.json": schema})
+    environment = {"ETAR_STACK_SINK": "connect", "ETAR_STREAMS": "sales", "ETAR_STREAMS_FOLDERS": str(folders)}
+    settings = make_settings(environment, {}, datetime(2026, 11, 21, tzinfo=UTC), folder=tmp_path)
+    stack = Stack(Layout.at(tmp_path), settings)
+
+    refusal = pytest.raises(SettingsError, match=r"SINK=connect: no landing table .* its records are json, .*;")
+    with nullcontext() if brings else refusal:
+        part_named("connect", stack).require(stack)
+
+
 def test_without_connects_jars_a_start_says_how_to_fetch_them(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,16 +148,14 @@ def test_a_worker_in_a_container_is_told_the_same_but_for_places(stack: Stack) -
 def test_the_connector_the_second_worker_waits_for_is_the_streams(
     monkeypatch: pytest.MonkeyPatch, stack: Stack
 ) -> None:
-    import httpx
-
     answer = {"connector": {"state": "RUNNING"}, "tasks": [{"state": "RUNNING"}]}
     asked: list[str] = []
 
-    def get(url: str, **_: object) -> httpx.Response:
+    def get(url: str, **_: object) -> Answer:
         asked.append(url)
-        return httpx.Response(200, json=answer)
+        return Answer(200, json.dumps(answer).encode())
 
-    monkeypatch.setattr(httpx, "get", get)
+    monkeypatch.setattr(connect, "get", get)
     second = part_named("connect-2", stack)
     assert second.ready(stack)
     assert asked == [

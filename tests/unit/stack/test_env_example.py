@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from stack.compose_check.project import documented_variables
 from stack.configuration import make_settings
 from stack.layout import REPOSITORY
-from stack.settings_classes import settings_classes, variables_of
+from stack.settings_classes import settings_classes
 from stack.settings_table import comments
 
 EXAMPLE = REPOSITORY / ".env.example"
@@ -28,14 +28,14 @@ def used_by_the_containers() -> set[str]:
 
 
 def read_by_the_code() -> set[str]:
-    return {variable for kind in settings_classes() for variable in variables_of(kind).values()}
+    return {variable for kind in settings_classes() for variable in kind.variables().values()}
 
 
 def test_every_setting_is_documented_with_its_default() -> None:
     example = documented()
     native = make_settings({}, {}, datetime(2026, 11, 21, tzinfo=UTC)).values
     for kind in settings_classes():
-        for field, name in variables_of(kind).items():
+        for field, name in kind.variables().items():
             assert name in example, f"{name} is read by the code but not in .env.example"
             info = kind.model_fields[field]
             if not info.is_required():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from etar.streams.catalogue import PARTS_OF_THE_STACK
 from stack.configuration import LINK_OFFSET, SECRETS, Settings, make_settings
 from stack.layout import Layout
-from stack.lifecycle import stop_order
+from stack.lifecycle import is_ready, stop_order
 from stack.parts import Part, Stack, Step, part_named, possible_parts, steps_of
 from stack.supervision import configuration
 
@@ -77,8 +80,9 @@ def test_every_part_reaches_others_through_the_links_and_listens_on_its_own_port
     servers = ("KAFKA", "REGISTRY", "WAREHOUSE", "S3", "POSTGRES", "API", "AIRFLOW")
     for name in ("airflow-scheduler", "sink", "report-api", "dashboard", "demo-producer"):
         seen = part_named(name, linked).environment(linked)
-        # The page's own address, for browsers, is no link between parts.
-        known = " ".join(value for variable, value in seen.items() if not variable.startswith("AIRFLOW__API__"))
+        # An address for browsers is no link between parts.
+        of_browsers = ("AIRFLOW__API__", "ETAR_DASHBOARD_AIRFLOW_URL")
+        known = " ".join(value for variable, value in seen.items() if not variable.startswith(of_browsers))
         # Whole numbers: a generated secret may have the same digits in its middle.
         assert not [server for server in servers if re.search(rf"\b{linked.settings.port(server)}\b", known)], name
     commands = " ".join(" ".join(part.command(linked)) for part in possible_parts(linked))
@@ -88,3 +92,51 @@ def test_every_part_reaches_others_through_the_links_and_listens_on_its_own_port
 def test_an_unknown_part_lists_the_known_ones(stack: Stack) -> None:
     with pytest.raises(KeyError, match="airflow-scheduler"):
         part_named("airflow", stack)
+
+
+@pytest.fixture
+def with_jobs(stack: Stack) -> Stack:
+    """Of all the streams that there are."""
+    return Stack(stack.layout, Settings({**stack.settings.values, "ETAR_STREAMS": "all"}))
+
+
+def test_a_job_of_a_stream_is_a_part_while_the_stream_is_on(stack: Stack, with_jobs: Stack) -> None:
+    jobs = [job.name for stream in with_jobs.streams for job in stream.jobs]
+    assert "category-sales" in jobs
+    assert not {part.name for part in possible_parts(stack)} & set(jobs)
+    nodes: list[Part | Step] = [*possible_parts(with_jobs), *steps_of(with_jobs)]
+    names = {node.name for node in nodes}
+    assert set(jobs) <= names
+    assert len(names) == len(nodes)
+    assert {need for name in jobs for need in part_named(name, with_jobs).needs} <= names
+
+
+def test_a_job_knows_where_it_writes_and_no_secret_but_its_own(with_jobs: Stack) -> None:
+    part = part_named("category-sales", with_jobs)
+    command, environment = " ".join(part.command(with_jobs)), part.environment(with_jobs)
+    assert not [name for name in SECRETS if with_jobs.settings[name] in command]
+    known = "\n".join(environment.values())
+    others = ("ETAR_S3_SECRET_ACCESS_KEY", "ETAR_API_WRITE_TOKEN", "ETAR_STACK_POSTGRES_PASSWORD")
+    assert not [name for name in others if with_jobs.settings[name] in known]
+    assert with_jobs.settings["ETAR_REPORT_STORE_PASSWORD"] in known
+
+
+def test_no_job_can_be_called_like_a_part(with_jobs: Stack) -> None:
+    jobs = {job.name for stream in with_jobs.streams for job in stream.jobs}
+    own = ("sink-", "demo-producer-")
+    parts = {part.name for part in possible_parts(with_jobs) if not part.name.startswith(own)} - jobs
+    assert parts == set(PARTS_OF_THE_STACK)
+
+
+def test_a_job_is_well_while_it_tells_of_its_progress(with_jobs: Stack) -> None:
+    with_jobs.layout.create()
+    part = part_named("category-sales", with_jobs)
+    assert not is_ready(part, with_jobs)
+    beat = with_jobs.layout.run / "category-sales.beat"
+    beat.touch()
+    assert is_ready(part, with_jobs)
+    os.utime(beat, (0, time.time() - 120))
+    assert not is_ready(part, with_jobs)
+    assert part.prepare
+    part.prepare(with_jobs)
+    assert not beat.exists()

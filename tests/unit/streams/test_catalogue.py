@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from etar.bootstrap.migrations import Migration, pending, stream_migrations
+from etar.bootstrap.migrations import Migration, pending, stream_migrations, stream_postgres_migrations
+from etar.page import Form
 from etar.settings import StreamSettings
 from etar.streams import (
     DEFAULT_STREAM,
@@ -22,9 +24,12 @@ from etar.streams import (
     StreamFaultError,
     TimeForm,
     UnknownStreamError,
+    Windows,
+    WindowValue,
     catalogue,
     default_stream,
 )
+from stack.layout import REPOSITORY
 
 AVRO = json.dumps(
     {
@@ -50,6 +55,13 @@ LIKE = """
 name = "other"
 like = "sales"
 """
+
+
+def tables_of_the_store() -> set[str]:
+    """What the shared statements for PostgreSQL make."""
+    made = re.compile(r"^CREATE (?:TABLE|VIEW)(?: IF NOT EXISTS)? (\w+)", re.MULTILINE)
+    files = (REPOSITORY / "sql" / "postgres").glob("*.sql")
+    return {name for file in files for name in made.findall(file.read_text())} | {"schema_migrations"}
 
 
 @pytest.fixture
@@ -100,6 +112,7 @@ def test_a_definition_says_what_a_stream_is_and_the_rest_follows(folder: Path) -
         shop = {one_of = ["a", "b"], max_length = 1}
         [report]
         version = 2
+        columns = ["shop", "buyer.id"]
         [traffic]
         rate = 5
         [input]
@@ -128,6 +141,7 @@ def test_a_definition_says_what_a_stream_is_and_the_rest_follows(folder: Path) -
             "shop": Limits(one_of=("a", "b"), max_length=1),
         },
         report_version=2,
+        report_columns=("shop", "buyer.id"),
         traffic="traffic:Traffic",
         traffic_rate=5.0,
         converter="input:Sales",
@@ -163,6 +177,55 @@ def test_the_first_stream_keeps_every_name_that_it_had() -> None:
         ("event_id",),
         "event_time",
     )
+
+
+WINDOWS = """
+[windows]
+table = "sales_live"
+by = "shop"
+groups = ["Berlin"]
+values = [{column = "total", streamed = "job_total", report = "sales", title = "Sales", form = "decimal"}]
+"""
+
+
+def test_live_windows_are_of_the_table_that_a_definition_names(folder: Path) -> None:
+    write(folder, "sales", SOUND + WINDOWS)
+    write(folder, "other", LIKE)
+
+    found = read(folder)
+    assert found.named("sales").windows == Windows(
+        "sales_live",
+        "Sales live",
+        "shop",
+        (WindowValue("total", "job_total", "sales", "Sales", Form.DECIMAL),),
+        ("Berlin",),
+    )
+    assert found.named("other").windows is None
+
+
+@pytest.mark.parametrize("table", sorted(tables_of_the_store()))
+def test_no_windows_are_in_a_table_of_etar_itself(folder: Path, table: str) -> None:
+    write(folder, "sales", SOUND + WINDOWS.replace("sales_live", table))
+    assert f"windows.table: the table of live windows {table!r} belongs to etar itself" in only_fault(folder)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("sales_live", "x; DROP TABLE reports", "windows.table: is 'x; DROP TABLE reports'; it must be like"),
+        ('"shop"', '"final"', "windows: each column has one meaning: final has another already"),
+        ('"job_total"', '"total"', "windows: each column has one meaning: total has another already"),
+        ('form = "decimal"', 'form = "percent"', "windows.values.0.form: is 'percent'; it must be 'number' or 'd"),
+        (
+            '[{column = "total", streamed = "job_total", report = "sales", title = "Sales", form = "decimal"}]',
+            "[]",
+            "windows: values is empty",
+        ),
+    ],
+)
+def test_windows_that_cannot_be(folder: Path, old: str, new: str, said: str) -> None:
+    write(folder, "sales", SOUND + WINDOWS.replace(old, new))
+    assert said in only_fault(folder)
 
 
 def test_a_stream_like_another_shares_its_folder_under_a_name_and_a_topic_of_its_own(folder: Path) -> None:
@@ -213,6 +276,7 @@ CHECKSUMS = {
     "user_interactions/0001_table.sql": "debcdb0684dc",
     "user_interactions/0002_retention.sql": "dfba24ff8694",
     "user_interactions/0003_connect_landing.sql": "bc412cd5f20c",
+    "user_interactions/0004_codecs.sql": "21dd5a54f475",
 }
 
 
@@ -405,6 +469,58 @@ def test_two_streams_never_share_a_place(folder: Path, name: str, topic: str, sa
 
     assert said in "\n".join(map(str, found.faults))
     assert list(found.streams) == ["sales"]
+
+
+JOB = """
+[[jobs]]
+name = "{}"
+kind = "spark-streaming"
+app = "spark_apps/sums.py"
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (["sums"], ["sums"], "the part 'sums' belongs to the stream 'sales'"),
+        (["sums", "sums"], [], "two jobs have one name"),
+        (["postgres"], [], "the part 'postgres' belongs to the stack"),
+        (["sink-of-all"], [], "the part 'sink-of-all' belongs to the stack"),
+    ],
+)
+def test_a_jobs_name_is_a_parts_and_nobody_elses(folder: Path, first: list[str], second: list[str], said: str) -> None:
+    write(folder, "sales", SOUND + "".join(map(JOB.format, first)))
+    write(folder, "shops", SOUND.replace("sales", "shops") + "".join(map(JOB.format, second)))
+
+    (fault,) = read(folder).faults
+    assert said in str(fault)
+    assert fault.stream == ("shops" if second else "sales")
+
+
+def test_a_jobs_program_is_its_folders_or_the_repositorys(folder: Path, tmp_path: Path) -> None:
+    write(folder, "sales", SOUND + JOB.format("sums"))
+    stream = read(folder).named("sales")
+    (job,) = stream.jobs
+    assert stream.job_app(job, tmp_path) == tmp_path / "spark_apps" / "sums.py"
+
+    own = folder / "sales" / "spark_apps" / "sums.py"
+    own.parent.mkdir()
+    own.write_text("")
+    assert stream.job_app(job, tmp_path) == own
+    assert stream.checkpoints_key(job) == "checkpoints/sales/sums"
+
+
+def test_what_jobs_write_to_is_made_of_files_of_the_folder_and_of_none_like_it(folder: Path) -> None:
+    write(folder, "sales", SOUND)
+    write(folder, "other", LIKE, schema=None)
+    assert stream_postgres_migrations(read(folder).named("sales")) == []
+
+    (folder / "sales" / "postgres").mkdir()
+    (folder / "sales" / "postgres" / "0001_sums.sql").write_text("CREATE TABLE sums ();")
+    assert stream_postgres_migrations(read(folder).named("sales")) == [
+        Migration("sales/postgres/0001_sums.sql", "CREATE TABLE sums ();")
+    ]
+    assert stream_postgres_migrations(read(folder).named("other")) == []
 
 
 def test_of_two_folders_with_one_name_the_later_one_has_the_fault(folder: Path, tmp_path: Path) -> None:

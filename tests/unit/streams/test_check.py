@@ -16,6 +16,7 @@ from etar.stream_folder.propose import Wishes, propose
 from etar.stream_folder.sample import Sample
 from etar.stream_folder.scaffold import write_folder
 from etar.streams import Fault, RecordFormat, Rule, UnknownStreamError, catalogue
+from producer.traffic_faults import traffic_faults
 from tests.unit.streams.test_new import offered
 
 RECORDS = tuple(
@@ -46,7 +47,9 @@ def folder(sound: Path, tmp_path: Path) -> Path:
 
 
 def checked(folder: Path) -> list[Fault]:
-    return check(catalogue(StreamSettings(streams_folders=str(folder.parent))))
+    """As `etar stream check` does."""
+    found = catalogue(StreamSettings(streams_folders=str(folder.parent)))
+    return [*check(found), *(fault for stream in found.streams.values() for fault in traffic_faults(stream))]
 
 
 def replaced(file: str, old: str, new: str) -> Callable[[Path], None]:
@@ -116,8 +119,65 @@ def both(*changes: Callable[[Path], None]) -> Callable[[Path], None]:
     return change
 
 
+def traffic(*, chance: str = "f'{seed}/{worker}'", shop: str = "'Berlin'") -> str:
+    return f"""
+from datetime import UTC, datetime
+from decimal import Decimal
+from random import Random
+
+class Traffic:
+    def __init__(self, *, seed, worker, rate):
+        self._random = Random({chance})
+
+    def next(self, at):
+        sale, sold_at = str(self._random.random()), datetime.fromtimestamp(at / 1000, UTC)
+        return dict(sale_id=sale, sold_at=sold_at, shop={shop}, amount=Decimal("1.50"), note=None)
+"""
+
+
+IN_BLOCKS = """
+from datetime import UTC, datetime
+from decimal import Decimal
+
+class Traffic:
+    def __init__(self, *, seed, worker, rate):
+        self._calls = 0
+
+    def block(self, instants):
+        self._calls += 1
+        return dict(
+            sale_id=[f"{self._calls}/{row}" for row in range(len(instants))],
+            sold_at=[datetime.fromtimestamp(at / 1000, UTC) for at in instants.tolist()],
+            shop=["Berlin"] * len(instants), amount=[Decimal("1.50")] * len(instants), note=[None] * len(instants),
+        )
+"""
+
+
+PAGE = "from etar.page import Bars, Line, Lines, Metric\n"
 TABLE = "sql/0001_table.sql"
 HEAD = "from etar.report import MinuteReport\n"
+WINDOWS = """
+[windows]
+table = "sales_live"
+by = "shop"
+values = [{column = "total", streamed = "job_total", report = "sum_of_amount", title = "Sales"}]
+"""
+MADE = """
+CREATE TABLE sales_live (  -- no comment makes updated_at
+    window_start timestamptz, window_end timestamptz, shop text, total bigint, job_total bigint, final boolean,
+    revision integer, updated_at timestamptz);
+"""
+
+
+def with_windows(made: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        (folder / "postgres").mkdir()
+        (folder / "postgres" / "0001_live.sql").write_text(made)
+        added("stream.toml", WINDOWS)(folder)
+
+    return change
+
+
 BROKEN: list[tuple[Rule, Callable[[Path], None], str, str]] = [
     (Rule.DEFINITION, added("stream.toml", "\n[topics]\n"), "sales/stream.toml, topics", "is not a key"),
     (Rule.DEFINITION, replaced("stream.toml", "[event]", "[event"), "sales/stream.toml, line", "is not TOML"),
@@ -256,7 +316,7 @@ BROKEN: list[tuple[Rule, Callable[[Path], None], str, str]] = [
     ),
     (Rule.MINUTES, replaced(TABLE, "INTERVAL 26 HOUR", "INTERVAL 24 HOUR"), "TTL", "keeps a minute for 24 h"),
     (Rule.MINUTES, replaced(TABLE, "TTL event_minute + INTERVAL 26 HOUR\n", ""), "TTL", "rows do not leave the table"),
-    (Rule.MINUTES, replaced(TABLE, "SETTINGS ttl_only_drop_parts = 1", ""), "SETTINGS", "ttl_only_drop_parts is not 1"),
+    (Rule.MINUTES, replaced(TABLE, "ttl_only_drop_parts = 1, ", ""), "SETTINGS", "ttl_only_drop_parts is not 1"),
     (
         Rule.MINUTES,
         replaced(TABLE, "toStartOfMinute(sold_at)", "toStartOfHour(sold_at)"),
@@ -265,7 +325,7 @@ BROKEN: list[tuple[Rule, Callable[[Path], None], str, str]] = [
     ),
     (
         Rule.FIELDS,
-        replaced(TABLE, "    shop String,", "    shop String,\n    till String,"),
+        replaced(TABLE, "    shop String", "    till String,\n    shop String"),
         "till",
         "the column till String has no field",
     ),
@@ -291,6 +351,18 @@ BROKEN: list[tuple[Rule, Callable[[Path], None], str, str]] = [
     ),
     (
         Rule.SAMPLES,
+        replaced("samples.jsonl", '"reason": "too_late"', '"reason": "too_late", "detail": "amount: max"'),
+        "samples.jsonl, line",
+        "becomes a dead letter that says sold_at 2026",
+    ),
+    (
+        Rule.SAMPLES,
+        replaced("samples.jsonl", '"appended":', '"detail": "amount: max", "appended":'),
+        "samples.jsonl, line 1",
+        'has "detail" without "reason"',
+    ),
+    (
+        Rule.SAMPLES,
         replaced("samples.jsonl", '"appended": "2026-11-21T10:31:01.250Z"', '"appended": "2026-12-21T10:31:01.250Z"'),
         "samples.jsonl, line 1",
         "and says that it becomes a row",
@@ -307,6 +379,14 @@ BROKEN: list[tuple[Rule, Callable[[Path], None], str, str]] = [
         "samples.jsonl, line 1",
         'in its row shop is "Berlin", and it says no column',
     ),
+    (Rule.WINDOWS, added("stream.toml", WINDOWS), "windows.table", "which no file of postgres/ makes"),
+    (
+        Rule.WINDOWS,
+        with_windows(MADE.replace(" updated_at timestamptz", " at timestamptz")),
+        "postgres, sales_live",
+        "has no column updated_at",
+    ),
+    (Rule.WINDOWS, with_windows(MADE), "windows.values", "names 'sum_of_amount', which is no mapping of the report"),
     (Rule.REPORT, gone("report.sql"), "sales", "has neither report.sql nor report.py"),
     (Rule.REPORT, replaced("report.sql", "SELECT\n", "DELETE\n"), "report.sql", "is 'DELETE"),
     (Rule.REPORT, added("report.sql", "; SELECT 1 FROM events"), "report.sql", "is several statements"),
@@ -340,6 +420,28 @@ BROKEN: list[tuple[Rule, Callable[[Path], None], str, str]] = [
         "traffic.py",
         "is missing; write it, or take [traffic] out",
     ),
+    *(
+        (
+            Rule.REPORT,
+            both(added("stream.toml", "[traffic]\nrate = 2"), added("traffic.py", code)),
+            "traffic.py, Traffic",
+            what,
+        )
+        for code, what in (
+            ("Traffic = 5", "is no class; make it one, with a method block or next"),
+            ("class Traffic: ...", "makes no events; give it a method block or next"),
+        )
+    ),
+    *(
+        (
+            Rule.REPORT,
+            added("stream.toml", f'[report]\ncolumns = ["shop", "{name}"]'),
+            "stream.toml, report.columns",
+            f"an extract can have no column {name}: the table sales has none that comes from the event; name some of "
+            "sale_id, sold_at, shop, amount, note, _partition, ",
+        )
+        for name in ("shops", "event_minute", "_topic")
+    ),
     (Rule.GOLDEN, gone("golden.json"), "golden.json", "cannot be read"),
     (Rule.GOLDEN, added("golden.json", "x"), "golden.json", "is no JSON object"),
     (
@@ -347,6 +449,35 @@ BROKEN: list[tuple[Rule, Callable[[Path], None], str, str]] = [
         replaced("golden.json", '"rows_read": 3', '"rows_read": 4'),
         "golden.json, rows_read",
         "is 4, and 3 samples become rows",
+    ),
+    *(
+        (Rule.PAGE, added("page.py", f"{PAGE}{code}\n"), place, what)
+        for code, place, what in (
+            ("METRICS, CHARTS = (Metric('sum', 'Sum'),), ()", "page.py, METRICS, 'Sum'", "shows 'sum', which the"),
+            ("METRICS, CHARTS = (), (Bars('By shop', 'shops'),)", "page.py, CHARTS, 'By shop'", "shows 'shops', which"),
+            (
+                "METRICS, CHARTS = (), (Lines((Line('sum', 'Sum'),)),)",
+                "page.py, CHARTS, line 'Sum'",
+                "sum_of_amount, total_events)",
+            ),
+            ("METRICS, CHARTS = [], ()", "page.py", "is no tuple of etar.page's Metric"),
+            ("METRICS = ()", "page.py", "is missing: the file does not define it"),
+            ("import nothing_of_this_name", "page.py", "cannot be imported: ModuleNotFoundError"),
+        )
+    ),
+    *(
+        (Rule.TRAFFIC, both(added("stream.toml", "[traffic]\nrate = 2"), added("traffic.py", code)), place, what)
+        for code, place, what in (
+            (traffic(chance=""), "traffic.py, Traffic", "its event 1 is another one in a second run of the same seed"),
+            (
+                IN_BLOCKS,
+                "traffic.py, Traffic",
+                "its event 8 is another one in a second run of the same seed, with 7 at a",
+            ),
+            (traffic(shop="object()"), "traffic.py, Traffic", "made no event of the stream's schema: TypeError"),
+            (traffic(shop="[][0]"), "traffic.py, Traffic", "IndexError: list index out of range (traffic.py, line 1"),
+            ("class Traffic:\n    def next(self, at): ...", "traffic.py, Traffic", "cannot be made: TypeError"),
+        )
     ),
 ]
 
@@ -375,6 +506,15 @@ def test_a_sound_folder_is_not_told_of(folder: Path) -> None:
     if "json" in (text := (folder / "stream.toml").read_text()):
         (folder / "stream.toml").write_text(text.replace('"json"', '"json-registered"'))
         assert checked(folder) == []
+
+
+def test_a_page_and_traffic_that_are_sound_are_not_told_of(folder: Path) -> None:
+    added("page.py", f"{PAGE}METRICS, CHARTS = (Metric('rows_read', 'Rows'),), (Bars('By shop', 'total_events'),)")(
+        folder
+    )
+    both(added("stream.toml", "[traffic]\nrate = 2"), added("traffic.py", traffic()))(folder)
+
+    assert checked(folder) == []
 
 
 def test_a_field_without_a_column_and_a_column_that_stays_null_are_warnings(folder: Path) -> None:

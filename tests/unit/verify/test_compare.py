@@ -115,7 +115,17 @@ def test_places_that_agree_have_no_difference_and_no_note() -> None:
 
 def test_the_json_has_the_form_that_is_promised() -> None:
     document = json.loads(account([EXACT], [WHOLE]).model_dump_json())
-    assert {"stream", "ok", "difference", "minutes", "partitions", "totals", "warnings", "repair"} == document.keys()
+    assert {
+        "stream",
+        "ok",
+        "difference",
+        "minutes",
+        "partitions",
+        "totals",
+        "windows",
+        "warnings",
+        "repair",
+    } == document.keys()
     assert (document["ok"], document["difference"]) == (True, 0)
 
 

@@ -13,18 +13,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from etar.errors import PermanentError, TransientError
 from etar.extracts import Extract
-from etar.ledger import Ledger, Stage, SupersededError
+from etar.ledger import Ledger, Stage, StageCost, SupersededError
 from etar.minute import MinuteWindow
 from etar.pipeline.affected import Affected, affected, batch, named, span
 from etar.pipeline.extract import extract_minute
 from etar.pipeline.facts import read_facts, unreported_arrivals
 from etar.pipeline.lost_rows import have_put_back, lost_rows
 from etar.pipeline.tasks import connections
+from etar.processor_time import processor_seconds
 from etar.report import MinuteReport, PublishedReport
 from etar.settings import KafkaSettings, ObjectStoreSettings, PipelineSettings, ReconcileSettings, get_settings
 from etar.streams import DEFAULT_STREAM, Stream, catalogue, stream_named
@@ -133,7 +134,7 @@ def extract(found: Mapping[str, Any], dag_run: DagRun) -> dict[str, Any]:
                 extracts, of_minutes = _extract_of(stream, these, dag_run, warehouse, store)
                 failures.join(name, of_minutes)
                 items += [{"stream": name, **each.as_xcom()} for each in extracts]
-                arguments += analysis_arguments(extracts, stream)
+                arguments += chain.from_iterable(each.analysis_arguments(name) for each in extracts)
     if failures.reasons and not items:
         raise BatchUnfinishedError(f"no minute of the batch could be extracted: {failures}")
     return {"extracts": items, "failures": found["failures"] | failures.reasons, "arguments": arguments}
@@ -152,27 +153,42 @@ def before_analysis(context: Any) -> None:
                 ledger.began(MinuteWindow.parse(each["minute"]), Stage.ANALYSE)
 
 
-def report(extracted: Mapping[str, Any] | None, dag_run: DagRun) -> list[dict[str, Any]]:
-    """Post the analysis of each minute, or the zeros of an empty one, to the report API, and fail if anything of the
-    batch has failed on the way. Returns the minutes and their revisions."""
+def report(
+    extracted: Mapping[str, Any] | None,
+    dag_run: DagRun,
+    outlet_events: Any,
+    analysed: Mapping[str, Any] | None = None,
+    ti: Any = None,
+) -> dict[str, str]:
+    """Post the analysis of each minute, or the zeros of an empty one, to the report API, and tell Airflow of each
+    revision. What the analysis took is divided among the minutes by their rows. Returns what has failed on the way,
+    which the next task fails with: Airflow forgets what a task that fails has told. Without any, that is skipped."""
     if extracted is None:
         raise BatchFailedError("nothing was extracted; the log of the task `extract` says why")
-    store, api = connections.object_store(), connections.report_api()
+    from etar.pipeline.tasks import announce  # with Airflow's SDK, which a task's process has anyway
+
+    began, store, api = datetime.now(UTC), connections.object_store(), connections.report_api()
     failures = Failures()
-    reported: list[dict[str, Any]] = []
+    rows = sum(each["rows"] for each in extracted["extracts"])
+    cpu_of_a_row = analysed["cpu_seconds"] / rows if analysed and rows else None
     for name, extracts in _by_stream(extracted["extracts"]):
         _LOG.info("stream %s, %d minutes", name, len(extracts))
         with failures.kept_to(name, Stage.REPORT):
             these = [Extract.model_validate(each) for each in extracts]
-            published, of_minutes = _report_of(stream_named(name), these, dag_run, store, api)
+            published, of_minutes = _report_of(
+                stream_named(name), these, dag_run, store, api, cpu_of_a_row=cpu_of_a_row
+            )
             failures.join(name, of_minutes)
-            reported += [{"stream": name, "minute": str(each.window), "revision": each.revision} for each in published]
-    if failures.transient:
+            for each in published:
+                announce.announce(each, outlet_events, began=began)
+    if failures.transient and not _last_try(ti):
         raise BatchUnfinishedError(str(failures))
-    failures.reasons |= extracted["failures"]
-    if failures.reasons:
-        raise BatchFailedError(f"{failures}. The next run finds these minutes again")
-    return reported
+    return {**failures.reasons, **extracted["failures"]}
+
+
+def conclude(failures: Mapping[str, str]) -> None:
+    """Fail, as something of the batch has failed; its log says what. Everything else is reported."""
+    raise BatchFailedError(f"{Failures(dict(failures))}. The next run finds these minutes again")
 
 
 def give_up_gone(arrived: Mapping[MinuteWindow, int], *, ledger: Ledger) -> None:
@@ -256,7 +272,7 @@ def extract_batch(
     failures = Failures()
     committed = offsets.committed(group)
     for each in found:
-        window = each.window
+        window, began = each.window, processor_seconds()
         held = offsets.held_at(window.end + grace)
         if missing := behind(held, committed):
             _LOG.info("%s: left for a later run: the sink is %d records behind it", window, sum(missing.values()))
@@ -265,14 +281,15 @@ def extract_batch(
             _LOG.info("%s: left as it is: its rows have left the table", window)
             continue
         ledger.began(window, Stage.SETTLE)
-        ledger.settled(window, held)
+        ledger.settled(window, held, StageCost(cpu_seconds=processor_seconds() - began))
+        began = processor_seconds()
         ledger.began(window, Stage.EXTRACT)
         try:
             extracted = extract(window)
         except Exception as error:
             ledger.failed(window, Stage.EXTRACT, failures.add(window, Stage.EXTRACT, error))
         else:
-            ledger.extracted(window, extracted)
+            ledger.extracted(window, extracted, StageCost.of_extract(extracted, processor_seconds() - began))
             extracts.append(extracted)
             _LOG.info("%s: %s, %d rows in %s", window, each.cause, extracted.rows, extracted.source or "no object")
     return extracts, failures
@@ -284,8 +301,12 @@ def report_batch(
     ledger: Ledger,
     report_of: Callable[[MinuteWindow, int], MinuteReport],
     publish: Callable[[MinuteReport], PublishedReport],
+    cpu_of_a_row: float | None = None,
 ) -> tuple[list[PublishedReport], Failures]:
     """Publish each minute whose analysis is one of its extract.
+
+    Args:
+        cpu_of_a_row: seconds of a core that the batch's analysis took of each; None where that is not known.
 
     Raises:
         psycopg.Error: the ledger cannot be written. What was published stays, and may be published again.
@@ -300,11 +321,13 @@ def report_batch(
             made = report_of(window, each.rows)
             if each.rows:
                 # Only now is it known which of the batch's analyses succeeded.
-                ledger.analysed(window)
+                cpu = None if cpu_of_a_row is None else cpu_of_a_row * each.rows
+                ledger.analysed(window, StageCost.of_extract(each, cpu))
             stage = Stage.REPORT
+            began = processor_seconds()
             ledger.began(window, stage)
             published = publish(made)
-            ledger.reported(window, published)
+            ledger.reported(window, published, StageCost.of_report(made, processor_seconds() - began))
         except SupersededError as error:
             _LOG.info("%s: left to the run that has taken it over: %s", window, error)
         except Exception as error:
@@ -313,19 +336,6 @@ def report_batch(
             reported.append(published)
             _LOG.info(summary(published))
     return reported, failures
-
-
-def analysis_arguments(extracts: Iterable[Extract], stream: Stream) -> list[str]:
-    """Arguments of ``spark_apps/minute_report.py`` for the extracts that hold rows."""
-    return [
-        argument
-        for each in extracts
-        if each.source
-        for argument in (
-            *("--stream", stream.name, "--minute", each.minute),
-            *("--source", each.source, "--result", each.result),
-        )
-    ]
 
 
 def _affected_of(stream: Stream, dag_run: DagRun, warehouse: Any, *, now: datetime) -> list[Affected]:
@@ -392,7 +402,7 @@ def _extract_of(
 
 
 def _report_of(
-    stream: Stream, extracts: Sequence[Extract], dag_run: DagRun, store: Any, api: Any
+    stream: Stream, extracts: Sequence[Extract], dag_run: DagRun, store: Any, api: Any, *, cpu_of_a_row: float | None
 ) -> tuple[list[PublishedReport], Failures]:
     from etar.pipeline.publish import publish, report_of
 
@@ -403,7 +413,12 @@ def _report_of(
             ledger=ledger,
             report_of=lambda window, rows: report_of(window, rows=rows, stream=stream, store=store, bucket=bucket),
             publish=lambda made: publish(made, http=api),
+            cpu_of_a_row=cpu_of_a_row,
         )
+
+
+def _last_try(ti: Any) -> bool:
+    return ti is not None and ti.try_number > ti.max_tries
 
 
 def _by_stream(items: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:

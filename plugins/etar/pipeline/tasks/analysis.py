@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -10,6 +11,9 @@ from airflow.sdk import BaseHook
 
 from etar.errors import PermanentError, TransientError
 from etar.pipeline.tasks import connections
+from etar.processor_time import processor_seconds
+
+_log = logging.getLogger(__name__)
 
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 600
@@ -30,17 +34,31 @@ class AnalysisOperator(SparkSubmitOperator):  # type: ignore[misc]
     Spark that stays (``spark_apps/analysis_server.py``), its password the token: it has the application loaded.
     """
 
-    def execute(self, context: Any) -> None:
-        """Raises AnalysisRefusedError, AnalysisFailedError, or what SparkSubmitOperator raises."""
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Returns the seconds of a core that it took, ``{"cpu_seconds": 1.5}``. Raises as :meth:`analyse`."""
+        began = processor_seconds()
+        elsewhere = self.analyse(context)
+        return {"cpu_seconds": processor_seconds() - began + elsewhere}
+
+    def analyse(self, context: Any) -> float:
+        """Run the application; returns the seconds of a core that it took of the Spark that stays. What a driver of
+        its own takes, this process sees itself.
+
+        Raises:
+            AnalysisRefusedError, AnalysisFailedError, or what SparkSubmitOperator raises.
+        """
         if BaseHook.get_connection(self._conn_id).conn_type != "http":
             super().execute(context)
-            return
-        for line in ask(self._conn_id, [str(argument) for argument in self.application_args or ()]):
+            return 0.0
+        lines, seconds = ask(self._conn_id, [str(argument) for argument in self.application_args or ()])
+        for line in lines:
             self.log.info("%s", line)
+        return seconds
 
 
-def ask(conn_id: str, arguments: list[str]) -> list[str]:
-    """Have the Spark that stays run the analysis with these arguments; what it said.
+def ask(conn_id: str, arguments: list[str]) -> tuple[list[str], float]:
+    """Have the Spark that stays run the analysis with these arguments; what it said, and the seconds of a core that it
+    took.
 
     Raises:
         AnalysisRefusedError, AnalysisFailedError.
@@ -61,6 +79,17 @@ def ask(conn_id: str, arguments: list[str]) -> list[str]:
         raise AnalysisRefusedError(f"the Spark of connection {conn_id!r} answered {response.status_code}: {said}")
     answer = response.json()
     if answer["code"]:
+        _tell_log(answer.get("log", []), answer.get("log_file"))
         raise AnalysisFailedError("; ".join(answer["lines"]))
-    lines: list[str] = answer["lines"]
-    return lines
+    return answer["lines"], answer["cpu_seconds"]
+
+
+def _tell_log(lines: list[str], file: str | None) -> None:
+    """Have the task's log hold the end of Spark's, which nobody then has to look for on another machine."""
+    if not file:
+        return
+    _log.error(
+        "Spark's own log of this analysis ends with %d lines; the whole is %s where Spark runs", len(lines), file
+    )
+    for line in lines:
+        _log.error("spark: %s", line)

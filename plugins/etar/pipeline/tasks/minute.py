@@ -1,7 +1,6 @@
-"""The tasks of a stream's pipeline: where settings and Airflow's connections meet the plain functions.
+"""The steps of a minute's run: where settings and Airflow's connections meet the plain functions.
 
-Each names its minute from the run's data interval, writes what it does to the ledger, and returns keys and counts for
-XCom. The methods' docstrings are what the Airflow UI shows, as Markdown, of the tasks: one paragraph each.
+Each names its minute from the run's data interval and writes what it does to the ledger.
 """
 
 from __future__ import annotations
@@ -17,10 +16,13 @@ from functools import partial
 from typing import Any, Protocol
 
 from etar.errors import PermanentError
-from etar.ledger import Ledger, Stage
+from etar.extracts import Extract
+from etar.ledger import Ledger, Stage, StageCost
 from etar.minute import MinuteWindow, NotOneMinuteError
 from etar.pipeline.tasks import connections
-from etar.settings import KafkaSettings, ObjectStoreSettings, PipelineSettings, get_settings
+from etar.processor_time import processor_seconds
+from etar.report import PublishedReport
+from etar.settings import DashboardAddress, KafkaSettings, ObjectStoreSettings, PipelineSettings, get_settings
 from etar.streams import Stream
 
 _LOG = logging.getLogger(__name__)
@@ -84,19 +86,29 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class MinuteSteps:
-    """The steps of one stream's minutes. Airflow names and documents a task after its method."""
+    """The steps of one stream's minutes, each of which may be repeated. ``store`` is a boto3 S3 client."""
 
     stream: Stream
 
-    def settle(self, dag_run: DagRun) -> dict[str, int]:
-        """Wait until the sink has committed every offset that Kafka held at the minute's end plus the grace. Returns
-        the offset reached for each partition."""
+    def say_where(self, dag_run: DagRun) -> None:
+        """Write to the log where the minute can be looked at: by a command, where there is no address."""
+        window, name = self._window(dag_run), self.stream.name
+        of_it = f"{window} --stream {name}"
+        bucket = get_settings(ObjectStoreSettings).bucket
+        page = get_settings(DashboardAddress).minute_page(name, window)
+        _LOG.info("%s: in the dashboard: %s", window, page)
+        _LOG.info("%s: row of the ledger: etar minutes %s; report: etar report --minute %s", window, of_it, of_it)
+        _LOG.info("%s: extract, if it has rows: s3://%s/%s", window, bucket, self.stream.extract_key(window))
+
+    def settle(self, dag_run: DagRun) -> None:
+        """Wait until the sink has committed every offset that Kafka held at the minute's end plus the grace."""
         from etar.kafka.offsets import TopicOffsets
         from etar.kafka.standstill import standstills
         from etar.pipeline.affected import EXPIRY_MARGIN
         from etar.pipeline.extract import require_kept
         from etar.pipeline.settle import require_over, wait_until_settled
 
+        began = processor_seconds()
         window, policy = self._window(dag_run), get_settings(PipelineSettings)
         # Before the minute is opened, which forgets what its row says: a minute that cannot be reported keeps it.
         require_kept(window, stream=self.stream, retention=policy.retention - EXPIRY_MARGIN, now=_now())
@@ -115,18 +127,17 @@ class MinuteSteps:
                 why_behind=partial(standstills, offsets, self.stream.sink_group),
             )
         with self._ledger(dag_run) as ledger:
-            ledger.settled(window, reached)
+            ledger.settled(window, reached, StageCost(cpu_seconds=processor_seconds() - began))
         _LOG.info("%s: settled; the sink has committed %s", window, reached)
-        return {str(partition): offset for partition, offset in reached.items()}
 
-    def extract(self, dag_run: DagRun) -> dict[str, Any]:
-        """Copy the minute's rows from the warehouse into one Parquet object. Returns the minute, its counts, the
-        object's URI (none for an empty minute, which gets no object) and the URI for the analysis."""
+    def extract(self, dag_run: DagRun, store: Any) -> Extract:
+        """Copy the minute's rows from the warehouse into one Parquet object; an empty minute gets none."""
         from etar.pipeline.extract import extract_minute, require_kept
 
+        began = processor_seconds()
         window, policy = self._window(dag_run), get_settings(PipelineSettings)
         require_kept(window, stream=self.stream, retention=policy.retention, now=_now())
-        self._require_nothing_lost(window)
+        self._require_nothing_lost(window, store)
         with self._ledger(dag_run) as ledger:
             ledger.began(window, Stage.EXTRACT)
         with connections.warehouse() as warehouse:
@@ -134,77 +145,67 @@ class MinuteSteps:
                 window,
                 stream=self.stream,
                 warehouse=warehouse,
-                store=connections.object_store(),
+                store=store,
                 bucket=get_settings(ObjectStoreSettings).bucket,
                 grace=policy.grace,
                 retention=policy.retention,
                 now=_now,
             )
         with self._ledger(dag_run) as ledger:
-            ledger.extracted(window, extracted)
+            ledger.extracted(window, extracted, StageCost.of_extract(extracted, processor_seconds() - began))
         _LOG.info("%s: %d rows in %s", window, extracted.rows, extracted.source or "no object")
-        return extracted.as_xcom()
+        return extracted
 
-    def before_analysis(self, context: Any) -> None:
-        """Skip the analysis of an empty minute; else write down that it begins.
+    def begin_analysis(self, dag_run: DagRun, rows: int) -> None:
+        """Write down that the extract of ``rows`` rows is analysed from now on.
 
         Raises:
-            AirflowSkipException: the minute is empty.
-            SupersededError: it has been reported from another extract since.
+            SupersededError: the minute has been reported from another extract since.
         """
-        from airflow.sdk.exceptions import AirflowSkipException
-
-        extracted = context["ti"].xcom_pull(task_ids="extract")
-        if not extracted["rows"]:
-            raise AirflowSkipException(f"minute {extracted['minute']} has no rows: nothing to analyse")
-        window = self._window(context["dag_run"])
-        with self._ledger(context["dag_run"]) as ledger:
-            ledger.require_current(window, extracted["rows"])
-            ledger.began(window, Stage.ANALYSE)
-
-    def after_analysis(self, context: Any, _result: Any = None) -> None:
-        """Write down that the analysis is stored."""
-        with self._ledger(context["dag_run"]) as ledger:
-            ledger.analysed(self._window(context["dag_run"]))
-
-    def report(self, extracted: dict[str, Any], dag_run: DagRun) -> dict[str, Any]:
-        """Post the analysis, or the zeros of an empty minute, to the report API. Returns the minute and its
-        revision."""
-        from etar.pipeline.publish import publish, report_of, summary
-
         window = self._window(dag_run)
         with self._ledger(dag_run) as ledger:
-            ledger.require_current(window, extracted["rows"])
+            ledger.require_current(window, rows)
+            ledger.began(window, Stage.ANALYSE)
+
+    def end_analysis(self, dag_run: DagRun, cost: StageCost | None = None) -> None:
+        """Write down that the analysis is stored, and what it cost."""
+        with self._ledger(dag_run) as ledger:
+            ledger.analysed(self._window(dag_run), cost)
+
+    def report(self, dag_run: DagRun, rows: int, store: Any) -> PublishedReport:
+        """Post the analysis of the extract of ``rows`` rows, or the zeros of an empty minute, to the report API."""
+        from etar.pipeline.publish import publish, report_of, summary
+
+        began = processor_seconds()
+        window = self._window(dag_run)
+        with self._ledger(dag_run) as ledger:
+            ledger.require_current(window, rows)
             ledger.began(window, Stage.REPORT)
-        made = report_of(
-            window,
-            rows=extracted["rows"],
-            stream=self.stream,
-            store=connections.object_store(),
-            bucket=get_settings(ObjectStoreSettings).bucket,
-        )
+        bucket = get_settings(ObjectStoreSettings).bucket
+        made = report_of(window, rows=rows, stream=self.stream, store=store, bucket=bucket)
         published = publish(made, http=connections.report_api())
         # After the report: killed in between, the task is tried again and finds its own report there, of the same
         # revision.
         with self._ledger(dag_run) as ledger:
-            ledger.reported(window, published)
+            ledger.reported(window, published, StageCost.of_report(made, processor_seconds() - began))
         _LOG.info(summary(published))
-        return {"minute": str(window), "revision": published.revision}
+        return published
 
     def note_failure(self, context: Any) -> None:
-        """Write down that a task has failed for good. A run that has no minute has no row either."""
+        """Write down that a run has failed for good. One that has no minute has no row either."""
+        run = context["dag_run"]
         try:
-            window = self._window(context["dag_run"])
+            window = self._window(run)
         except NotOneMinuteError:
             return
         if exception := context.get("exception"):
             error = f"{type(exception).__name__}: {exception}"
         else:
             error = "the task's process ended without a word: it was killed, or its machine went away"
-        with self._ledger(context["dag_run"]) as ledger:
-            ledger.failed(window, Stage(context["ti"].task_id), error)
+        with self._ledger(run) as ledger:
+            ledger.failed(window, ledger.at_work(window), error)
 
-    def _require_nothing_lost(self, window: MinuteWindow) -> None:
+    def _require_nothing_lost(self, window: MinuteWindow, store: Any) -> None:
         """See that the table still has the rows that the minute was reported from, if it was.
 
         Raises:
@@ -218,7 +219,7 @@ class MinuteSteps:
                 stream=self.stream,
                 connection=connection,
                 warehouse=warehouse,
-                store=connections.object_store,
+                store=lambda: store,
                 bucket=get_settings(ObjectStoreSettings).bucket,
             )
             if not lost:

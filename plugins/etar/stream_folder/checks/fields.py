@@ -18,9 +18,7 @@ from etar.streams.stream_toml import FILE_NAME
 
 def schema_file(stream: Stream) -> Path:
     """Where the schema is, for a message."""
-    folder = stream.folder or Path()
-    usual = "schema.avsc" if stream.record is RecordFormat.AVRO else "schema.json"
-    return folder / usual if (folder / usual).exists() else folder / FILE_NAME
+    return stream.file(stream.schema_name or FILE_NAME)
 
 
 def reserved(stream: Stream) -> Iterator[Fault]:
@@ -33,7 +31,7 @@ def reserved(stream: Stream) -> Iterator[Fault]:
         if name in RESERVED:
             what = f"names {name}, which etar adds to each row and no event has"
             mend = "name a field of the event; have the producer call it otherwise if this is one"
-            yield Fault(stream.name, (stream.folder or Path()) / FILE_NAME, place, what, mend, Rule.RESERVED)
+            yield Fault(stream.name, stream.file(FILE_NAME), place, what, mend, Rule.RESERVED)
 
 
 def fields_of_schema(stream: Stream) -> set[str] | None:
@@ -61,7 +59,7 @@ def fields_and_columns(stream: Stream, described: Described) -> Iterator[Fault]:
         mend = (
             "add the field, or take the column out" if nullable else "add the field, or every record is a dead letter"
         )
-        yield Fault(stream.name, (stream.folder or Path()) / "sql", name, what, mend, Rule.FIELDS, is_warning=nullable)
+        yield Fault(stream.name, stream.file("sql"), name, what, mend, Rule.FIELDS, is_warning=nullable)
     for name in sorted(fields):
         inside = any(name.startswith(f"{column}.") or column.startswith(f"{name}.") for column in columns)
         if name in columns or inside:

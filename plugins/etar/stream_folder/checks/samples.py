@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from etar.dead_letters import DeadLetter
 from etar.event_times import EventTimeBounds
@@ -24,7 +23,7 @@ def samples(stream: Stream, layout: TableLayout) -> tuple[list[Row], list[Fault]
     if isinstance(bench.reader, Unreadable):
         what = f"no record can be read by it: {bench.reader.detail}"
         return [], [Fault(stream.name, schema_file(stream), "", what, "mend the schema", Rule.SCHEMA)]
-    file = (stream.folder or Path()) / FILE_NAME
+    file = stream.file(FILE_NAME)
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -60,11 +59,7 @@ def _outcome(bench: Bench, example: Example, number: int) -> Row | tuple[str, st
     except ExampleError as error:
         return str(error), "mend the record"
     if isinstance(outcome, DeadLetter):
-        if example.reason is outcome.reason:
-            return None
-        said = f"a dead letter of {example.reason}" if example.reason else "a row"
-        what = f"becomes a dead letter, {outcome.reason} ({outcome.detail:.{_SHOWN}}), and says that it becomes {said}"
-        return what, "mend the record, or the schema and the table"
+        return _of_letter(outcome, example)
     row = bench.shown(outcome)
     if example.row is None:
         return f"becomes a row, and says that it becomes a dead letter of {example.reason}", "mend the record"
@@ -75,9 +70,20 @@ def _outcome(bench: Bench, example: Example, number: int) -> Row | tuple[str, st
     return outcome
 
 
+def _of_letter(letter: DeadLetter, example: Example) -> tuple[str, str] | None:
+    if example.reason is not letter.reason:
+        said = f"a dead letter of {example.reason}" if example.reason else "a row"
+        what = f"becomes a dead letter, {letter.reason} ({letter.detail:.{_SHOWN}}), and says that it becomes {said}"
+        return what, "mend the record, or the schema and the table"
+    if not letter.detail.startswith(example.detail):
+        what = f"becomes a dead letter that says {letter.detail:.{_SHOWN}}, and is to say {example.detail:.{_SHOWN}}"
+        return what, "mend what it says, or the record"
+    return None
+
+
 def expected_rows(stream: Stream) -> Iterator[Example]:
     """The samples that say they become a row."""
-    text = ((stream.folder or Path()) / FILE_NAME).read_text(encoding="utf-8")
+    text = stream.file(FILE_NAME).read_text(encoding="utf-8")
     for _, example in read_examples(text):
         if isinstance(example, Example) and example.row is not None:
             yield example

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 from etar.bootstrap.migrations import Migration, MigrationError, stream_migrations
+from etar.bootstrap.retention import kept_for
 from etar.records.column_types import UnsupportedTableError
 from etar.records.table import METADATA, EventColumns, TableLayout
 from etar.settings import RetentionSettings, get_settings
@@ -38,7 +38,7 @@ _INSTANT = re.compile(r"DateTime64\([36], 'UTC'\)")
 
 def own_statements(stream: Stream, migrations: Sequence[Migration]) -> Iterator[Fault]:
     """Of the statements' texts: each makes or changes a table of this stream, and none drops the events."""
-    own = (stream.table, stream.landing_table, f"{stream.table}_landed")
+    own = (stream.table, stream.landing_table, stream.landing_view)
     for migration in migrations:
         for number, statement in enumerate(migration.statements, 1):
             if (what := _not_own(statement, own)) is not None:
@@ -51,7 +51,7 @@ def read_statements(stream: Stream) -> tuple[list[Migration], list[Fault]]:
     try:
         return stream_migrations(stream), []
     except MigrationError as error:
-        file = (stream.folder or Path()) / "sql"
+        file = stream.file("sql")
         mend = "write the stream's table as 0001_table.sql, and each change of it as the next file"
         return [], [Fault(stream.name, file, "", str(error), mend, Rule.STATEMENTS)]
 
@@ -144,16 +144,11 @@ def _kept(stream: Stream, engine: str, database: Database) -> Iterator[Fault]:
     retention = get_settings(RetentionSettings).retention
     hours = f"{retention / timedelta(hours=1):g}"
     mend = f"TTL {EVENT_MINUTE} + INTERVAL {hours} HOUR, or more: so long a minute may still be reported again"
-    expires = re.search(rf"\bTTL (?P<after>{EVENT_MINUTE} \+ [^\s,]+)", engine)
-    if expires is None:
+    kept = kept_for(engine, lambda query: database.rows(query)[0][0])
+    if kept is None:
         yield _of_minutes(stream, "TTL", "rows do not leave the table by their minute", mend)
-    else:
-        [[seconds]] = database.rows(
-            f"SELECT dateDiff('second', {EVENT_MINUTE}, {expires['after']}) "
-            f"FROM (SELECT toDateTime(0, 'UTC') AS {EVENT_MINUTE})"
-        )
-        if timedelta(seconds=int(seconds)) < retention:
-            yield _of_minutes(stream, "TTL", f"keeps a minute for {int(seconds) / 3600:g} h", mend)
+    elif kept < retention:
+        yield _of_minutes(stream, "TTL", f"keeps a minute for {kept / timedelta(hours=1):g} h", mend)
     if "ttl_only_drop_parts = 1" not in engine:
         yield _of_minutes(
             stream, "SETTINGS", "ttl_only_drop_parts is not 1", "set it: a minute expires whole, not row by row"
@@ -183,13 +178,13 @@ def _instead(found: tuple[str, str] | None) -> str:
 
 
 def _fault(stream: Stream, migration: Migration, number: int, what: str, mend: str, *, rule: Rule) -> Fault:
-    file = (stream.folder or Path()) / "sql" / migration.name.rsplit("/", 1)[-1]
+    file = stream.file("sql") / migration.name.rsplit("/", 1)[-1]
     return Fault(stream.name, file, f"statement {number}", what, mend, rule)
 
 
 def _of_table(stream: Stream, place: str, what: str, mend: str, *, is_warning: bool = False) -> Fault:
-    return Fault(stream.name, (stream.folder or Path()) / "sql", place, what, mend, Rule.COLUMNS, is_warning)
+    return Fault(stream.name, stream.file("sql"), place, what, mend, Rule.COLUMNS, is_warning)
 
 
 def _of_minutes(stream: Stream, place: str, what: str, mend: str) -> Fault:
-    return Fault(stream.name, (stream.folder or Path()) / "sql", place, what, mend, Rule.MINUTES)
+    return Fault(stream.name, stream.file("sql"), place, what, mend, Rule.MINUTES)

@@ -36,8 +36,11 @@ def test_a_worker_that_is_forked_has_the_libraries_of_tasks_and_no_step() -> Non
     # A step that a person changes is in force with the next task.
     assert worker["own"] == [
         "etar",
+        "etar.backfills",
+        "etar.minute",
         "etar.pipeline",
         "etar.pipeline.priority",
         "etar.pipeline.tasks",
         "etar.pipeline.tasks.preload",
+        "etar.pipeline.timetable",
     ]

@@ -8,7 +8,8 @@ from typing import Any
 import fastavro
 
 from etar.streams import default_stream
-from streams.user_interactions.event import EVENT_TYPES, STATUSES, UserEvent
+from streams.user_interactions.event import EVENT_TYPES, STATUSES
+from tests.user_events import UserEvent
 
 SCHEMA: dict[str, Any] = json.loads(default_stream().schema_text or "")
 FIELDS = {field["name"]: field for field in SCHEMA["fields"]}

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from random import Random
+from typing import Any
 
+import numpy as np
 import pytest
 
-from streams.user_interactions.event import EVENT_TYPES, UserEvent
+from etar.rows.blocks import chance_of
+from streams.user_interactions.event import EVENT_TYPES
 from streams.user_interactions.shop import EventFactory, Shop, Zipf
 from tests.unit.producer.drafts import shop
+from tests.user_events import UserEvent, user_events
 
 START = 1_763_717_460_000
 
 
 def events(count: int, *, step: int = 10, **arguments: object) -> list[UserEvent]:
     factory = EventFactory(shop=shop(), **{"seed": 1, "concurrent": 50, **arguments})  # type: ignore[arg-type]
-    return [factory.next(START + number * step) for number in range(count)]
+    return user_events(factory.block(START + np.arange(count) * step))
+
+
+def first(**arguments: Any) -> UserEvent:
+    [event] = user_events(EventFactory(**arguments).block(np.array([START])))
+    return event
 
 
 def count_for(share: float) -> int:
@@ -28,8 +36,17 @@ def test_the_same_seed_and_instants_give_the_same_events() -> None:
     assert events(2000, errors=0.1, late=0.1, late_by=60_000) == events(2000, errors=0.1, late=0.1, late_by=60_000)
 
 
+@pytest.mark.parametrize("size", [1, 7, 50, 51, 999])
+def test_however_many_are_asked_for_at_a_time_they_are_the_same(size: int) -> None:
+    arguments: dict[str, Any] = {"seed": 1, "errors": 0.1, "late": 0.1, "late_by": 60_000}
+    factory = EventFactory(shop=shop(), concurrent=50, **arguments)
+    instants = START + np.arange(2000) * 10
+    parts = [user_events(factory.block(instants[at : at + size])) for at in range(0, 2000, size)]
+    assert [event for part in parts for event in part] == events(2000, **arguments)
+
+
 def test_another_shop_object_makes_no_difference() -> None:
-    assert EventFactory(seed=3, shop=Shop()).next(START) == EventFactory(seed=3, shop=shop()).next(START)
+    assert first(seed=3, shop=Shop()) == first(seed=3, shop=shop())
 
 
 @pytest.mark.parametrize("other", [{"seed": 2}, {"worker": 1}])
@@ -40,13 +57,19 @@ def test_another_seed_or_worker_gives_other_events(other: dict[str, int]) -> Non
 
 
 def test_event_ids_follow_from_seed_worker_and_sequence_alone() -> None:
-    assert [event.event_id for event in events(100)] == [event.event_id for event in events(100, errors=0.5, step=7)]
+    others = events(100, errors=0.5, step=7, concurrent=33)
+    assert [event.event_id for event in events(100)] == [event.event_id for event in others]
 
 
 def test_seed_and_worker_are_kept_apart() -> None:
-    assert EventFactory(seed=1, worker=11, shop=shop()).next(0).event_id != (
-        EventFactory(seed=11, worker=1, shop=shop()).next(0).event_id
-    )
+    one, other = first(seed=1, worker=11, shop=shop()), first(seed=11, worker=1, shop=shop())
+    assert one.event_id != other.event_id
+    assert one.session_id != other.session_id
+
+
+def test_ids_are_uuids_of_chance() -> None:
+    assert {(event.event_id.version, event.session_id.version) for event in events(500)} == {(4, 4)}
+    assert {event.event_id.variant for event in events(500)} == {"specified in RFC 4122"}
 
 
 def test_a_step_of_the_funnel_comes_only_after_the_one_before_it_succeeded() -> None:
@@ -118,19 +141,18 @@ def test_late_visits_have_their_share_and_lateness_and_stay_in_order(share: floa
 
 
 def test_popularity_falls_with_rank_as_zipf_says() -> None:
-    zipf, random = Zipf(100, 1.0), Random(1)
-    drawn = Counter(zipf.draw(random) for _ in range(100_000))
+    drawn = Counter(Zipf(100, 1.0).draw(chance_of("1"), 100_000).tolist())
     for rank in (1, 3, 9):
         assert drawn[0] / drawn[rank] == pytest.approx(rank + 1, rel=0.15)
     assert drawn.keys() == set(range(100))
 
 
 def test_a_draw_at_the_very_end_is_still_a_rank() -> None:
-    class Last(Random):
-        def random(self) -> float:
-            return 1.0
+    class Last(np.random.Generator):
+        def random(self, size: int) -> np.ndarray[Any, Any]:  # type: ignore[override]
+            return np.ones(size)
 
-    assert Zipf(3, 1.0).draw(Last()) == 2
+    assert Zipf(3, 1.0).draw(Last(np.random.PCG64()), 1).tolist() == [2]
 
 
 def test_few_users_and_products_make_much_of_the_traffic() -> None:

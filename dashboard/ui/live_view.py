@@ -1,0 +1,79 @@
+"""The page of a stream's live windows: its newest window in numbers and bars, the last ones as lines and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from dashboard.ui import drawing, live
+from dashboard.ui.client import MadeOnce
+from dashboard.ui.feeds import now, windows_feed
+from dashboard.ui.page_parts import CHART, show_metrics, show_notice
+from etar.settings import DashboardSettings, get_settings
+from etar.windows import StreamWindows
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What an answer with windows comes to on the page."""
+
+    metrics: Sequence[drawing.Shown]
+    bars: go.Figure
+    lines: go.Figure
+    table: Styler
+
+    @classmethod
+    def of(cls, answers: Sequence[StreamWindows]) -> Drawn:
+        shown = answers[-1]
+        return cls(live.metrics(shown), live.bars(shown), live.lines(shown), live.table(shown))
+
+
+# Made once for all viewers, however many there are and however often they look.
+@st.cache_resource(show_spinner=False)
+def drawn(_stream: str) -> MadeOnce[StreamWindows, Drawn]:
+    return MadeOnce(Drawn.of)
+
+
+def show(stream: str, title: str) -> None:
+    """The page."""
+    st.title(f"etar · {title}", anchor=False)
+    st.caption(
+        "As the stream's job counts it, within seconds. Hatched bars, shaded windows and grey rows are still streamed; "
+        "the others are final: their minute's report has said the same from the table."
+    )
+    _live(stream)
+
+
+@st.fragment(run_every=get_settings(DashboardSettings).live_seconds)
+def _live(stream: str) -> None:
+    snapshot = windows_feed(stream).poll()
+    still_after = timedelta(seconds=get_settings(DashboardSettings).overdue_seconds)
+    show_notice(live.notice(snapshot, now=now(), still_after=still_after))
+    shown = snapshot.newest
+    if shown is None or not shown.windows:
+        return
+    made = drawn(stream).of(snapshot.items)
+    show_metrics(made.metrics)
+    newest = shown.windows[-1]
+    with st.container(key="last-updated"):
+        updated = max(window.updated_at for window in shown.windows)
+        st.caption(f"Last updated {updated:%Y-%m-%d %H:%M:%S} UTC · stream {stream}")
+    left, right = st.columns([4, 5], gap="medium")
+    with left, st.container(border=True, key="newest-window"):
+        st.subheader(f"Window {newest.start:%H:%M} UTC by {shown.by} · {live.state(newest)}", anchor=False)
+        st.plotly_chart(made.bars, key="newest-window-chart", config=CHART)
+    with right, st.container(border=True, key="windows-over-time"):
+        st.subheader(f"Last {len(shown.windows):,} windows", anchor=False)
+        st.plotly_chart(made.lines, key="windows-over-time-chart", config=CHART)
+    with st.container(border=True, key="windows"):
+        st.subheader("Windows, stream beside report", anchor=False)
+        numbers = {name: st.column_config.TextColumn(alignment="right") for name in made.table.columns[2:]}
+        st.dataframe(made.table, key="windows-table", hide_index=True, height=390, column_config=numbers)

@@ -1,0 +1,52 @@
+"""What several pages show in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import streamlit as st
+
+from dashboard.ui.drawing import Shown
+from dashboard.ui.freshness import Level, Notice
+
+CHART = {"displayModeBar": False}
+
+
+def show_notice(notice: Notice | None) -> None:
+    """What is wrong, if anything, above all else."""
+    with st.container(key="notice"):
+        if notice is None:
+            return
+        show = {
+            Level.INFO: partial(st.info, icon=":material/hourglass_empty:"),
+            Level.WARNING: partial(st.warning, icon=":material/schedule:"),
+            Level.ERROR: partial(st.error, icon=":material/cloud_off:"),
+        }[notice.level]
+        show(notice.text)
+
+
+_ROOM, _BORDERS, _DIGIT = 1120, 50, 19
+"""Pixels: of a page of ordinary width, around a number, of a digit."""
+_WIDE = 265
+"""Of which four have room."""
+
+
+def show_metrics(metrics: Iterable[Shown]) -> None:
+    """Numbers side by side, in several rows where a row would cut one off."""
+    shown = list(metrics)
+    longest = max((len(each.value) for each in shown), default=0)
+    fit = len(shown) * (_BORDERS + longest * _DIGIT) <= _ROOM
+    with st.container(key="metrics", horizontal=True):
+        for each in shown:
+            with st.container(key=f"metric-{each.key}", width="stretch" if fit else _WIDE):
+                # Whether more is better is the reader's to know: no color, and no arrow beside the sign.
+                st.metric(
+                    each.name,
+                    each.value,
+                    each.change or None,
+                    delta_color="off",
+                    delta_arrow="off",
+                    help=each.about or None,
+                    border=True,
+                )
