@@ -57,7 +57,8 @@ class Choice:
     somebody.
 
     Each widget is another one for another choice: a refresh that was under way when something was chosen comes with
-    the widgets as they were, and must not take the choice back.
+    the widgets as they were, and must not take the choice back. Streamlit 1.67 takes a widget that comes back in this
+    way for a changed one, and calls it: what it says is heard only while the choice is the one that it was made for.
     """
 
     def __init__(self, stream: str) -> None:
@@ -73,7 +74,7 @@ class Choice:
                 self.refused = f"The address of this page is not understood: {error}."
             # None: who has chosen no other day sees the newest, also after midnight.
             state[self._key] = (None if found[0] == self.today else found[0], found[1])
-        chosen, at = state[self._key]
+        self._made_for = chosen, at = state[self._key]
         self.day: date = chosen or self.today
         self.at: time | None = at
         self.day_key, self.minute_key = f"{stream}-day-{self.day}-{self.at}", f"{stream}-minute-{self.day}-{self.at}"
@@ -95,7 +96,9 @@ class Choice:
         self.keep(day, self.at)
 
     def chosen(self) -> None:
-        """What the widgets say."""
+        """What the widgets say, if they were made for the choice that stands."""
+        if st.session_state[self._key] != self._made_for:
+            return
         self.keep(st.session_state[self.day_key] or self.today, st.session_state.get(self.minute_key, self.at))
 
     def choose_clicked(self, chart: str) -> None:

@@ -48,11 +48,15 @@ def one(page: Page) -> Locator:
 
 
 def click_on(page: Page, window: MinuteWindow) -> None:
-    box = calendar(page).locator(".nsewdrag").bounding_box()
+    cells = calendar(page).locator(".nsewdrag")
+    box = cells.bounding_box()
     assert box
-    page.mouse.click(
-        box["x"] + box["width"] * (window.start.minute + 0.5) / 60,
-        box["y"] + box["height"] * (window.start.hour + 0.5) / 24,
+    # The locator clicks, not the mouse: it waits until the cells stand still.
+    cells.click(
+        position={
+            "x": box["width"] * (window.start.minute + 0.5) / 60,
+            "y": box["height"] * (window.start.hour + 0.5) / 24,
+        }
     )
 
 

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+import streamlit as st
+
+from dashboard.ui.minutes_view import Choice
+from etar.minute import MinuteWindow
+
+
+class Remembered(dict[str, Any]):
+    """In place of what Streamlit keeps of a session, which there is only while a page is served."""
+
+
+@pytest.fixture(autouse=True)
+def _session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(st, "session_state", Remembered())
+    monkeypatch.setattr(st, "query_params", Remembered())
+
+
+def test_a_widget_of_an_earlier_choice_does_not_take_a_later_one_back() -> None:
+    first = Choice("rides")
+    yesterday = first.today - timedelta(days=1)
+    st.session_state[first.day_key] = first.today
+    first.choose_day(yesterday)
+
+    first.chosen()
+    assert Choice("rides").day == yesterday
+    assert dict(st.query_params) == {"day": f"{yesterday}"}
+
+
+def test_what_the_widgets_say_is_the_next_choice() -> None:
+    first = Choice("rides")
+    st.session_state[first.day_key] = date(2026, 11, 20)
+    first.chosen()
+    second = Choice("rides")
+    assert (second.day, second.at) == (date(2026, 11, 20), None)
+
+    window = MinuteWindow.parse("2026-11-20T22:10Z")
+    st.session_state[second.day_key] = second.day
+    st.session_state[second.minute_key] = window.start.time()
+    second.chosen()
+    assert Choice("rides").window == window
+    assert dict(st.query_params) == {"day": "2026-11-20", "minute": "22:10"}
