@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from etar.offsets import Span
 
@@ -37,8 +37,9 @@ class Extract(BaseModel):
 
     ``source`` is the s3a URI of the Parquet object; it, ``object_key``, ``object_size`` (bytes) and ``object_etag``
     (without quotes) are None for a minute without rows. ``rows``, ``late_events`` (rows that the broker took at the
-    minute's end plus the grace, or later) and ``offsets`` (by partition) are read from that object; ``dead_letters``
-    counts the bad records that the broker took in the minute.
+    minute's end plus the grace, or later), ``offsets`` (by partition) and ``arrivals`` (rows by minute of arrival and
+    partition) are read from that object; ``dead_letters`` counts the bad records that the broker took in the minute.
+    ``arrivals`` are for the ledger only: of very late events there may be thousands, and they do not travel.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +49,7 @@ class Extract(BaseModel):
     late_events: int
     dead_letters: int
     offsets: dict[int, OffsetSpan]
+    arrivals: dict[str, dict[int, int]] | None = Field(default=None, exclude=True)
     source: str | None
     result: str
     object_key: str | None

@@ -143,6 +143,8 @@ class MinuteHistory(LedgerEntry):
 
 
 _COLUMNS = ", ".join(LedgerEntry.model_fields)
+_KEPT = (*LedgerEntry.model_fields, "arrivals")
+"""Columns of a row and of its revisions: what the account of a range is made of is no part of an entry."""
 
 # The stages of a row are those of its run: another run's are not mixed with them.
 _OWN_STAGES = "CASE WHEN minutes.run_id = excluded.run_id THEN minutes.stages ELSE '{}' END"
@@ -155,7 +157,8 @@ _OPEN = """
     ON CONFLICT (stream, minute) DO UPDATE SET
         state = excluded.state, run_id = excluded.run_id, stages = excluded.stages, updated_at = excluded.updated_at,
         received = NULL, duplicates = NULL, unique_events = NULL, late_events = NULL, dead_letters = NULL,
-        offsets = NULL, settled_offsets = NULL, object_key = NULL, object_size = NULL, object_etag = NULL, error = NULL
+        offsets = NULL, arrivals = NULL, settled_offsets = NULL, object_key = NULL, object_size = NULL,
+        object_etag = NULL, error = NULL
 """
 
 _BEGIN = f"""
@@ -196,10 +199,10 @@ _REPORT = """
 """
 
 _KEEP_REVISION = f"""
-    INSERT INTO minute_revisions ({_COLUMNS})
-    SELECT {_COLUMNS} FROM minutes WHERE stream = %(stream)s AND minute = %(minute)s
+    INSERT INTO minute_revisions ({", ".join(_KEPT)})
+    SELECT {", ".join(_KEPT)} FROM minutes WHERE stream = %(stream)s AND minute = %(minute)s
     ON CONFLICT (stream, minute, revision) DO UPDATE SET
-        {", ".join(f"{column} = excluded.{column}" for column in LedgerEntry.model_fields)}
+        {", ".join(f"{column} = excluded.{column}" for column in _KEPT)}
 """
 
 # Revisions whose run was killed after it had published them, and that nobody published again before the next.
@@ -265,6 +268,7 @@ class Ledger:
             late_events=extract.late_events,
             dead_letters=extract.dead_letters,
             offsets=_json({partition: span.model_dump() for partition, span in extract.offsets.items()}),
+            arrivals=None if extract.arrivals is None else _json(extract.arrivals),
             object_key=extract.object_key,
             object_size=extract.object_size,
             object_etag=extract.object_etag,

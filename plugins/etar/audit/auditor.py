@@ -122,12 +122,13 @@ class _Tally:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Of a piece's repair: its offsets that are in no place, and why. ``untold``: letters that may still be good rows;
-    ``changed``: what was counted before the repair holds no more."""
+    """Of a piece's repair: its offsets that are in no place, and why. ``too_late``: letters of it that were;
+    ``untold``: letters that may still be good rows; ``changed``: what was counted before the repair holds no more."""
 
     expired: int = 0
     lost: int = 0
     no_record: int = 0
+    too_late: int = 0
     untold: bool = False
     changed: bool = False
 
@@ -311,6 +312,7 @@ class Auditor:
         ``counted``: what is known of pieces already; the others are counted here.
         """
         sums: dict[int, Counter[str]] = {partition: Counter() for partition in ready}
+        too_late: Counter[int] = Counter()
         for group in together(self._pieces(window, ready), most=self._bounds.offsets_at_once):
             known = counted.keys() >= set(group)
             before = {piece: counted[piece] for piece in group} if known else self._holdings.counts(group)
@@ -325,6 +327,7 @@ class Auditor:
             after = before | (self._holdings.counts(changed) if changed else {})
             for piece, outcome in outcomes.items():
                 sums[piece.partition].update(_accounted(after[piece], outcome))
+                too_late[piece.partition] += outcome.too_late
         return [
             Closed(
                 partition,
@@ -334,6 +337,7 @@ class Auditor:
                 dead_letters=sums[partition]["dead_letters"],
                 no_record=sums[partition]["no_record"],
                 lost=sums[partition]["lost"],
+                too_late=too_late[partition],
             )
             for partition, offsets in ready.items()
             if sums[partition].total() == offsets.size
@@ -359,12 +363,16 @@ class Auditor:
         held = frozenset(offset for offset in unread if offset >= low)
         lost = unread - self._logs.explain(piece.partition, held).offsets
         self._note(piece.partition, Repair.LOST, dict.fromkeys(lost, ""), tally)
+        changed = tally.repairs.total() > repairs
+        if changed:
+            letters = {letter.offset: letter for letter in self._holdings.letters(piece)}
         return _Outcome(
             expired=reading.expired,
             lost=len(lost),
             no_record=len(unread) - len(lost),
+            too_late=sum(letter.reason == Reason.TOO_LATE.value for letter in letters.values()),
             untold=reading.untold,
-            changed=tally.repairs.total() > repairs,
+            changed=changed,
         )
 
     def _put_right(

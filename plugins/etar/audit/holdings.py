@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from etar import dead_letters
 from etar.audit.pieces import Piece
@@ -17,9 +17,6 @@ from etar.records.framing import IN_HEADER
 from etar.records.intake import REFUSED_TOGETHER
 from etar.settings import WarehouseSettings
 from etar.streams import Stream
-
-if TYPE_CHECKING:
-    pass
 
 _TIMEOUT_SECONDS = 120
 _POLL_SECONDS = 0.2

@@ -31,7 +31,7 @@ class AuditBusyError(TransientError):
 
 @dataclass(frozen=True)
 class Closed:
-    """One partition and arrival minute, every one of its ``offsets`` accounted for."""
+    """One partition and arrival minute, every one of its ``offsets`` accounted for; ``too_late`` are dead letters."""
 
     partition: int
     minute: MinuteWindow
@@ -40,6 +40,7 @@ class Closed:
     dead_letters: int
     no_record: int
     lost: int
+    too_late: int = 0
 
 
 def not_the_audited_topic(topic: str, *, audited: str | None, found: str) -> str:
@@ -109,7 +110,8 @@ class Marks:
         with self._connection.transaction(), self._connection.cursor() as cursor:
             cursor.executemany(
                 'INSERT INTO audited_offsets (stream, "partition", minute, first_offset, end_offset, "rows", '
-                "dead_letters, no_record, lost) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                "dead_letters, no_record, lost, too_late) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+                "ON CONFLICT DO NOTHING",
                 [
                     (
                         self._stream.name,
@@ -120,6 +122,7 @@ class Marks:
                         each.dead_letters,
                         each.no_record,
                         each.lost,
+                        each.too_late,
                     )
                     for each in closed
                 ],
@@ -164,7 +167,8 @@ class Marks:
             )
             for minute, left in recounted.items():
                 self._connection.execute(
-                    'UPDATE audited_offsets SET "rows" = "rows" + dead_letters - %(left)s, dead_letters = %(left)s '
+                    'UPDATE audited_offsets SET "rows" = "rows" + dead_letters - %(left)s, dead_letters = %(left)s, '
+                    "too_late = CASE WHEN too_late > %(left)s THEN %(left)s ELSE too_late END "
                     'WHERE stream = %(stream)s AND "partition" = %(partition)s AND minute = %(minute)s',
                     {"left": left, "stream": self._stream.name, "partition": partition, "minute": minute.start},
                 )

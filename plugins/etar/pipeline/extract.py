@@ -11,7 +11,8 @@ from typing import IO, Any, Protocol
 from etar import dead_letters
 from etar.errors import PermanentError, TransientError
 from etar.extracts import Extract, OffsetSpan
-from etar.minute import MinuteWindow
+from etar.instants import MILLISECOND, from_milliseconds
+from etar.minute import MINUTE, MinuteWindow
 from etar.streams import OF_ANY_LOG, Stream
 
 # FINAL reads a record that the sink delivered twice once; with all of a record's copies in one partition, it need not
@@ -49,6 +50,7 @@ _PLACE = ("_partition", "_offset", "_timestamp")
 """Where a row stood in Kafka, and since when: what an extract has of every stream."""
 
 _COPY_BYTES = 1024 * 1024
+_MINUTE_MS = MINUTE // MILLISECOND
 
 
 class TruncatedExtractError(TransientError):
@@ -120,7 +122,7 @@ def extract_minute(
         # Asked after the read: had the table dropped parts while they were read, this is the only way to know. A
         # report of the few rows left, or of none, would replace a true one.
         require_kept(window, stream=stream, retention=retention, now=now())
-        offsets, late = _contents(spool, window, late_from=window.end + grace)
+        offsets, arrivals, late = _contents(spool, window, late_from=window.end + grace)
         if offsets:
             spool.seek(0)
             # Not multipart: killed half-way, a single PUT leaves nothing behind, where parts would stay for ever.
@@ -134,6 +136,7 @@ def extract_minute(
         late_events=late,
         dead_letters=letters,
         offsets=offsets,
+        arrivals=arrivals,
         source=f"s3a://{bucket}/{key}" if offsets else None,
         result=f"s3a://{bucket}/{stream.result_key(window)}",
         object_key=key if offsets else None,
@@ -198,8 +201,11 @@ def _copy(answer: IO[bytes], spool: IO[bytes], window: MinuteWindow) -> None:
         ) from error
 
 
-def _contents(spool: IO[bytes], window: MinuteWindow, *, late_from: datetime) -> tuple[dict[int, OffsetSpan], int]:
-    """The records in the file by partition, and how many of them were appended at ``late_from`` or later.
+def _contents(
+    spool: IO[bytes], window: MinuteWindow, *, late_from: datetime
+) -> tuple[dict[int, OffsetSpan], dict[str, dict[int, int]], int]:
+    """The records in the file by partition, their number by minute of arrival and partition, and how many of them were
+    appended at ``late_from`` or later.
 
     The Parquet footer is written last: a file that has one is whole. Rows are read batch by batch.
     """
@@ -210,23 +216,30 @@ def _contents(spool: IO[bytes], window: MinuteWindow, *, late_from: datetime) ->
     size = spool.tell()
     spool.seek(0)
     spans: dict[int, OffsetSpan] = {}
+    arrivals: dict[str, dict[int, int]] = {}
     late = 0
     try:
         file = pq.ParquetFile(spool)
         for batch in file.iter_batches(columns=list(_PLACE)):
             late += pc.sum(pc.greater_equal(batch["_timestamp"], pa.scalar(late_from))).as_py() or 0
+            # As numbers: of a time with its zone, the calendar would be asked for each.
+            appended_ms = batch["_timestamp"].cast(pa.timestamp("ms", "UTC")).cast(pa.int64())
             per_partition = (
                 pa.Table.from_batches([batch])
-                .group_by("_partition")
+                .append_column("_arrived", pc.divide(appended_ms, _MINUTE_MS))
+                .group_by(["_partition", "_arrived"])
                 .aggregate([("_offset", "min"), ("_offset", "max"), ("_offset", "count")])
             )
             for each in per_partition.to_pylist():
-                found = OffsetSpan(first=each["_offset_min"], last=each["_offset_max"], rows=each["_offset_count"])
-                known = spans.get(each["_partition"])
-                spans[each["_partition"]] = known.joined(found) if known else found
+                partition, rows = each["_partition"], each["_offset_count"]
+                found = OffsetSpan(first=each["_offset_min"], last=each["_offset_max"], rows=rows)
+                spans[partition] = spans[partition].joined(found) if partition in spans else found
+                arrived = str(MinuteWindow(from_milliseconds(each["_arrived"] * _MINUTE_MS)))
+                counts = arrivals.setdefault(arrived, {})
+                counts[partition] = counts.get(partition, 0) + rows
     except (pa.ArrowInvalid, OSError) as error:
         raise TruncatedExtractError(
             f"the warehouse's answer for minute {window} is not a whole Parquet file ({size} bytes received; {error}). "
             "Nothing was stored"
         ) from error
-    return dict(sorted(spans.items())), late
+    return dict(sorted(spans.items())), arrivals, late

@@ -12,6 +12,7 @@ from etar.audit.marks import Closed
 from etar.audit.placement import Repair
 from etar.dead_letters import Reason
 from etar.dead_letters.letters import LetterId
+from etar.instants import to_milliseconds
 from etar.minute import MinuteWindow
 from etar.offsets import Span
 from etar.records.intake import REFUSED_TOGETHER, TOLD_APART
@@ -55,6 +56,18 @@ def test_what_is_in_no_place_is_noted_and_then_brought_where_it_belongs() -> Non
     assert world.log == ["stored 0:2 noted", "filed 0:1 noted", "row 0:2 stored", "letter 0:1 filed"]
     assert result.repairs == {Repair.STORED: 1, Repair.FILED: 1}
     assert (result.repaired, str(result).partition("; ")[2]) == (2, "1 filed, 1 stored")
+
+
+def test_letters_that_were_too_late_are_told_apart() -> None:
+    world = World()
+    old = to_milliseconds(MINUTE.start - POLICY.horizon)
+    world.topic.append(0, good(0), BAD, good(2, event_time=old), good(3, event_time=old), good(4))
+    world.sink(0)
+    world.misfile(1, reason=Reason.NOT_AVRO)
+    world.misfile(2, reason=Reason.TOO_LATE)
+    world.misfile(3, reason=Reason.TRUNCATED)
+    world.audit()
+    assert closed(world) == Closed(0, MINUTE, Span(0, 5), rows=2, dead_letters=3, no_record=0, lost=0, too_late=2)
 
 
 def test_a_row_that_the_table_refuses_is_noted_as_a_letter() -> None:

@@ -266,7 +266,7 @@ class Books:
             was = self.closed[partition, minute]
             both = was.rows + was.dead_letters
             self.closed[partition, minute] = Closed(
-                partition, minute, was.offsets, both - left, left, was.no_record, was.lost
+                partition, minute, was.offsets, both - left, left, was.no_record, was.lost, min(was.too_late, left)
             )
 
     def closed_around(self, partition: int, offsets: Iterable[int], *, since: datetime) -> list[Piece]:

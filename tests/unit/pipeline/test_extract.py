@@ -136,7 +136,9 @@ def test_a_whole_answer_becomes_the_object_byte_for_byte() -> None:
 
 def test_what_travels_between_tasks_comes_back_as_it_was() -> None:
     extracted = run(io.BytesIO(parquet(5, partitions=2)), Objects())
-    assert Extract.model_validate_json(json.dumps(extracted.as_xcom())) == extracted
+    assert Extract.model_validate_json(json.dumps(extracted.as_xcom())) == extracted.model_copy(
+        update={"arrivals": None}
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 7, 65_536, 65_537, 200_003])
@@ -158,6 +160,24 @@ def test_late_is_what_arrived_at_the_end_of_the_grace_or_later() -> None:
     late = [deadline, deadline + tick, deadline + timedelta(hours=20)]
     appended = [*late[:1], *on_time, *late[1:]]
     assert run(io.BytesIO(parquet(len(appended), appended=appended)), Objects()).late_events == len(late)
+
+
+def test_rows_are_counted_by_minute_of_arrival_and_partition() -> None:
+    tick = timedelta(milliseconds=1)
+    appended = [WINDOW.end - tick, WINDOW.end, WINDOW.end + tick, WINDOW.next.end, WINDOW.next.end - tick]
+    extracted = run(io.BytesIO(parquet(5, partitions=2, appended=appended)), Objects())
+    assert extracted.arrivals == {
+        "2026-11-21T10:31Z": {0: 1},
+        "2026-11-21T10:32Z": {0: 2, 1: 1},
+        "2026-11-21T10:33Z": {1: 1},
+    }
+    assert run(io.BytesIO(parquet(0)), Objects()).arrivals == {}
+
+
+@pytest.mark.parametrize("rows", [65_537, 200_003])
+def test_arrivals_are_counted_over_all_batches(rows: int) -> None:
+    extracted = run(io.BytesIO(parquet(rows, partitions=3)), Objects())
+    assert extracted.arrivals == {"2026-11-21T10:32Z": {p: span.rows for p, span in extracted.offsets.items()}}
 
 
 def test_the_window_alone_makes_the_predicate() -> None:
