@@ -16,7 +16,7 @@ from dashboard.api.feed import ReportFeed
 from dashboard.api.head import HeadOfEveryGet
 from dashboard.api.headers import SafeForBrowsers
 from dashboard.api.metrics import METRICS, CountedRequests
-from dashboard.api.routes import days, health, minutes, report_events, reports, streams, system, trace, windows
+from dashboard.api.routes import account, days, health, minutes, report_events, reports, streams, system, trace, windows
 from dashboard.api.security import Tokens
 from dashboard.api.versions import Versioned
 from etar.settings import PipelineSettings, ReconcileSettings, ReportApiSettings, ReportStoreSettings, get_settings
@@ -65,6 +65,7 @@ def create_app() -> FastAPI:
     app.include_router(report_events.router)
     app.include_router(minutes.router)
     app.include_router(days.router)
+    app.include_router(account.router)
     app.include_router(windows.router)
     app.include_router(streams.router)
     app.include_router(trace.router)

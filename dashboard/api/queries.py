@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime, time
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -19,12 +19,25 @@ from pydantic import ValidationError
 from dashboard.api.bodies import answer, stored_model
 from dashboard.api.feed import CHANNEL
 from dashboard.api.metrics import METRICS
+from etar.account import (
+    Account,
+    Audited,
+    Books,
+    Counted,
+    Range,
+    account_of,
+    compared_part,
+    due_before,
+    verified_through,
+)
 from etar.alerts.board import SELECT_BOARD, SELECT_LOOK, Board, Look
 from etar.job_progress import NEWEST as NEWEST_PROGRESS
 from etar.job_progress import JobProgress, told
 from etar.ledger import LedgerEntry, MinuteHistory, State
+from etar.minute import MinuteWindow
 from etar.pipeline.standing import Begun
 from etar.report import MinuteReport
+from etar.settings import PipelineSettings
 from etar.stream_code import StreamCodeError
 from etar.streams import Stream
 from etar.windows import StreamWindows
@@ -175,6 +188,85 @@ _LOST = """
 _FAILED = """
     SELECT stream, count(*) AS minutes, min(minute) AS first FROM minutes
     WHERE state = 'failed' AND minute >= now() - interval '1 day' GROUP BY stream
+"""
+
+
+# By log and partition, each costs one look into the index to find, one for its first minute and one for its last.
+_AUDITED = """
+    WITH RECURSIVE logs AS (SELECT logs_of(%(stream)s) AS log), partitions AS (
+        SELECT log, (SELECT min("partition") FROM audited_offsets WHERE stream = log) AS number FROM logs
+        UNION ALL
+        SELECT log, (SELECT min("partition") FROM audited_offsets WHERE stream = log AND "partition" > number)
+        FROM partitions WHERE number IS NOT NULL
+    )
+    SELECT number, log <> %(stream)s AS ended, first.minute AS first, first.first_offset,
+        last.minute + interval '1 minute' AS through
+    FROM partitions,
+        LATERAL (
+            SELECT minute, first_offset FROM audited_offsets
+            WHERE stream = log AND "partition" = number ORDER BY minute LIMIT 1
+        ) AS first,
+        LATERAL (
+            SELECT minute FROM audited_offsets
+            WHERE stream = log AND "partition" = number ORDER BY minute DESC LIMIT 1
+        ) AS last
+    ORDER BY first.minute
+"""
+
+# The newest revisions of the minutes that what arrived in the range may be of.
+_REVISIONS_OF_ARRIVALS = """
+    SELECT DISTINCT ON (minute) received, unique_events, arrivals FROM minute_revisions
+    WHERE stream = %(stream)s AND minute >= %(oldest)s AND minute <= %(newest)s
+    ORDER BY minute, revision DESC
+"""
+
+_COUNTED = f"""
+    WITH newest AS ({_REVISIONS_OF_ARRIVALS}), reported AS (
+        SELECT arrived.key::timestamptz AS minute, counts.key::integer AS "partition",
+            sum(counts.value::bigint) AS counted
+        FROM newest, jsonb_each(arrivals) AS arrived, jsonb_each_text(arrived.value) AS counts
+        WHERE arrived.key::timestamptz >= %(first)s AND arrived.key::timestamptz < %(end)s
+        GROUP BY 1, 2
+    ), closed AS (
+        SELECT minute, "partition", sum(end_offset - first_offset) AS offsets, sum("rows") AS stored,
+            sum(dead_letters) AS dead_letters, bool_or(too_late IS NULL AND dead_letters > 0) AS not_told_apart,
+            sum(too_late) AS too_late, sum(no_record) AS no_record, sum(lost) AS lost
+        FROM audited_offsets
+        WHERE stream IN (SELECT logs_of(%(stream)s)) AND minute >= %(first)s AND minute < %(end)s
+        GROUP BY minute, "partition"
+    ), compared AS (
+        SELECT minute, "partition", offsets, dead_letters, not_told_apart, too_late, no_record, lost,
+            coalesce(counted, 0) AS counted,
+            greatest(coalesce(stored, 0) - coalesce(counted, 0), 0) AS not_reported,
+            greatest(coalesce(counted, 0) - coalesce(stored, 0), 0) AS only_reported
+        FROM closed FULL JOIN reported USING (minute, "partition")
+    )
+    SELECT "partition" AS number, count(offsets) AS minutes, coalesce(sum(offsets), 0)::bigint AS offsets,
+        coalesce(sum(dead_letters), 0)::bigint AS dead_letters,
+        CASE WHEN NOT coalesce(bool_or(not_told_apart), false) THEN coalesce(sum(too_late), 0)::bigint END AS too_late,
+        coalesce(sum(no_record), 0)::bigint AS no_record, coalesce(sum(lost), 0)::bigint AS lost,
+        sum(counted)::bigint AS in_reports, sum(not_reported)::bigint AS not_reported,
+        coalesce(sum(not_reported) FILTER (WHERE minute < %(due_before)s), 0)::bigint AS overdue,
+        sum(only_reported)::bigint AS only_reported
+    FROM compared GROUP BY "partition"
+"""
+
+# Which of two equal rows is the duplicate nobody notes: of each minute, the rows that came last are taken for it.
+_EVENTS = f"""
+    SELECT coalesce(sum(least(unique_events, before_end) - least(unique_events, before_first)), 0)::bigint AS events,
+        count(*) FILTER (WHERE arrivals IS NULL AND received > 0) AS without_arrivals
+    FROM ({_REVISIONS_OF_ARRIVALS}) AS newest, LATERAL (
+        SELECT coalesce(sum(counts.value::bigint) FILTER (WHERE arrived.key::timestamptz < %(end)s), 0) AS before_end,
+            coalesce(sum(counts.value::bigint) FILTER (WHERE arrived.key::timestamptz < %(first)s), 0) AS before_first
+        FROM jsonb_each(arrivals) AS arrived, jsonb_each_text(arrived.value) AS counts
+    ) AS rows_of
+"""
+
+_TOPIC_AND_REPAIRS = """
+    SELECT (
+        SELECT settled_offsets FROM minutes
+        WHERE stream = %(stream)s AND settled_offsets IS NOT NULL ORDER BY minute DESC LIMIT 1
+    ) AS settled_offsets, (SELECT max(noted_at) FROM audit_repairs WHERE stream = %(stream)s) AS repaired_at
 """
 
 
@@ -336,6 +428,59 @@ async def alert_look(connection: AsyncConnection[Any]) -> Look | None:
 async def alert_board(connection: AsyncConnection[Any], look: Look | None) -> Board:
     """How the alerts stand, as of this look."""
     return Board.of(await _rows(connection, SELECT_BOARD, {}), look)
+
+
+async def account(
+    connection: AsyncConnection[Any],
+    stream: str,
+    choose: Callable[[datetime | None], Range],
+    *,
+    now: datetime,
+    pipeline: PipelineSettings,
+) -> Account:
+    """What arrived in a range of minutes, and what became of it.
+
+    Args:
+        choose: the range, by what is audited.
+    """
+    async with connection.transaction():
+        # One snapshot: a minute that is closed, or reported, meanwhile is seen on both sides or on neither.
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        audited = _by_partition(await _rows(connection, _AUDITED, {"stream": stream}))
+        asked = choose(verified_through(audited))
+        compared = compared_part(asked, verified_through(audited))
+        bound = {
+            "stream": stream,
+            "first": compared.first.start,
+            "end": compared.end.start,
+            "oldest": MinuteWindow.containing(compared.first.start - pipeline.horizon).start,
+            "newest": compared.end.start + pipeline.max_ahead,
+            "due_before": due_before(now, pipeline),
+        }
+        counted = {row.pop("number"): Counted(**row) for row in await _rows(connection, _COUNTED, bound)}
+        (events,) = await _rows(connection, _EVENTS, bound)
+        (beside,) = await _rows(connection, _TOPIC_AND_REPAIRS, bound)
+    books = Books(
+        audited=audited,
+        counted=counted,
+        topic=frozenset(map(int, beside["settled_offsets"] or {})),
+        events=events["events"],
+        reports_without_arrivals=events["without_arrivals"],
+        repaired_at=beside["repaired_at"],
+    )
+    return account_of(stream, asked, books, now=now, pipeline=pipeline)
+
+
+def _by_partition(rows: Sequence[DictRow]) -> dict[int, Audited]:
+    """Of each partition, over all logs that had it; ``rows`` are in their order."""
+    found: dict[int, Audited] = {}
+    for row in rows:
+        number, each = row["number"], Audited(row["first"], row["first_offset"], row["through"], row["ended"])
+        before = found.setdefault(number, each)
+        ended = before.ended and each.ended
+        through = max(before.through, each.through) if before.ended or not each.ended else before.through
+        found[number] = replace(before, through=through, ended=ended)
+    return found
 
 
 async def check(connection: AsyncConnection[Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from dashboard.ui import live_view, minutes_view, overview, stream_view, system_view, trace_view
+from dashboard.ui import account_view, live_view, minutes_view, overview, stream_view, system_view, trace_view
 from dashboard.ui.feeds import standings
 from etar.settings import DashboardAddress
 
@@ -27,9 +27,11 @@ for each in found:
     minutes = partial(minutes_view.show, each.name, each.title, by_path)
     # Of several streams, the menu would have as many pages of one name: they are linked from their streams' pages.
     visible: Literal["visible", "hidden"] = "visible" if len(found) == 1 else "hidden"
-    pages.append(
-        st.Page(minutes, title="Minutes", url_path=DashboardAddress.minutes_path(each.name), visibility=visible)
-    )
+    account = partial(account_view.show, each.name, each.title, by_path)
+    pages += [
+        st.Page(minutes, title="Minutes", url_path=DashboardAddress.minutes_path(each.name), visibility=visible),
+        st.Page(account, title="Account", url_path=DashboardAddress.account_path(each.name), visibility=visible),
+    ]
 pages.append(st.Page(partial(trace_view.show, [each.name for each in found]), title="Trace", url_path="trace"))
 pages.append(st.Page(system_view.show, title="System", url_path="system"))
 if len(found) > 1:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
+from etar.account import Account
 from etar.alerts.board import ShownAlert
 from etar.ledger import LedgerEntry, MinuteHistory
 from etar.minute import MinuteWindow
@@ -167,6 +168,18 @@ class ReportClient:
         path = f"/minutes/{window}/reports"
         reports = self._unless_known(path, _REPORTS.validate_json, stream=stream, limit=revisions)
         return (KnownMinute(history, reports),)
+
+    def account(self, stream: str, minutes: int, end: MinuteWindow | None) -> tuple[Account, ...]:
+        """What arrived in so many minutes, as one answer: those before ``end``, or the newest that are audited; sent
+        again only if it has changed, as :meth:`windows`.
+
+        Raises:
+            ReportsUnavailableError: there was no such answer.
+        """
+        asked: dict[str, str | int] = {"stream": stream, "minutes": minutes}
+        if end is not None:
+            asked["to"] = f"{end}"
+        return self._unless_known("/account", _one(Account), **asked)
 
     def system(self) -> tuple[System, ...]:
         """What the API says of itself and of the jobs, as one answer.

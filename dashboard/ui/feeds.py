@@ -13,6 +13,7 @@ from functools import partial
 import streamlit as st
 
 from dashboard.ui.client import Feed, KnownMinute, ReportClient, Snapshot, StreamStanding, System
+from etar.account import Account
 from etar.ledger import LedgerEntry
 from etar.minute import MinuteWindow
 from etar.pipeline.standing import Day
@@ -66,6 +67,11 @@ def day_feed(stream: str, day: date) -> Feed[Day]:
 def minute_feed(stream: str, minute: datetime) -> Feed[KnownMinute]:
     asked = partial(client().minute, stream, MinuteWindow(minute), SHOWN_REVISIONS)
     return Feed(asked, now, fresh_for=_FRESH_FOR)
+
+
+@st.cache_resource(show_spinner=False, max_entries=60)
+def account_feed(stream: str, hours: int, end: MinuteWindow | None) -> Feed[Account]:
+    return Feed(partial(client().account, stream, 60 * hours, end), now, fresh_for=_FRESH_FOR)
 
 
 @st.cache_resource(show_spinner=False)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
-from typing import TypeVar
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -14,16 +13,14 @@ from streamlit.navigation.page import StreamlitPage
 
 from dashboard.ui import day as days
 from dashboard.ui import minute
-from dashboard.ui.client import Feed, KnownMinute, MadeOnce, Snapshot
+from dashboard.ui.client import KnownMinute, MadeOnce, Snapshot
 from dashboard.ui.feeds import day_feed, minute_feed, now
-from dashboard.ui.page_parts import CHART, show_metrics, show_notice
+from dashboard.ui.page_parts import CHART, asked, set_address, show_metrics, show_notice
 from etar.minute import MinuteWindow
 from etar.pipeline.standing import Day
 from etar.settings import DashboardSettings, get_settings
 
 _DAY = timedelta(days=1)
-
-_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -65,11 +62,11 @@ class Choice:
         self._key = f"{stream}-choice"
         self.today = now().date()
         self.refused: str | None = None
-        state, asked = st.session_state, st.query_params
+        state, given = st.session_state, st.query_params
         if self._key not in state:
             found: tuple[date, time | None] = self.today, None
             try:
-                found = days.asked_for(asked.get("day"), asked.get("minute"), today=self.today)
+                found = days.asked_for(given.get("day"), given.get("minute"), today=self.today)
             except ValueError as error:
                 self.refused = f"The address of this page is not understood: {error}."
             # None: who has chosen no other day sees the newest, also after midnight.
@@ -86,8 +83,8 @@ class Choice:
     def keep(self, day: date, at: time | None) -> None:
         """Of the session, and in the address."""
         st.session_state[self._key] = (None if day == self.today else day, at)
-        _address("day", None if day == self.today else f"{day}")
-        _address("minute", f"{at:%H:%M}" if at else None)
+        set_address("day", None if day == self.today else f"{day}")
+        set_address("minute", f"{at:%H:%M}" if at else None)
 
     def choose(self, window: MinuteWindow) -> None:
         self.keep(window.start.date(), window.start.time())
@@ -107,13 +104,6 @@ class Choice:
             self.choose(days.window_of(self.day, (int(point["x"]), int(point["y"]))))
 
 
-def _address(name: str, value: str | None) -> None:
-    if value is None:
-        st.query_params.pop(name, None)
-    else:
-        st.query_params[name] = value
-
-
 @st.fragment(run_every=get_settings(DashboardSettings).refresh_seconds)
 def _live(stream: str) -> None:
     choice = Choice(stream)
@@ -124,7 +114,7 @@ def _live(stream: str) -> None:
         st.date_input("Day (UTC)", day, key=choice.day_key, max_value=choice.today, on_change=choice.chosen, width=150)
         st.button("Day before", on_click=choice.choose_day, args=(day - _DAY,))
         st.button("Day after", on_click=choice.choose_day, args=(day + _DAY,), disabled=day >= choice.today)
-    snapshot = _asked(day_feed(stream, day), f"Reading the minutes of {day} …", height=520)
+    snapshot = asked(day_feed(stream, day), f"Reading the minutes of {day} …", height=520)
     show_notice(days.notice(snapshot))
     if snapshot.newest is None:
         return
@@ -135,14 +125,6 @@ def _live(stream: str) -> None:
             st.caption(f"API last answered {snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC · stream {stream}")
     with st.container(border=True, key="minute"):
         _show_minute(choice, shown)
-
-
-def _asked(feed: Feed[_Item], doing: str, *, height: int) -> Snapshot[_Item]:
-    """What a feed has to say. Who waits for its first answer sees that."""
-    if feed.has_answered:
-        return feed.poll()
-    with st.spinner(doing, show_time=True), st.skeleton(height=height):
-        return feed.poll()
 
 
 def _calendar(stream: str, snapshot: Snapshot[Day]) -> tuple[Day, go.Figure]:
@@ -189,7 +171,7 @@ def _show_minute(choice: Choice, day: Day) -> None:
     local = minute.in_zone(window, st.context.timezone)
     st.subheader(f"{window} · {days.LOOKS[standing].label}", anchor=False)
     st.caption(days.meaning(day, window) + (f" It is {local}." if local else ""))
-    snapshot = _asked(minute_feed(day.stream, window.start), f"Reading what is known of {window} …", height=300)
+    snapshot = asked(minute_feed(day.stream, window.start), f"Reading what is known of {window} …", height=300)
     if snapshot.problem is not None:
         st.error(f"What is known of this minute cannot be read: {snapshot.problem}", icon=":material/cloud_off:")
     if snapshot.newest is not None:

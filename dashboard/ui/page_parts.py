@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from typing import TypeVar
 
 import streamlit as st
 
+from dashboard.ui.client import Feed, Snapshot
 from dashboard.ui.drawing import Shown
 from dashboard.ui.freshness import Level, Notice
 
 CHART = {"displayModeBar": False}
+
+_Item = TypeVar("_Item")
+
+
+def asked(feed: Feed[_Item], doing: str, *, height: int) -> Snapshot[_Item]:
+    """What a feed has to say. Who waits for its first answer sees that."""
+    if feed.has_answered:
+        return feed.poll()
+    with st.spinner(doing, show_time=True), st.skeleton(height=height):
+        return feed.poll()
+
+
+def set_address(name: str, value: str | None) -> None:
+    """Of the page's address, the part after the question mark; None takes it out."""
+    if value is None:
+        st.query_params.pop(name, None)
+    else:
+        st.query_params[name] = value
 
 
 def show_notice(notice: Notice | None) -> None:

@@ -73,8 +73,11 @@ def show(stream: str, pages: Mapping[str, StreamlitPage]) -> None:
     st.title(f"etar · {title}", anchor=False)
     if found is not None and found.about:
         st.caption(found.about)
-    if (page := pages.get(DashboardAddress.minutes_path(stream))) is not None:
-        st.page_link(page, label="Minutes", icon=":material/calendar_view_month:")
+    with st.container(horizontal=True):
+        if (page := pages.get(DashboardAddress.minutes_path(stream))) is not None:
+            st.page_link(page, label="Minutes", icon=":material/calendar_view_month:")
+        if (page := pages.get(DashboardAddress.account_path(stream))) is not None:
+            st.page_link(page, label="Account", icon=":material/balance:")
     _live(stream)
 
 

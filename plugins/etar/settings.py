@@ -170,6 +170,11 @@ class DashboardAddress(Concern):
         """Of the stream's page of minutes. No stream's name has a hyphen."""
         return f"{stream}-minutes"
 
+    @staticmethod
+    def account_path(stream: str) -> str:
+        """Of the stream's page of its account."""
+        return f"{stream}-account"
+
     def minute_page(self, stream: str, window: MinuteWindow) -> str:
         """Address of the page about one minute: the stream's page of minutes, with that one chosen."""
         page = f"{self.url.rstrip('/')}/{self.minutes_path(stream)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,3 +57,10 @@ def dashboard(api_url: str, log: Path, *, base_path: str = "") -> Iterator[str]:
     command += ["--server.address", "127.0.0.1", "--server.port", str(port), "--server.baseUrlPath", base_path]
     with running_server(command, environment, log, answers_at=f"{url}{base_path}/_stcore/health"):
         yield url
+
+
+def picture(page: Page, name: str) -> None:
+    """For whoever wants to look: into the folder ``ETAR_TEST_PICTURES``."""
+    if folder := os.environ.get("ETAR_TEST_PICTURES"):
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,7 @@ from etar.minute import MinuteWindow
 from etar.settings import ReportStoreSettings
 from etar.streams import Stream
 from tests.alert_looks import grow_old, looked
-from tests.browser.conftest import dashboard
+from tests.browser.conftest import dashboard, picture
 from tests.browser.test_dashboard import metric, notice
 from tests.integration.dashboard.serving import serving
 from tests.live_windows import define_rides, keep, make_table, row
@@ -38,13 +37,6 @@ def url(empty_store: ReportStoreSettings, tmp_path: Path, monkeypatch: pytest.Mo
     with ExitStack() as running:
         api = running.enter_context(serving(empty_store, tmp_path / "api.log"))
         yield running.enter_context(dashboard(api.url, tmp_path / "ui.log"))
-
-
-def picture(page: Page, name: str) -> None:
-    """For whoever wants to look: into the folder ``ETAR_TEST_PICTURES``."""
-    if folder := os.environ.get("ETAR_TEST_PICTURES"):
-        page.wait_for_load_state("networkidle")
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 def test_windows_appear_grow_and_become_final_without_a_reload(

@@ -3,7 +3,6 @@ little to show."""
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,7 @@ from etar.ledger import State
 from etar.minute import MinuteWindow
 from etar.pipeline.standing import windows_of
 from etar.settings import ReportStoreSettings
-from tests.browser.conftest import dashboard
+from tests.browser.conftest import dashboard, picture
 from tests.browser.test_dashboard import metric, minutes_ago, notice, publish
 from tests.integration.dashboard.ledger_rows import keep_minutes, keep_revisions
 from tests.integration.dashboard.serving import RunningApi, serving
@@ -58,13 +57,6 @@ def click_on(page: Page, window: MinuteWindow) -> None:
             "y": box["height"] * (window.start.hour + 0.5) / 24,
         }
     )
-
-
-def picture(page: Page, name: str) -> None:
-    """For whoever wants to look: into the folder ``ETAR_TEST_PICTURES``."""
-    if folder := os.environ.get("ETAR_TEST_PICTURES"):
-        page.wait_for_load_state("networkidle")
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
 
 
 def keep_yesterday(api: RunningApi, store: ReportStoreSettings) -> dict[str, MinuteWindow]:

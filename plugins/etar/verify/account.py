@@ -11,6 +11,7 @@ from typing import Self
 
 from pydantic import AwareDatetime, BaseModel, NonNegativeInt, ValidationError
 
+from etar.account import LEAVING, REPORT_ALLOWANCE
 from etar.audit.marks import not_the_audited_topic
 from etar.dead_letters import Reason
 from etar.kafka.offsets import TopicOffsets, behind, settled
@@ -40,12 +41,6 @@ from etar.verify.windows import compare_windows
 
 _STANDSTILL = timedelta(minutes=5)
 """So long after a minute was due to be settled, and is not, the sink does not keep up, or does not run."""
-
-REPORT_ALLOWANCE = timedelta(minutes=2)
-"""Age from which a minute is in the default range, and a late row in a report: what is missing by then is a fault."""
-
-_RETENTION_MARGIN = timedelta(minutes=10)
-"""The oldest minutes leave the table while they would be counted, or repaired."""
 
 _LETTERS_KEPT = timedelta(days=30)
 """The TTL of the dead letters' table."""
@@ -269,7 +264,7 @@ def resolve_range(
         over = window.end + pipeline.grace
         return over <= now and settled(offsets.held_at(over), committed)
 
-    oldest = MinuteWindow.first_at_or_after(now - pipeline.retention + _RETENTION_MARGIN)
+    oldest = MinuteWindow.first_at_or_after(now - pipeline.retention + LEAVING)
     first = from_ or oldest
     if first < oldest:
         raise UnverifiableRangeError(
@@ -302,7 +297,7 @@ def resolve_range(
         # What arrives is younger than the horizon, or a bad record: from here on it is of the oldest minute or later.
         # On whole minutes, as the auditor closes them.
         offsets.held_at(MinuteWindow.first_at_or_after(oldest.start + pipeline.horizon).start),
-        MinuteWindow.first_at_or_after(now - _LETTERS_KEPT + _RETENTION_MARGIN),
+        MinuteWindow.first_at_or_after(now - _LETTERS_KEPT + LEAVING),
         arrived_from,
     )
 

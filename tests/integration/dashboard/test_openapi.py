@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from etar.account import Account
 from etar.ledger import LedgerEntry, MinuteHistory
 from etar.pipeline.standing import Day
 from etar.report import PublishedReport
@@ -27,6 +28,7 @@ STATUSES = {
     ("get", "/minutes/{minute}"): {"200", "401", "403", "404", "422", "503"},
     ("get", "/trace"): {"200", "401", "403", "404", "422", "503"},
     ("get", "/minutes/{minute}/reports"): {"200", "304", "401", "403", "422", "503"},
+    ("get", "/account"): {"200", "304", "401", "403", "422", "503"},
     ("get", "/days/{day}"): {"200", "304", "401", "403", "422", "503"},
     ("get", "/metrics"): {"200", "401", "403"},
     ("get", "/metrics/{stream}/{job}"): {"200", "401", "403", "404", "422", "503"},
@@ -123,6 +125,15 @@ def test_the_examples_of_minutes_are_rows_of_the_ledger(openapi: Any) -> None:
 def test_the_example_of_a_day_is_an_answer(openapi: Any) -> None:
     example = openapi["paths"]["/days/{day}"]["get"]["responses"]["200"]["content"]["application/json"]["example"]
     assert Day.model_validate_json(json.dumps(example)).model_dump(mode="json") == example
+
+
+def test_the_example_of_an_account_is_an_answer(openapi: Any) -> None:
+    example = openapi["paths"]["/account"]["get"]["responses"]["200"]["content"]["application/json"]["example"]
+    found = Account.model_validate(
+        example | {"command": None, "partitions": [{"why": None} | each for each in example["partitions"]]}
+    )
+    assert found.model_dump(mode="json", exclude_none=True) == example
+    assert found.records == found.events + found.duplicates + (found.too_late or 0) + found.bad
 
 
 def test_no_page_loads_anything_from_elsewhere(api: RunningApi) -> None:

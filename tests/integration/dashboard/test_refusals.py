@@ -14,7 +14,7 @@ from tests.unit.dashboard.samples import a_report
 
 READ = [
     *("/report", "/reports", "/streams", "/minutes", "/minutes/2025-11-21T10:31Z"),
-    *("/minutes/2025-11-21T10:31Z/reports", "/days/2025-11-21"),
+    *("/minutes/2025-11-21T10:31Z/reports", "/days/2025-11-21", "/account"),
 ]
 JSON = {"Content-Type": "application/json"}
 
