@@ -17,7 +17,8 @@ from etar.dead_letters.letters import LetterId
 
 PATIENCE = timedelta(seconds=30)
 LETTERS = [LetterId(0, 4), LetterId(1, 7), LetterId(0, 9)]
-BATCH = [Sending(letter, b"key", b"value") for letter in LETTERS]
+BATCH = [Sending(letter, b"key of %d" % letter.offset, b"value of %d" % letter.offset) for letter in LETTERS]
+SOMEONE = Author("someone", "a test")
 
 
 class Killed(BaseException):
@@ -36,15 +37,15 @@ class World:
     records: list[tuple[UUID, int, int, datetime]] = field(default_factory=list)
     begun: dict[UUID, Replay] = field(default_factory=dict)
     done: dict[UUID, int] = field(default_factory=dict)
-    withdrawn: list[UUID] = field(default_factory=list)
+    withdrawn: dict[UUID, str] = field(default_factory=dict)
     refused: dict[LetterId, str] = field(default_factory=dict)
     unanswered: set[LetterId] = field(default_factory=set)
+    taken: dict[LetterId, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
     paused: list[float] = field(default_factory=list)
     dies: Callable[[str], object] = lambda step: None
 
     def replayer(self) -> Replayer:
-        author = Author("someone", "a test")
-        return Replayer(cast(Journal, self), self, author, patience=PATIENCE, pause=self.pause)
+        return Replayer(cast(Journal, self), self, SOMEONE, patience=PATIENCE, pause=self.pause)
 
     def pause(self, seconds: float) -> None:
         assert seconds > 0
@@ -70,6 +71,7 @@ class World:
                 continue
             offset = self.ends()[replay.of.partition]
             self.records.append((replay.id, replay.of.partition, offset, self.clock))
+            self.taken[replay.of] = (replay.key, replay.value)
             if replay.of in self.unanswered:
                 deliveries.in_doubt[replay.id] = "timed out"
             else:
@@ -90,6 +92,7 @@ class World:
         return self.clock
 
     def begin_replays(self, replays: Sequence[Replay], author: Author) -> None:
+        assert author is SOMEONE
         self.begun |= {each.id: each for each in replays}
 
     def renew_replays(self, replays: Sequence[Replay]) -> None:
@@ -101,7 +104,8 @@ class World:
         self.done |= {identifier: offset for identifier, (offset, _) in places.items()}
 
     def withdraw_replays(self, refused: Sequence[tuple[Replay, str]], author: Author) -> None:
-        self.withdrawn += [each.id for each, _ in refused]
+        assert author is SOMEONE
+        self.withdrawn |= {each.id: why for each, why in refused}
 
     def replays_in_doubt(self) -> list[Replay]:
         known = [each for key, each in self.begun.items() if key not in self.done and key not in self.withdrawn]
@@ -119,7 +123,7 @@ def killed(world: World, step: str, work: Callable[[Replayer], object]) -> None:
     world.dies = lambda _: None
 
 
-@pytest.mark.parametrize("minutes", [0, 0.25, 1, 5, 600])
+@pytest.mark.parametrize("minutes", [0, 0.25, 0.5, 1, 5, 600])
 @pytest.mark.parametrize("second", ["-send", "+send", "-complete"])
 @pytest.mark.parametrize("first", ["-send", "+send", "-complete"])
 def test_however_late_a_command_and_the_next_are_killed_each_letter_is_sent_once(
@@ -146,11 +150,23 @@ def test_what_was_sent_is_completed_where_it_stands() -> None:
     assert world.replays_in_doubt() == []
 
 
+def test_a_letter_is_sent_with_its_key_and_its_value_also_when_it_is_sent_again() -> None:
+    each_its_own = {sending.of: (sending.key, sending.value) for sending in BATCH}
+    world = World()
+    world.replayer().send(BATCH)
+    assert world.taken == each_its_own
+
+    world = World()
+    killed(world, "-send", lambda replayer: replayer.send(BATCH))
+    world.replayer().settle()
+    assert world.taken == each_its_own
+
+
 def test_a_refused_record_is_withdrawn_and_never_sent_again() -> None:
     world = World(refused={LETTERS[1]: "too large"})
     sent = world.replayer().send(BATCH)
     assert sent[1] == Sent(LETTERS[1], None, refused="too large")
-    assert [world.begun[identifier].of for identifier in world.withdrawn] == [LETTERS[1]]
+    assert [(world.begun[replay].of, why) for replay, why in world.withdrawn.items()] == [(LETTERS[1], "too large")]
     assert world.replayer().settle() == []
 
 
@@ -178,6 +194,31 @@ def test_a_sender_that_is_gone_has_its_time_before_anything_is_sent_again() -> N
     assert world.paused == [20]
     assert world.sent() == dict.fromkeys(LETTERS, 1)
     assert settled[0] == Sent(LETTERS[1], 100)
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(0, 1), (30, 1), (90, 1), (91, 2)])
+def test_a_record_is_looked_for_up_to_a_minute_beyond_what_its_sender_had_by_the_brokers_clock(
+    seconds: int, times: int
+) -> None:
+    world = World()
+    killed(world, "+send", lambda replayer: replayer.send(BATCH[:1]))
+    ((identifier, partition, offset, begun),) = world.records
+    world.records = [(identifier, partition, offset, begun + timedelta(seconds=seconds))]
+    world.replayer().settle()
+    assert world.sent()[LETTERS[0]] == times
+
+
+def test_replays_that_were_begun_at_different_times_are_each_looked_for_by_their_own() -> None:
+    world = World()
+    for letter in BATCH:
+        killed(world, "+send", lambda replayer, letter=letter: replayer.send([letter]))  # type: ignore[misc]
+        world.clock += timedelta(hours=1)
+    assert {sent.of: sent.offset for sent in world.replayer().settle()} == {
+        LETTERS[0]: 100,
+        LETTERS[1]: 100,
+        LETTERS[2]: 101,
+    }
+    assert world.sent() == dict.fromkeys(LETTERS, 1)
 
 
 def test_replays_are_looked_for_from_where_the_first_of_each_partition_may_stand() -> None:

@@ -342,12 +342,24 @@ BODY = encode(event())[5:]
         (b"", [("__value_schema_id", b"\1" + UUID(int=5).bytes)]),
         (b"", [("trace", None), ("__value_schema_id", b"\0" + (7).to_bytes(4, "big"))]),
         (b"", [("apicurio.value.contentId", (7).to_bytes(8, "big")), ("apicurio.value.encoding", b"BINARY")]),
+        (b"", [("apicurio.value.contentId", (7).to_bytes(8, "big"))]),
         (b"\0\0\0\0\7", [("__value_schema_id", b"nothing that it should hold"), ("apicurio.value.contentId", b"7")]),
     ],
-    ids=["Confluent's GUID", "Confluent's id", "Apicurio's content id", "headers of somebody else"],
+    ids=["Confluent's GUID", "Confluent's id", "Apicurio's content id", "and nothing else", "headers of somebody else"],
 )
 def test_a_schema_may_be_named_in_a_header(start: bytes, headers: Headers) -> None:
     assert isinstance(read_as(SCHEMA, BODY, headers=headers, start=start), Row)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [None, b"", b"\1", b"\1" + bytes(15), b"\1" + bytes(17), b"\2" + bytes(16), b"\0", bytes(4), bytes(6), b"\2" + bytes(4)],
+    ids=repr,
+)
+def test_what_is_neither_a_guid_nor_an_id_in_confluents_header_names_no_schema(named: bytes | None) -> None:
+    headers: Headers = [("__value_schema_id", named)]
+    assert isinstance(read_as(SCHEMA, BODY, headers=headers), Row)
+    assert reason_of(read_as(SCHEMA, BODY, headers=headers, start=b"")) is Reason.NOT_AVRO
 
 
 @pytest.mark.parametrize(
@@ -357,11 +369,16 @@ def test_a_schema_may_be_named_in_a_header(start: bytes, headers: Headers) -> No
         (b"", [("apicurio.value.globalId", (12).to_bytes(8, "big"))], "schema id 12 in the record's header apicurio."),
         (
             b"",
+            [("apicurio.value.contentId", b"12"), ("apicurio.value.globalId", (12).to_bytes(8, "big"))],
+            "schema id 12 in the record's header apicurio.value.globalId: the registry is asked by content ids",
+        ),
+        (
+            b"",
             [("apicurio.value.contentId", (12).to_bytes(8, "big")), ("apicurio.value.encoding", b"JSON")],
             "schema id 12 in the record's header apicurio.value.contentId: Avro as JSON",
         ),
     ],
-    ids=["eight bytes", "global id", "JSON"],
+    ids=["eight bytes", "global id", "global id beside a content id that is none", "JSON"],
 )
 def test_a_schema_that_cannot_be_asked_for_is_named_in_the_letter(start: bytes, headers: Headers, said: str) -> None:
     outcome = read_as(SCHEMA, BODY, headers=headers, start=start)
