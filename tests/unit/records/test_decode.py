@@ -353,7 +353,18 @@ def test_a_schema_may_be_named_in_a_header(start: bytes, headers: Headers) -> No
 
 @pytest.mark.parametrize(
     "named",
-    [None, b"", b"\1", b"\1" + bytes(15), b"\1" + bytes(17), b"\2" + bytes(16), b"\0", bytes(4), bytes(6), b"\2" + bytes(4)],
+    [
+        None,
+        b"",
+        b"\1",
+        b"\1" + bytes(15),
+        b"\1" + bytes(17),
+        b"\2" + bytes(16),
+        b"\0",
+        bytes(4),
+        bytes(6),
+        b"\2" + bytes(4),
+    ],
     ids=repr,
 )
 def test_what_is_neither_a_guid_nor_an_id_in_confluents_header_names_no_schema(named: bytes | None) -> None:

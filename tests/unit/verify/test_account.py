@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
+from etar.dead_letters import Reason
 from etar.kafka.offsets import TopicOffsets, behind, settled
 from etar.minute import MINUTE, MinuteWindow
 from etar.offsets import Span
 from etar.report import PublishedReport
 from etar.settings import PipelineSettings
 from etar.streams import default_stream
-from etar.verify.account import ProducerAccount, Range, UnverifiableRangeError, _gone, _unreported, resolve_range
+from etar.verify.account import (
+    ProducerAccount,
+    Range,
+    UnverifiableRangeError,
+    _arrivals,
+    _gone,
+    _letters,
+    _partitions,
+    _totals,
+    _unreported,
+    resolve_range,
+)
 from etar.verify.books import Books
-from etar.verify.facts import GoneRows
-from etar.verify.table import MinuteCounts
+from etar.verify.facts import ClosedOffsets, Coverage, GoneRows, Offset, Sent, TotalsFacts
+from etar.verify.table import MinuteCounts, Table
 
 WINDOW = MinuteWindow.parse("2026-11-21T10:31Z")
+SECOND = timedelta(seconds=1)
 PIPELINE = PipelineSettings(start_date=WINDOW.start, grace_seconds=2, horizon_hours=24, retention_hours=26)
 
 
@@ -212,6 +227,186 @@ def test_rows_are_gone_that_any_revision_counted_whether_written_down_or_served(
 def test_a_report_that_counts_too_few_events_or_too_many_is_off_by_as_much(reported: int | None, off: int) -> None:
     counted = MinuteCounts(rows=12, unique=10, fresh=2, owned=11, owned_events=9, established=8)
     assert _unreported(counted, None if reported is None else report(100, reported)) == off
+
+
+# --- what arrived in a producer's run, or in the range
+
+
+class Kafka:
+    """A partition that holds the offsets from ``low`` on: a record a second since WINDOW's start, and a sink at 100."""
+
+    def __init__(self, low: int = 0) -> None:
+        self._low = low
+
+    def held_at(self, instant: datetime) -> dict[int, int]:
+        return {0: max(self._low, int((instant - WINDOW.start).total_seconds()))}
+
+    def low(self) -> dict[int, int]:
+        return {0: self._low}
+
+    def committed(self, group: str) -> dict[int, int]:
+        assert group == default_stream().sink_group
+        return {0: 100}
+
+
+SPAN = Range(
+    WINDOW.previous, WINDOW.next.next, {0: Span(5, 60)}, WINDOW.previous, {0: 7}, WINDOW.previous, arrived_from=WINDOW
+)
+RUN = ProducerAccount("user_interactions", WINDOW.start + 10 * SECOND, WINDOW.next.start, acknowledged={0: 50})
+
+
+def test_without_a_producers_account_the_totals_are_of_what_arrived_in_the_range() -> None:
+    found = _arrivals(None, SPAN, cast(TopicOffsets, Kafka()), default_stream())
+    assert (found.started_at, found.ended_at) == (WINDOW.start, WINDOW.next.next.start)
+    assert (found.offsets, found.behind) == ({0: Span(5, 60)}, 0)
+
+
+def test_with_one_they_are_of_what_arrived_in_its_run_and_say_how_far_the_sink_is_behind() -> None:
+    found = _arrivals(RUN, SPAN, cast(TopicOffsets, Kafka()), default_stream())
+    assert (found.started_at, found.ended_at) == (RUN.started_at, RUN.ended_at)
+    assert (found.offsets, found.behind) == ({0: Span(10, 60)}, 0)
+    assert (found.first, found.end) == (WINDOW, WINDOW.next.next)
+    longer = replace(RUN, ended_at=WINDOW.start + 130 * SECOND)
+    assert _arrivals(longer, SPAN, cast(TopicOffsets, Kafka()), default_stream()).behind == 30
+
+
+def test_an_account_of_another_topic_is_refused() -> None:
+    with pytest.raises(UnverifiableRangeError, match="of topic 'payments', not of 'user_interactions'"):
+        _arrivals(replace(RUN, topic="payments"), SPAN, cast(TopicOffsets, Kafka()), default_stream())
+
+
+@pytest.mark.parametrize(
+    ("low", "acknowledged", "refused"),
+    [
+        (0, 51, False),  # Kafka holds all: what is gone is a difference, and said
+        (9, 51, False),  # and so it is where Kafka's first record is older than the run
+        (10, 50, False),
+        (10, 51, True),
+        (11, 49, False),  # as many as the account says are there yet
+        (11, 50, True),
+        (60, 1, True),
+    ],
+)
+def test_an_account_that_begins_before_what_kafka_still_holds_is_refused(
+    low: int, acknowledged: int, refused: bool
+) -> None:
+    run, kafka = replace(RUN, acknowledged={0: acknowledged}), cast(TopicOffsets, Kafka(low))
+    if refused:
+        with pytest.raises(UnverifiableRangeError, match=rf"begins at 2026-11-21T10:31:10Z.* begins at offset {low}\)"):
+            _arrivals(run, SPAN, kafka, default_stream())
+    else:
+        assert _arrivals(run, SPAN, kafka, default_stream()).offsets == {0: Span(max(10, low), 60)}
+
+
+# --- partitions and totals
+
+
+class KeptBooks:
+    """Books in which a minute is closed from offset 2 on, and three letters are not open any more."""
+
+    def closed(
+        self, first: MinuteWindow, end: MinuteWindow, *, letters_from: MinuteWindow
+    ) -> dict[int, list[ClosedOffsets]]:
+        assert letters_from == SPAN.letters_from
+        return {0: [ClosedOffsets(Span(2, 9))]} if first < end else {}
+
+    def replays(self, partition: int, span: Span) -> int:
+        return 3 if (partition, span) == (0, Span(10, 60)) else 0
+
+    def unsettled_replays(self, partition: int, span: Span) -> list[Offset]:
+        return [(partition, 4), (partition, 7)] if span == Span(10, 60) else []
+
+    def letters_not_open(self, offsets: Mapping[int, Span]) -> dict[str, list[Offset]]:
+        return {"replayed": [(0, 11), (0, 12)], "discarded": [(0, 13)]}
+
+
+class KeptTable:
+    """Twelve letters, of which two were replayed and one is discarded; what is asked of each partition is noted."""
+
+    letters: ClassVar = {
+        None: {Reason.TOO_LATE: 5, Reason.NOT_AVRO: 7},
+        ((0, 11), (0, 12)): {Reason.TOO_LATE: 1, Reason.NOT_AVRO: 1},
+        ((0, 13),): {Reason.TOO_LATE: 1},
+        (): {},
+    }
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, Span, Sequence[ClosedOffsets], int]] = []
+
+    def coverage(self, partition: int, span: Span, *, closed: Sequence[ClosedOffsets], young_from: int) -> Coverage:
+        self.asked.append((partition, span, closed, young_from))
+        return Coverage(span, in_table=0, in_dead_letters=0, in_both=0, closed=4, no_record=2)
+
+    def letters_by_reason(self, offsets: Mapping[int, Span], *, only: Sequence[Offset] | None = None) -> dict[str, int]:
+        return self.letters[None if only is None else tuple(only)]
+
+
+def arrivals(account: ProducerAccount | None = None) -> Any:
+    return _arrivals(account, SPAN, cast(TopicOffsets, Kafka()), default_stream())
+
+
+@pytest.mark.parametrize("run", [None, RUN, replace(RUN, acknowledged={})])
+def test_a_partition_is_looked_at_from_what_the_auditor_closed_first_on_and_beside_what_the_run_says(
+    run: ProducerAccount | None,
+) -> None:
+    table = KeptTable()
+    (facts,) = _partitions(SPAN, cast(Table, table), cast(Books, KeptBooks()), run, arrivals(run))
+    # What Kafka lost at the beginning of a closed minute is in no offset that Kafka still has.
+    assert table.asked == [(0, Span(2, 60), [ClosedOffsets(Span(2, 9))], 7)]
+    assert (facts.partition, facts.coverage.span) == (0, Span(2, 60))
+    said = run and Sent(run.acknowledged.get(0, 0), 50, replays=3, unsettled=("0:4", "0:7"))
+    assert facts.sent == said
+
+
+def test_letters_count_by_what_became_of_them_and_the_open_ones_by_whether_they_were_too_late() -> None:
+    found = _letters({0: Span(10, 60)}, cast(Table, KeptTable()), cast(Books, KeptBooks()))
+    assert found == {"too_late": 5 - 1 - 1, "bad": 7 - 1, "discarded": 1, "replayed": 2}
+
+
+def test_letters_are_all_open_of_which_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KeptBooks, "letters_not_open", lambda *_: {})
+    found = _letters({0: Span(10, 60)}, cast(Table, KeptTable()), cast(Books, KeptBooks()))
+    assert found == {"too_late": 5, "bad": 7, "discarded": 0, "replayed": 0}
+
+
+@pytest.mark.parametrize(
+    ("due_before", "unreported", "not_due"), [(None, 3 + 4, 0), (WINDOW.next, 3, 4), (WINDOW, 0, 3 + 4)]
+)
+def test_the_totals_are_sums_over_all_minutes_and_partitions(
+    due_before: MinuteWindow | None, unreported: int, not_due: int
+) -> None:
+    counts = {
+        WINDOW: MinuteCounts(rows=12, unique=10, owned=11, owned_events=9, established=10),
+        WINDOW.next: MinuteCounts(rows=5, unique=4, owned=5, owned_events=4, established=4),
+    }
+    totals = _totals(
+        replace(arrivals(RUN), behind=6),
+        SPAN,
+        cast(Table, KeptTable()),
+        cast(Books, KeptBooks()),
+        counts=counts,
+        reports={WINDOW: report(12, 7)},
+        acknowledged=50,
+        due_before=due_before,
+    )
+    assert totals == TotalsFacts(
+        arrived_from=RUN.started_at,
+        arrived_to=RUN.ended_at,
+        records=50,
+        acknowledged=50,
+        replays=3,
+        rows=16,
+        events=13,
+        unreported=unreported,
+        not_due=not_due,
+        too_late=3,
+        bad=6,
+        discarded=1,
+        replayed=2,
+        closed=4,
+        no_record=2,
+        behind=6,
+    )
 
 
 # --- offsets and accounts

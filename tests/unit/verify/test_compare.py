@@ -17,8 +17,9 @@ from etar.minute import MinuteWindow
 from etar.offsets import Span
 from etar.report import PublishedReport
 from etar.streams import DEFAULT_STREAM, Stream
-from etar.verify.compare import Verification, compare, gone_rows
+from etar.verify.compare import Verification, backfill, compare, gone_rows
 from etar.verify.facts import Coverage, GoneRows, MinuteInPlaces, PartitionFacts, Sent, StoredObject, TotalsFacts
+from etar.verify.windows import WindowAccount
 
 WINDOW = MinuteWindow.parse("2026-11-21T10:31Z")
 STALE_BEFORE = WINDOW.start + timedelta(minutes=5)
@@ -179,6 +180,45 @@ def test_the_repair_names_the_minute_and_the_range() -> None:
     assert (verification.minutes[1].note or "").endswith(
         """airflow dags trigger etar_reconcile --conf '{"minutes": ["2026-11-21T10:32Z"]}'"""
     )
+
+
+def test_the_repair_of_another_stream_names_it() -> None:
+    verification = compare(
+        [replace(EXACT, report=None)], [], NONE_ARRIVED, stream=Stream("payments"), stale_before=STALE_BEFORE
+    )
+    assert verification.stream == "payments"
+    assert verification.repair == (
+        "etar verify --stream payments --repair --from 2026-11-21T10:31Z --to 2026-11-21T10:32Z"
+    )
+    assert (verification.minutes[0].note or "").endswith(
+        """--conf '{"stream": "payments", "minutes": ["2026-11-21T10:31Z"]}'"""
+    )
+
+
+def test_the_cause_of_a_minute_is_its_note_without_the_advice_to_report_it_again() -> None:
+    late = replace(EXACT, rows=106, ledger=entry(received=104))
+    (minute,) = account([late]).minutes
+    assert minute.cause == "1 rows came after the minute was reported; the ledger says rows 104, found 106"
+    assert (minute.note or "").startswith(f"{minute.cause}; report it again: airflow dags trigger etar_reconcile ")
+    assert account([EXACT]).minutes[0].cause is None
+
+
+def test_a_minute_that_is_nowhere_says_so_of_each_place() -> None:
+    (minute,) = account([replace(EMPTY, report=None, ledger=None)]).minutes
+    assert minute.model_dump(exclude={"minute", "difference", "note", "cause", "suspect_from"}) == {
+        "state": None,
+        "received": 0,
+        "duplicates": 0,
+        "unique": 0,
+        "late_events": None,
+        "dead_letters": 0,
+        "parquet_rows": None,
+        "report_rows": None,
+        "report_events": None,
+        "revision": None,
+        "pending": 0,
+        "lost_rows": 0,
+    }
 
 
 def test_rows_that_a_report_counted_and_that_are_gone_are_put_back_before_anything_is_reported() -> None:
@@ -407,6 +447,35 @@ def test_lost_records_are_a_difference_without_a_repair() -> None:
 # --- a producer's account
 
 
+@pytest.mark.parametrize("sent", [None, Sent(90, 105, replays=4)])
+def test_a_partition_says_of_each_place_what_it_has(sent: Sent | None) -> None:
+    held = Coverage(
+        Span(10, 110), in_table=80, in_dead_letters=7, in_both=2, closed=5, no_record=4, lost=3, unaudited=6,
+        missing_spans=(Span(50, 51), Span(60, 62)), both_sample=(12, 13),
+    )  # fmt: skip
+    (partition,) = account([], [PartitionFacts(3, held, sent)], in_doubt=8).partitions
+    assert partition.model_dump(exclude={"note"}) == {
+        "partition": 3,
+        "first_offset": 10,
+        "end_offset": 110,
+        "in_table": 80,
+        "in_dead_letters": 7,
+        "in_both": 2,
+        "in_both_sample": (12, 13),
+        "closed": 5,
+        "no_record": 4,
+        "lost": 3,
+        "unaudited": 6,
+        "missing": 3,
+        "missing_ranges": ((50, 50), (60, 61)),
+        "acknowledged": 90 if sent else None,
+        "appended": 105 if sent else None,
+        "replays": 4 if sent else None,
+        "in_doubt": 8 if sent else None,
+        "difference": 3 + 2 + 3 + (3 if sent else 0),
+    }
+
+
 @pytest.mark.parametrize(
     ("sent", "difference", "note"),
     [
@@ -508,6 +577,29 @@ def test_the_totals_do_not_count_twice_what_the_parts_count() -> None:
     assert account([EXACT], [missing], replace(run, records=1008)).difference == 1 + 8
 
 
+def test_the_totals_are_of_the_records_that_arrived_in_the_run() -> None:
+    totals = account([EXACT], RUN_IN_PARTITIONS, RUN, in_doubt=5).totals
+    assert (totals.arrived_from, totals.arrived_to, totals.records) == (WINDOW.start, WINDOW.end, 1010)
+    letters = ("not_due", "too_late", "bad", "discarded", "replayed", "closed", "no_record")
+    assert {name: getattr(totals, name) for name in letters} == {name: getattr(RUN, name) for name in letters}
+
+
+def test_the_difference_is_that_of_the_totals_where_the_parts_have_less_and_of_the_windows_too() -> None:
+    window = WindowAccount(window=WINDOW.start, final=True, revision=1, numbers={}, difference=2, note="two groups")
+    verification = compare(
+        [replace(EXACT, unique=99, ledger=entry(unique_events=99))],
+        [],
+        replace(NONE_ARRIVED, records=7),
+        [window],
+        stream=Stream(DEFAULT_STREAM),
+        stale_before=STALE_BEFORE,
+        warnings=["the topic keeps too little"],
+    )
+    assert (verification.windows, verification.warnings) == ((window,), ("the topic keeps too little",))
+    assert verification.difference == 7
+    assert verification.model_copy(update={"totals": account([]).totals}).difference == 1 + 2
+
+
 def test_totals_say_what_is_still_to_come() -> None:
     totals = account([EXACT], RUN_IN_PARTITIONS, replace(RUN, rows=970, events=945, behind=5, unreported=2)).totals
     assert "the sink has still to take 5 records" in (totals.note or "")
@@ -517,6 +609,13 @@ def test_totals_say_what_is_still_to_come() -> None:
 def test_events_of_minutes_that_are_not_due_are_not_yet_counted_as_reported() -> None:
     totals = account([EXACT], [], replace(RUN, acknowledged=None, not_due=40)).totals
     assert (totals.events, totals.not_due, totals.difference) == (910, 40, 0)
+
+
+def test_many_minutes_are_reported_again_by_a_backfill_that_ends_with_the_last() -> None:
+    assert backfill(Stream(DEFAULT_STREAM), WINDOW, WINDOW.next) == (
+        "airflow backfill create --dag-id etar_pipeline --from-date 2026-11-21T10:31:00+00:00 "
+        "--to-date 2026-11-21T10:32:00+00:00 --reprocess-behavior completed --max-active-runs 2"
+    )
 
 
 def test_an_account_of_no_minutes_has_a_repair_without_a_range() -> None:
