@@ -27,6 +27,9 @@ FOLDER = BUILD / "mutants"
 ONLY_TEXT = r"""^\s*f?["'][^"']*["'][,)]*$"""
 """Lines that are nothing but a text: a message for people, or SQL, which only its database can judge."""
 
+NO_TEST_AT_ALL = "could not find any test case for any mutant"
+"""What mutmut says, and ends as if it had failed, where the tests run none of the functions."""
+
 LOG = BUILD / "logs" / "mutants.log"
 PACKAGES = {"etar": "plugins/etar", **{name: name for name in ("connect", "producer", "stack")}}
 UNNOTICED = {"survived", "no tests", "suspicious", "not checked", "check was interrupted by user", "segfault"}
@@ -44,10 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with LOG.open("wb") as log:
         asked = [] if options.all else [pattern for those in patterns.values() for pattern in those]
         ended = _mutmut("run", "--max-children", str(options.processes), *asked, stdout=log, stderr=log)
-    if ended.returncode:
+    untested = ended.returncode != 0 and NO_TEST_AT_ALL in LOG.read_text()
+    if ended.returncode and not untested:
         print(f"mutmut ended with {ended.returncode}; see {LOG}", file=sys.stderr)
         return 2
     statuses = _statuses(patterns)
+    if untested:
+        statuses = dict.fromkeys(statuses, "no tests")
     _print_score(statuses)
     missing = unlisted(_survivors(statuses), read_list())
     if missing:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stack.layout import REPOSITORY
-from tests.mutants.__main__ import source_of
+from tests.mutants import __main__ as mutants
+from tests.mutants.__main__ import NO_TEST_AT_ALL, source_of
 from tests.mutants.changes import base, changed_functions, changed_lines, function_spans
 from tests.mutants.guards import GUARDS
 from tests.mutants.survivors import Listed, Mutant, function_of, mutant_of, pattern_of, read_list, unlisted
@@ -44,6 +46,25 @@ def test_what_may_survive_is_of_a_function_that_is_there_and_has_a_reason(listed
     function = listed.mutant.function.removeprefix(f"{module}.")
     assert function in function_spans(source_of(module).read_text())
     assert listed.why
+
+
+@pytest.mark.parametrize(("said", "result"), [(f"Stopping early, because we {NO_TEST_AT_ALL}.", 0), ("no disk", 2)])
+def test_a_module_whose_functions_no_unit_test_runs_has_no_survivor_but_those_that_are_listed(
+    said: str, result: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def mutmut(command: str, *_: str, **streams: Any) -> subprocess.CompletedProcess[str]:
+        if command == "run":
+            streams["stdout"].write(said.encode())
+            return subprocess.CompletedProcess(command, 1)
+        results = "".join(f"    etar.audit.reopening.x_reopen__mutmut_{number}: not checked\n" for number in (1, 2))
+        return subprocess.CompletedProcess(command, 0, results)
+
+    monkeypatch.setattr(mutants, "_mutmut", mutmut)
+    monkeypatch.setattr(mutants, "_copy", lambda *_: None)
+    monkeypatch.setattr(mutants, "LOG", tmp_path / "mutants.log")
+    assert mutants.main(["--all", "etar.audit.reopening"]) == result
+    if result == 0:
+        assert "0 of 0 noticed; 2 more in functions that no unit test runs" in capsys.readouterr().out
 
 
 def test_functions_are_found_by_their_lines() -> None:
