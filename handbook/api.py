@@ -22,6 +22,7 @@ _HEAD = """\
 curl -sH "Authorization: Bearer $ETAR_API_READ_TOKEN" "$ETAR_API_URL/v1/report?minute=2026-11-21T10:31Z"
 ```
 
+Each route is for the holders of tokens of one role; what a reader may do, an operator may, too ([roles](api.md#tokens-and-roles)).
 How to follow reports, read a long range and understand a refusal: [for programs](api.md). Each path is there with and
 without `/v1`. `HEAD` answers like `GET`, without a body. Refusals are `application/problem+json`.
 
@@ -29,7 +30,6 @@ This page is generated from `/openapi.json`: `make reference` writes it, and a t
 
 ## All routes
 """
-_TOKENS = {"readToken": "read", "writeToken": "write"}
 _EVERYWHERE = ("401", "403", "422", "503")
 """Answers that are told once, for all routes."""
 _LISTED = 20
@@ -57,8 +57,8 @@ def render() -> str:
         for path, own in document()["paths"].items()
         for method, route in own.items()
     ]
-    rows = [(f"`{name}`", route["summary"], _token(route)) for name, route in routes]
-    lines = [_HEAD, *table("route", "what it is", "token", rows=rows)]
+    rows = [(f"`{name}`", route["summary"], _role(route)) for name, route in routes]
+    lines = [_HEAD, *table("route", "what it is", "role", rows=rows)]
     lines += ["Besides what is told of each route:\n", *table("status", "means", rows=_common(routes))]
     told: dict[str, str] = {}
     for name, route in routes:
@@ -66,8 +66,8 @@ def render() -> str:
     return "\n".join(lines)
 
 
-def _token(route: Mapping[str, Any]) -> str:
-    return ", ".join(_TOKENS[name] for each in route.get("security", ()) for name in each) or "none"
+def _role(route: Mapping[str, Any]) -> str:
+    return ", ".join(name.removesuffix("Token") for each in route.get("security", ()) for name in each) or "none"
 
 
 def _common(routes: list[tuple[str, Any]]) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What the routes ask for: a connection, a token of the right kind, the time, a minute, a range, a stream."""
+"""What the routes ask for: a connection, a token of the right role, the time, a minute, a range, a stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,12 +13,19 @@ from psycopg_pool import AsyncConnectionPool
 from pydantic import AfterValidator, BeforeValidator
 
 from dashboard.api.problems import invalid
-from dashboard.api.security import Access, MissingTokenError, Tokens, WrongTokenError
+from dashboard.api.security import EnvironmentTokens, MissingTokenError, WrongTokenError, require
+from etar.api_tokens import Role
 from etar.minute import MinuteWindow
 from etar.streams import DEFAULT_STREAM
 
 # A database that accepts connections but answers nothing must not hold requests for ever.
 DATABASE_SECONDS = 8.0
+
+_OF_ROLE = {
+    Role.READER: "A reader's token, or an operator's: reads all there is, and changes nothing",
+    Role.OPERATOR: "An operator's token: also silences alerts; each action is written down with the token's name",
+    Role.WRITER: "A writer's token: publishes reports, and reads nothing",
+}
 
 
 @asynccontextmanager
@@ -34,18 +41,18 @@ async def _connection(request: Request) -> AsyncIterator[AsyncConnection[Any]]:
         yield connection
 
 
-def _requires(access: Access) -> Callable[..., Awaitable[None]]:
-    scheme = HTTPBearer(
-        scheme_name=f"{access}Token", description=f"The token that allows to {access} reports", auto_error=False
-    )
+def _requires(role: Role) -> Callable[..., Awaitable[None]]:
+    scheme = HTTPBearer(scheme_name=f"{role}Token", description=_OF_ROLE[role], auto_error=False)
 
     # Not a plain function: for that, each request would wait for a thread.
     async def check(
         request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(scheme)]
     ) -> None:
-        tokens: Tokens = request.app.state.tokens
+        tokens: EnvironmentTokens = request.app.state.tokens
+        presented = credentials.credentials if credentials else None
+        holder = None if presented is None else tokens.holder(presented)
         try:
-            tokens.require(access, credentials.credentials if credentials else None)
+            require(role, presented, holder)
         except MissingTokenError as error:
             raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from error
         except WrongTokenError as error:
@@ -82,8 +89,9 @@ def require_range(start: datetime | None, end: datetime | None) -> None:
 
 # `scope="function"`: the connection is back in the pool before a slow client has read its answer.
 Connection = Annotated[AsyncConnection[Any], Depends(_connection, scope="function")]
-MayRead = Depends(_requires(Access.READ))
-MayWrite = Depends(_requires(Access.WRITE))
+MAY = {role: Depends(_requires(role)) for role in Role}
+"""What a route has among its ``dependencies``: one of these, and a test says which routes have none."""
+MayRead, MayOperate, MayWrite = MAY[Role.READER], MAY[Role.OPERATOR], MAY[Role.WRITER]
 Instant = Annotated[datetime, BeforeValidator(_parse_instant)]
 Minute = Annotated[Instant, AfterValidator(_aligned)]
 RangeStart = Annotated[

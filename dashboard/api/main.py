@@ -17,7 +17,7 @@ from dashboard.api.head import HeadOfEveryGet
 from dashboard.api.headers import SafeForBrowsers
 from dashboard.api.metrics import METRICS, CountedRequests
 from dashboard.api.routes import account, days, health, minutes, report_events, reports, streams, system, trace, windows
-from dashboard.api.security import Tokens
+from dashboard.api.security import EnvironmentTokens
 from dashboard.api.versions import Versioned
 from etar.settings import PipelineSettings, ReconcileSettings, ReportApiSettings, ReportStoreSettings, get_settings
 
@@ -53,7 +53,7 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.tokens = Tokens.of(api)
+    app.state.tokens = EnvironmentTokens.of(api)
     # The innermost: what is counted is what the routes answer.
     app.add_middleware(CountedRequests)
     app.add_middleware(BodyLimit, max_bytes=api.max_body_bytes)

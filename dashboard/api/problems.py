@@ -74,10 +74,12 @@ def _invalid(parts: list[InvalidPart]) -> InvalidRequest:
 
 
 BAD_BODY: Final = _problem(400, "The body cannot be read", "There was an error parsing the body")
-UNAUTHORIZED: Final = _problem(401, "No token, or an unknown one", "a bearer token is needed: the read token")
+UNAUTHORIZED: Final = _problem(
+    401, "No token, or an unknown one", "a bearer token is needed, a reader's or an operator's"
+)
 UNAUTHORIZED[401]["headers"] = {"WWW-Authenticate": {"schema": {"type": "string", "const": "Bearer"}}}
 FORBIDDEN: Final = _problem(
-    403, "The token of the other kind", "this token does not allow to read; the read token is needed"
+    403, "A token of another role", "this token is a writer's; a reader's or an operator's is needed"
 )
 NOT_FOUND: Final = _problem(404, "There is no such report", f"no report of {DEFAULT_STREAM} for 2026-11-21T10:31Z")
 MINUTE_NOT_FOUND: Final = _problem(

@@ -82,10 +82,10 @@ def test_every_operation_names_the_token_it_needs(openapi: Any, method: str, pat
     if path == "/health":
         assert security is None
     else:
-        assert security == [{"writeToken" if method == "post" else "readToken": []}]
+        assert security == [{"writerToken" if method == "post" else "readerToken": []}]
     assert {name: scheme["scheme"] for name, scheme in openapi["components"]["securitySchemes"].items()} == {
-        "readToken": "bearer",
-        "writeToken": "bearer",
+        "readerToken": "bearer",
+        "writerToken": "bearer",
     }
 
 
