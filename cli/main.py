@@ -68,6 +68,7 @@ COMMANDS = {
         "The streams: list them, write the folder of a new one from a sample, check folders, see what would change.",
     ),
     "topic": Command("cli.topic:app", "The topic of a stream: go on with one that was made anew."),
+    "token": Command("cli.tokens:app", "Tokens of the report API: give one out, see them, replace one, end one."),
     "bootstrap": Command(
         "cli.bootstrap:app",
         "Make what each place must have before the first event: topics, tables, a bucket. Repeatable.",

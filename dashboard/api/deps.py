@@ -6,14 +6,17 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, HTTPException, Query, Request, Security
+import psycopg
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security.utils import get_authorization_scheme_param
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic import AfterValidator, BeforeValidator
 
 from dashboard.api.problems import invalid
-from dashboard.api.security import EnvironmentTokens, MissingTokenError, WrongTokenError, require
+from dashboard.api.security import EnvironmentTokens, Holder, MissingTokenError, WrongTokenError, require
+from dashboard.api.token_book import TokenBook
 from etar.api_tokens import Role
 from etar.minute import MinuteWindow
 from etar.streams import DEFAULT_STREAM
@@ -29,16 +32,40 @@ _OF_ROLE = {
 
 
 @asynccontextmanager
-async def connected(request: Request) -> AsyncIterator[AsyncConnection[Any]]:
+async def connected(app: FastAPI) -> AsyncIterator[AsyncConnection[Any]]:
     """A connection of the pool, for a few seconds at most."""
-    pool: AsyncConnectionPool[AsyncConnection[Any]] = request.app.state.pool
+    pool: AsyncConnectionPool[AsyncConnection[Any]] = app.state.pool
     async with asyncio.timeout(DATABASE_SECONDS), pool.connection() as connection:
         yield connection
 
 
 async def _connection(request: Request) -> AsyncIterator[AsyncConnection[Any]]:
-    async with connected(request) as connection:
+    async with connected(request.app) as connection:
         yield connection
+
+
+async def _holder(app: FastAPI, presented: str) -> Holder | None:
+    """Whose token it is. Those of the environment are good also while the report store is away."""
+    environment: EnvironmentTokens = app.state.tokens
+    if holder := environment.holder(presented):
+        return holder
+    book: TokenBook = app.state.token_book
+    token = await book.find(presented)
+    if token is None:
+        return None
+    await book.note_use(token)
+    return Holder(token.name, token.role)
+
+
+async def may_still_read(request: Request) -> bool:
+    """Whether the token of a request that is being answered is good still: an answer may have no end. Not, where nobody
+    knows; whoever listens comes again."""
+    _, presented = get_authorization_scheme_param(request.headers.get("Authorization"))
+    try:
+        holder = await _holder(request.app, presented)
+    except (psycopg.Error, PoolTimeout, TimeoutError):
+        return False
+    return holder is not None and holder.role.may(Role.READER)
 
 
 def _requires(role: Role) -> Callable[..., Awaitable[None]]:
@@ -48,11 +75,10 @@ def _requires(role: Role) -> Callable[..., Awaitable[None]]:
     async def check(
         request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(scheme)]
     ) -> None:
-        tokens: EnvironmentTokens = request.app.state.tokens
         presented = credentials.credentials if credentials else None
-        holder = None if presented is None else tokens.holder(presented)
+        holder = None if presented is None else await _holder(request.app, presented)
         try:
-            require(role, presented, holder)
+            request.state.holder = require(role, presented, holder)
         except MissingTokenError as error:
             raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from error
         except WrongTokenError as error:

@@ -12,12 +12,14 @@ from psycopg_pool import AsyncNullConnectionPool
 
 from dashboard.api import logs, openapi, problems
 from dashboard.api.body_limit import BodyLimit
+from dashboard.api.deps import connected
 from dashboard.api.feed import ReportFeed
 from dashboard.api.head import HeadOfEveryGet
 from dashboard.api.headers import SafeForBrowsers
 from dashboard.api.metrics import METRICS, CountedRequests
 from dashboard.api.routes import account, days, health, minutes, report_events, reports, streams, system, trace, windows
 from dashboard.api.security import EnvironmentTokens
+from dashboard.api.token_book import TokenBook
 from dashboard.api.versions import Versioned
 from etar.settings import PipelineSettings, ReconcileSettings, ReportApiSettings, ReportStoreSettings, get_settings
 
@@ -40,6 +42,7 @@ def create_app() -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with _pool(store) as pool:
             app.state.pool = pool
+            app.state.token_book = TokenBook(lambda: connected(app))
             app.state.feed = ReportFeed(lambda: AsyncConnection.connect(**connection_arguments(store), autocommit=True))
             METRICS.of_pool(pool)
             yield

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from dashboard.api.deps import DATABASE_SECONDS, Instant, MayRead, connected
+from dashboard.api.deps import DATABASE_SECONDS, Instant, MayRead, connected, may_still_read
 from dashboard.api.feed import LOOK_BACK, Publication, ReportFeed, published_since
 from dashboard.api.head import HEAD
 from dashboard.api.problems import AUTHENTICATED, INVALID, STORE_AWAY
@@ -52,11 +52,13 @@ async def _since(
     """What was published since ``last``, then what is: it is listened to already, so that nothing is in between."""
     sent: dict[Publication, None] = {}
     if last is not None:
-        async with connected(request) as connection:
+        async with connected(request.app) as connection:
             sent = {each: None async for each in published_since(connection, last - LOOK_BACK, streams)}
         for publication in sent:
             yield publication
     async for publication in live:
+        if not await may_still_read(request):
+            return
         if publication not in sent and (streams is None or publication.stream in streams):
             yield publication
 

@@ -62,14 +62,14 @@ class System(BaseModel):
     summary="The metrics of the report API, the minutes and the sinks",
     dependencies=[MayRead],
     response_class=Response,
-    responses={200: _TEXT, **AUTHENTICATED},
+    responses={200: _TEXT, **AUTHENTICATED, **STORE_AWAY},
 )
 async def metrics(request: Request) -> Response:
     """For Prometheus: requests, queries and connections of the API, also while PostgreSQL is away; and the numbers of
     minutes, sinks and jobs that the part `alerts` has found some seconds ago. Of an old look `etar_alerts_up` is 0, and
     there are no others."""
     try:
-        async with asyncio.timeout(_STORE_SECONDS), connected(request) as connection:
+        async with asyncio.timeout(_STORE_SECONDS), connected(request.app) as connection:
             found = _of_look(await queries.alert_look(connection))
     except (psycopg.Error, PoolTimeout, TimeoutError):
         found = [Sample("etar_report_store_up", {}, 0.0)]
@@ -103,6 +103,7 @@ async def metrics_of_job(
     responses={
         200: example({"alerts": [], "targets": [], "numbers": [], "problem": None, "problems": []}),
         **AUTHENTICATED,
+        **STORE_AWAY,
     },
 )
 async def system(request: Request) -> System:
@@ -110,7 +111,7 @@ async def system(request: Request) -> System:
     form, in `plugins/etar/alerts/alerts.yml`."""
     own = list(METRICS.collect())
     try:
-        async with connected(request) as connection:
+        async with connected(request.app) as connection:
             look = await queries.alert_look(connection)
             board = await queries.alert_board(connection, look)
     except (psycopg.Error, PoolTimeout, TimeoutError) as error:

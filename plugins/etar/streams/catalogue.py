@@ -40,6 +40,7 @@ _STORE_TABLES = (
     "alert_notices",
     "alert_silences",
     "alerts",
+    "api_tokens",
     "audit_repairs",
     "audited_offsets",
     "audited_topics",

@@ -50,8 +50,8 @@ class Listener:
 
 
 @contextmanager
-def listening(api: RunningApi, *streams: str, last_id: str = "") -> Iterator[Listener]:
-    headers = bearer(READ_TOKEN) | ({"Last-Event-ID": last_id} if last_id else {})
+def listening(api: RunningApi, *streams: str, last_id: str = "", token: str = READ_TOKEN) -> Iterator[Listener]:
+    headers = bearer(token) | ({"Last-Event-ID": last_id} if last_id else {})
     asked = httpx.stream("GET", f"{api.url}/reports/events", params={"stream": streams}, headers=headers, timeout=60)
     with asked as response:
         assert response.status_code == 200, response.read()
