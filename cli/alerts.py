@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
@@ -12,11 +12,9 @@ import typer
 
 from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, fail, use_settings_of
 from cli.lazy import Group
-from etar.alerts.rules import RulesError, duration, read_rules
 from etar.alerts.states import AlertState
 from etar.alerts.targets import Message, Sending, TargetsError, targets
-from etar.settings import AlertSettings, ReportStoreSettings, get_settings
-from etar.streams import UnknownStreamError, stream_named
+from etar.settings import AlertRuleSettings, AlertSettings, ReportStoreSettings, get_settings
 
 if TYPE_CHECKING:  # PostgreSQL's client takes 0.1 s to load
     import psycopg
@@ -26,7 +24,6 @@ if TYPE_CHECKING:  # PostgreSQL's client takes 0.1 s to load
 NOT_KNOWN = 3
 """Exit code of `etar alerts` where nobody knows what fires."""
 
-_LONGEST = timedelta(days=30)
 _TEST_SECONDS = 120.0
 
 app = typer.Typer(
@@ -103,19 +100,22 @@ def silence_(
     folder: Folder = DEFAULT_FOLDER,
 ) -> None:
     """Tell nobody of an alert for a while. It is evaluated and shown as before; an end whose start was told is told."""
-    from etar.alerts.silences import silence
+    from etar.alerts.silences import UnfitSilenceError, silence, wanted
 
-    try:
-        length = duration(time)
-    except ValueError as error:
-        fail(f"--for: {error}")
-    if not timedelta(0) < length <= _LONGEST:
-        fail(f"--for {time} is not between a second and {_LONGEST.days} days")
-    if not why.strip():
-        fail("--why is empty: say it for whoever looks meanwhile")
     with _store(folder) as connection:
-        _require_known(rule, stream)
-        made = silence(connection, rule, stream=stream, time=length, why=why.strip(), by=_user(), now=datetime.now(UTC))
+        try:
+            made = wanted(
+                rule,
+                stream=stream,
+                time=time,
+                why=why,
+                by=_user(),
+                settings=get_settings(AlertRuleSettings),
+                now=datetime.now(UTC),
+            )
+        except UnfitSilenceError as error:
+            fail(f"--{error.part}: {error}" if error.part in ("for", "why") else str(error))
+        silence(connection, made)
     typer.echo(f"{rule}{_of(stream)} is silenced until {_utc(made.until)}; `etar alerts unsilence` ends that before")
 
 
@@ -167,18 +167,6 @@ def _store(folder: Any, *, exit_code: int = 1) -> Iterator[psycopg.Connection[An
         except psycopg.Error as error:
             where = f"{settings.host}:{settings.port}"
             _end(f"the report store at {where} does not answer: {' '.join(str(error).split())}", exit_code)
-
-
-def _require_known(rule: str, stream: str | None) -> None:
-    """A name that is misspelt would silence nothing, and nobody would know."""
-    try:
-        names = [each.alert for each in read_rules(get_settings(AlertSettings).rules_file)]
-        if stream is not None:
-            stream_named(stream)
-    except (RulesError, UnknownStreamError) as error:
-        fail(str(error))
-    if rule not in names:
-        fail(f"there is no rule {rule!r}; there are {', '.join(names)}")
 
 
 def _user() -> str:

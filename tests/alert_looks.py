@@ -10,6 +10,7 @@ from etar.alerts.asking import Answers
 from etar.alerts.keeping import Keeper
 from etar.alerts.numbers import Sample
 from etar.alerts.rules import AlertRule, read_rules, rules_of
+from etar.alerts.states import Silence
 from etar.alerts.targets import Message, Sending
 from etar.alerts.watch import Watch
 from etar.clients import report_store_connection
@@ -119,6 +120,12 @@ def looked(
         clock[0] = now - timedelta(seconds=50 * back)
         watch.look()
     watch.close()
+
+
+def a_silence(alert: str, *, stream: str | None = None, now: datetime | None = None) -> Silence:
+    """For two hours from now on."""
+    begun = now or datetime.now(UTC)
+    return Silence(alert=alert, stream=stream, begun_at=begun, until=begun + timedelta(hours=2), why="known", by="me")
 
 
 def grow_old(store: ReportStoreSettings, seconds: float) -> None:

@@ -87,6 +87,11 @@ def _requires(role: Role) -> Callable[..., Awaitable[None]]:
     return check
 
 
+async def _asking(request: Request) -> Holder:
+    holder: Holder = request.state.holder
+    return holder
+
+
 def _parse_instant(value: object) -> datetime:
     try:
         instant = datetime.fromisoformat(str(value))
@@ -118,6 +123,8 @@ Connection = Annotated[AsyncConnection[Any], Depends(_connection, scope="functio
 MAY = {role: Depends(_requires(role)) for role in Role}
 """What a route has among its ``dependencies``: one of these, and a test says which routes have none."""
 MayRead, MayOperate, MayWrite = MAY[Role.READER], MAY[Role.OPERATOR], MAY[Role.WRITER]
+Asking = Annotated[Holder, Depends(_asking)]
+"""Whose token it is, in a route that names its role."""
 Instant = Annotated[datetime, BeforeValidator(_parse_instant)]
 Minute = Annotated[Instant, AfterValidator(_aligned)]
 RangeStart = Annotated[

@@ -17,7 +17,19 @@ from dashboard.api.feed import ReportFeed
 from dashboard.api.head import HeadOfEveryGet
 from dashboard.api.headers import SafeForBrowsers
 from dashboard.api.metrics import METRICS, CountedRequests
-from dashboard.api.routes import account, days, health, minutes, report_events, reports, streams, system, trace, windows
+from dashboard.api.routes import (
+    account,
+    days,
+    health,
+    minutes,
+    operations,
+    report_events,
+    reports,
+    streams,
+    system,
+    trace,
+    windows,
+)
 from dashboard.api.security import EnvironmentTokens
 from dashboard.api.token_book import TokenBook
 from dashboard.api.versions import Versioned
@@ -73,6 +85,7 @@ def create_app() -> FastAPI:
     app.include_router(streams.router)
     app.include_router(trace.router)
     app.include_router(system.router)
+    app.include_router(operations.router)
     app.include_router(health.router)
     openapi.install(app)
     return app

@@ -1,4 +1,4 @@
-"""Long answers, page by page: each page is of the newest minutes that its request asks for, and names the next."""
+"""Long answers, page by page: each page is of the newest items that its request asks for, and names the next."""
 
 from __future__ import annotations
 
@@ -18,5 +18,7 @@ def next_page(request: Request, first: datetime | None, limit: int, starts: list
     from ``first`` on."""
     if len(starts) < limit or (first is not None and starts[0] <= first):
         return {}
-    earlier = request.url.include_query_params(to=f"{starts[0]:%Y-%m-%dT%H:%MZ}")
+    to = starts[0]
+    on_the_minute = not (to.second or to.microsecond)
+    earlier = request.url.include_query_params(to=f"{to:%Y-%m-%dT%H:%MZ}" if on_the_minute else to.isoformat())
     return {"Link": f'<?{earlier.query}>; rel="next"'}

@@ -93,6 +93,9 @@ NO_STREAM: Final = _problem(404, "There is no such stream", "'clicks' is no stre
 NO_TRACE: Final = _problem(
     503, "So many are looked for already, or a setting is missing", "2 events are being looked for already; try again"
 )
+NOT_SILENCED: Final = _problem(
+    404, "It is not silenced", "'SinkBehind' is not silenced; `stream` has to be as it was then"
+)
 TOO_LARGE: Final = _problem(413, "The body is too large", "the body is larger than 1048576 bytes")
 INVALID: Final[_Responses] = {
     422: {

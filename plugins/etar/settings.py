@@ -334,18 +334,23 @@ class DeadLetterSettings(Concern):
     send_seconds: float = Field(default=10.0, gt=0, description="How long a replayed record may take to reach Kafka")
 
 
-class AlertSettings(Concern):
-    """Whom alerts are told to, by which rules, and how often it is looked whether there is one."""
+class AlertRuleSettings(Concern):
+    """Which alerts there are: all that may be told without the targets, whose addresses hold passwords."""
 
     PREFIX = "ETAR_ALERTS_"
 
-    targets: SecretStr = SecretStr("")
     rules: str = Field(default="", description="File of rules in place of etar's own")
-    look_seconds: float = Field(default=5.0, ge=1, le=30, description="How often the rules are evaluated")
 
     @property
     def rules_file(self) -> Path | None:
         return Path(self.rules) if self.rules else None
+
+
+class AlertSettings(AlertRuleSettings):
+    """Whom alerts are told to, and how often it is looked whether there is one."""
+
+    targets: SecretStr = SecretStr("")
+    look_seconds: float = Field(default=5.0, ge=1, le=30, description="How often the rules are evaluated")
 
 
 _Settings = TypeVar("_Settings", bound=Concern)

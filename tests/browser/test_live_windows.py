@@ -16,7 +16,7 @@ from etar.clients import report_store_connection
 from etar.minute import MinuteWindow
 from etar.settings import ReportStoreSettings
 from etar.streams import Stream
-from tests.alert_looks import grow_old, looked
+from tests.alert_looks import a_silence, grow_old, looked
 from tests.browser.conftest import dashboard, picture
 from tests.browser.test_dashboard import metric, notice
 from tests.integration.dashboard.serving import serving
@@ -121,8 +121,7 @@ def test_the_system_page_says_what_fires_and_what_nobody_knows(
     expect(alerts).to_contain_text("No run has taken 3 minutes of rides that are over")
     expect(page.locator(".st-key-numbers canvas").first).to_be_visible()
     with report_store_connection(empty_store) as connection:
-        hour = timedelta(hours=1)
-        silence(connection, "MinutesMissing", stream=None, time=hour, why="known", by="me", now=datetime.now(UTC))
+        silence(connection, a_silence("MinutesMissing"))
     expect(alerts).to_contain_text("1 firing (1 silenced)")
     expect(alerts).to_contain_text("by me: known")
     picture(page, "system")

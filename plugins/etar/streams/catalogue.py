@@ -50,6 +50,7 @@ _STORE_TABLES = (
     "former_logs",
     "minute_revisions",
     "minutes",
+    "operator_actions",
     "replayed_records",
     "reports",
     "schema_migrations",

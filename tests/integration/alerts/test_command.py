@@ -113,7 +113,7 @@ def test_one_that_is_silenced_is_shown_and_is_no_failure(run: Run, empty_store: 
         (["SinkBehind", "--for", "soon", "--why", "w"], "'soon' is no duration"),
         (["SinkBehind", "--for", "31d", "--why", "w"], "is not between a second and 30 days"),
         (["SinkBehind", "--for", "0s", "--why", "w"], "is not between a second and 30 days"),
-        (["SinkBehind", "--for", "1h", "--why", "  "], "--why is empty"),
+        (["SinkBehind", "--for", "1h", "--why", "  "], "--why: it is empty"),
     ],
 )
 def test_what_would_silence_nothing_is_refused(run: Run, arguments: list[str], why: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 import pytest
 
@@ -14,7 +13,7 @@ from etar.alerts.targets import Message, Sending
 from etar.clients import report_store_connection
 from etar.settings import ReportStoreSettings, get_settings
 from stack.parts import Stack
-from tests.alert_looks import Looks, rules
+from tests.alert_looks import Looks, a_silence, rules
 from tests.conftest import running_part
 from tests.integration.alerts.conftest import PASSWORD, Hook, MailServer
 from tests.integration.dashboard.test_store_away import suspended
@@ -152,15 +151,8 @@ def test_a_silenced_alert_is_shown_and_told_to_nobody_until_it_is_lifted(
     looks = Looks(empty_store, told=told)
     with report_store_connection(empty_store) as connection:
         connection.autocommit = True
-        made = silence(
-            connection,
-            "MinutesGivenUp",
-            stream="rides",
-            time=timedelta(hours=2),
-            why="known",
-            by="me",
-            now=looks.now,
-        )
+        made = a_silence("MinutesGivenUp", stream="rides", now=looks.now)
+        silence(connection, made)
         looks.look(2)
         board = read_board(connection)
         (shown,) = [each for each in board.alerts if each.alert == "MinutesGivenUp"]

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from etar.settings import (
+    AlertRuleSettings,
     AlertSettings,
     Concern,
     ConnectSettings,
@@ -46,7 +47,7 @@ NEEDS: Mapping[str, tuple[type[Concern], ...]] = {
     "producer": (KafkaSettings, RegistrySettings),
     "report-api": (
         ReportApiSettings, ReportStoreSettings, KafkaSettings, RegistrySettings, WarehouseSettings,
-        ObjectStoreSettings, PipelineSettings, ReconcileSettings,
+        ObjectStoreSettings, PipelineSettings, ReconcileSettings, AlertRuleSettings,
     ),
     "dashboard": (ReportReadSettings, DashboardSettings),
     "alerts": (

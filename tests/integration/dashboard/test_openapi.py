@@ -33,8 +33,18 @@ STATUSES = {
     ("get", "/metrics"): {"200", "401", "403", "503"},
     ("get", "/metrics/{stream}/{job}"): {"200", "401", "403", "404", "422", "503"},
     ("get", "/system"): {"200", "401", "403", "503"},
+    ("post", "/silences"): {"201", "400", "401", "403", "413", "422", "503"},
+    ("delete", "/silences/{alert}"): {"204", "401", "403", "404", "422", "503"},
+    ("get", "/operator-actions"): {"200", "401", "403", "422", "503"},
     ("get", "/health"): {"200", "503"},
 }
+OTHERS = {
+    ("post", "/report"): "writer",
+    ("post", "/silences"): "operator",
+    ("delete", "/silences/{alert}"): "operator",
+    ("get", "/operator-actions"): "operator",
+}
+"""Routes that are not for readers."""
 OPERATIONS = sorted(STATUSES)
 
 
@@ -71,8 +81,8 @@ def test_every_status_has_a_description_and_a_model(openapi: Any, method: str, p
     assert operation["description"]
     for status, response in operation["responses"].items():
         assert response["description"]
-        # 304 has no body.
-        assert status == "304" or next(iter(response["content"].values()))["schema"]
+        # 204 and 304 have no body.
+        assert status in ("204", "304") or next(iter(response["content"].values()))["schema"]
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
@@ -82,9 +92,11 @@ def test_every_operation_names_the_token_it_needs(openapi: Any, method: str, pat
     if path == "/health":
         assert security is None
     else:
-        assert security == [{"writerToken" if method == "post" else "readerToken": []}]
+        role = OTHERS.get((method, path), "reader")
+        assert security == [{f"{role}Token": []}]
     assert {name: scheme["scheme"] for name, scheme in openapi["components"]["securitySchemes"].items()} == {
         "readerToken": "bearer",
+        "operatorToken": "bearer",
         "writerToken": "bearer",
     }
 

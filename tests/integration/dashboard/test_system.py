@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,8 +21,8 @@ from etar.streams import Stream
 from stack.configuration import Settings
 from stack.lifecycle import PartStatus, StackStatus
 from stack.parts import Stack, parts_of
+from tests.alert_looks import a_silence, looked
 from tests.alert_looks import grow_old as look_grows_old
-from tests.alert_looks import looked
 from tests.integration.dashboard.serving import RunningApi, serving
 from tests.live_windows import define_rides
 from tests.ports import free_ports
@@ -162,15 +162,7 @@ def test_the_alerts_stand_as_the_part_that_looks_has_found(
 
     looked(empty_store, [Stream("rides")], MISSING, LAG, problems=["Kafka is somewhere else"])
     with report_store_connection(empty_store) as connection:
-        silence(
-            connection,
-            "MinutesMissing",
-            stream=None,
-            time=timedelta(hours=2),
-            why="known",
-            by="me",
-            now=datetime.now(UTC),
-        )
+        silence(connection, a_silence("MinutesMissing"))
 
     system = own_api.reader.get("/system").json()
     first = system["alerts"][0]

@@ -45,7 +45,11 @@ def test_every_route_names_the_one_role_that_it_belongs_to(app: FastAPI) -> None
     assert {getattr(route, "path", "") for route in app.routes if not roles_of(route)} == OPEN
     assert all(len(roles_of(route)) <= 1 for route in app.routes)
     changing = [route for route in app.routes if isinstance(route, APIRoute) and route.methods != {"GET"}]
-    assert {route.path: roles_of(route) for route in changing} == {"/report": [Role.WRITER]}
+    assert {route.path: roles_of(route) for route in changing} == {
+        "/report": [Role.WRITER],
+        "/silences": [Role.OPERATOR],
+        "/silences/{alert}": [Role.OPERATOR],
+    }
 
 
 def test_a_route_without_a_role_is_seen(app: FastAPI) -> None:
