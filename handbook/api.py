@@ -22,15 +22,15 @@ _HEAD = """\
 curl -sH "Authorization: Bearer $ETAR_API_READ_TOKEN" "$ETAR_API_URL/v1/report?minute=2026-11-21T10:31Z"
 ```
 
-Each route is for the holders of tokens of one role; what a reader may do, an operator may, too ([roles](api.md#tokens-and-roles)).
-How to follow reports, read a long range and understand a refusal: [for programs](api.md). Each path is there with and
+Each route is for tokens of one role; what a reader may do, an operator may, too ([roles](api.md#tokens-and-roles)). How
+to follow reports, read a long range and understand a refusal: [for programs](api.md). Each path is there with and
 without `/v1`. `HEAD` answers like `GET`, without a body. Refusals are `application/problem+json`.
 
 This page is generated from `/openapi.json`: `make reference` writes it, and a test says when it is out of date.
 
 ## All routes
 """
-_EVERYWHERE = ("401", "403", "422", "503")
+_EVERYWHERE = ("401", "403", "422", "429", "503")
 """Answers that are told once, for all routes."""
 _LISTED = 20
 """Items of a list in an example, at most."""

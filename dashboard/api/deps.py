@@ -15,6 +15,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pydantic import AfterValidator, BeforeValidator
 
 from dashboard.api.problems import invalid
+from dashboard.api.rates import Rates, TooManyRequestsError
 from dashboard.api.security import EnvironmentTokens, Holder, MissingTokenError, WrongTokenError, require
 from dashboard.api.token_book import TokenBook
 from etar.api_tokens import Role
@@ -77,8 +78,14 @@ def _requires(role: Role) -> Callable[..., Awaitable[None]]:
     ) -> None:
         presented = credentials.credentials if credentials else None
         holder = None if presented is None else await _holder(request.app, presented)
+        address = request.client.host if request.client else ""
+        rates: Rates = request.app.state.rates
         try:
+            # Before anything is said of the token: an address with too many refusals learns nothing more.
+            await (rates.count(holder.name, address) if holder else rates.count_refusal(address))
             request.state.holder = require(role, presented, holder)
+        except TooManyRequestsError as error:
+            raise HTTPException(429, str(error), {"Retry-After": str(error.seconds)}) from error
         except MissingTokenError as error:
             raise HTTPException(401, str(error), {"WWW-Authenticate": "Bearer"}) from error
         except WrongTokenError as error:

@@ -17,6 +17,7 @@ from dashboard.api.feed import ReportFeed
 from dashboard.api.head import HeadOfEveryGet
 from dashboard.api.headers import SafeForBrowsers
 from dashboard.api.metrics import METRICS, CountedRequests
+from dashboard.api.rates import Rates
 from dashboard.api.routes import (
     account,
     days,
@@ -68,6 +69,7 @@ def create_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.rates = Rates(requests=api.max_requests_a_minute, refusals=api.max_refusals_a_minute)
     app.state.tokens = EnvironmentTokens.of(api)
     # The innermost: what is counted is what the routes answer.
     app.add_middleware(CountedRequests)

@@ -108,7 +108,11 @@ STORE_AWAY: Final = _problem(
     "The report store is away, or the stream's own code is at fault",
     "the report store (PostgreSQL at 127.0.0.1:5432) does not answer; try again",
 )
-AUTHENTICATED: Final[_Responses] = {**UNAUTHORIZED, **FORBIDDEN}
+TOO_MANY: Final = _problem(429, "Too many requests", "this token has asked 6000 times in a minute; try again in 12 s")
+TOO_MANY[429]["headers"] = {
+    "Retry-After": {"description": "Seconds until there are more", "schema": {"type": "integer", "minimum": 1}}
+}
+AUTHENTICATED: Final[_Responses] = {**UNAUTHORIZED, **FORBIDDEN, **TOO_MANY}
 
 
 def invalid(loc: tuple[str | int, ...], message: str) -> RequestValidationError:

@@ -145,13 +145,19 @@ class ReportReadSettings(Concern):
 
 
 class ReportApiSettings(Concern):
-    """What the report API itself needs: both tokens, and the largest body it takes."""
+    """What the report API itself needs: both tokens, and how much of whom it takes."""
 
     PREFIX = "ETAR_API_"
 
     read_token: SecretStr = Field(min_length=16)
     write_token: SecretStr = Field(min_length=16)
     max_body_bytes: int = Field(default=1024 * 1024, gt=0)
+    max_requests_a_minute: int = Field(
+        default=6000, ge=0, description="Requests of one token; 0: any number. `etar up` of 20 streams makes 1,200"
+    )
+    max_refusals_a_minute: int = Field(
+        default=600, ge=0, description="Requests of one address without a good token; 0: any number"
+    )
 
 
 class DashboardAddress(Concern):

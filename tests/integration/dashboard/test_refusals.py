@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 
 from etar.minute import MinuteWindow
-from tests.integration.dashboard.serving import MAX_BODY_BYTES, READ_TOKEN, WRITE_TOKEN, RunningApi, bearer
+from etar.settings import ReportStoreSettings
+from tests.integration.dashboard.serving import MAX_BODY_BYTES, READ_TOKEN, WRITE_TOKEN, RunningApi, bearer, serving
 from tests.stream_folders import like_the_first
 from tests.unit.dashboard.samples import a_report
 
@@ -161,3 +163,34 @@ def test_the_log_is_one_json_object_a_line_and_holds_no_token(api: RunningApi, s
     published = [line for line in lines if line["message"] == "report published" and line["stream"] == stream]
     assert [(line["minute"], line["revision"]) for line in published] == [("2025-11-21T10:31Z", 1)]
     assert not any(token in text for token in (READ_TOKEN, WRITE_TOKEN, "not-a-known-token"))
+
+
+class TestRates:
+    @pytest.fixture
+    def limited(
+        self, report_store: ReportStoreSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[RunningApi]:
+        """Takes three requests of a token and two without one, a minute."""
+        monkeypatch.setenv("ETAR_API_MAX_REQUESTS_A_MINUTE", "3")
+        monkeypatch.setenv("ETAR_API_MAX_REFUSALS_A_MINUTE", "2")
+        with serving(report_store, tmp_path / "api.log") as running:
+            yield running
+
+    def test_who_asks_too_often_is_told_when_to_come_again(self, limited: RunningApi) -> None:
+        answers = [limited.reader.get("/streams") for _ in range(4)]
+
+        assert [each.status_code for each in answers] == [200, 200, 200, 429]
+        refused = answers[-1]
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert refused.headers["X-Content-Type-Options"] == "nosniff"
+        assert refused.json()["detail"].startswith("this token has asked 3 times in a minute; try again in ")
+        assert limited.writer.get("/streams").status_code == 403
+        assert limited.stranger.get("/health").status_code == 200
+
+    def test_guesses_are_refused_unseen_and_who_was_there_before_goes_on(self, limited: RunningApi) -> None:
+        assert limited.reader.get("/streams").status_code == 200
+        guesses = [limited.stranger.get("/streams", headers=bearer(f"guess {n}")).status_code for n in range(3)]
+        assert guesses == [401, 401, 429]
+        assert limited.writer.get("/streams").status_code == 429  # good, but new here
+        assert limited.reader.get("/streams").status_code == 200
