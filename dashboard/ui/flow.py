@@ -190,14 +190,15 @@ _CELL = "padding: 0.25rem 0.6rem 0.25rem 0; vertical-align: top; border: 0; "
 _NARROW = f"{_CELL}width: 1rem; font-weight: bold"
 _NUMBER = f"{_CELL}text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap"
 _NAME = f"{_CELL}text-align: left"
+_OF_WORDS = ("Answer", "Why", "What became of them", "Share")
+"""Columns that are read from the left; the others are of numbers."""
 _UNSEEN = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)"
 
 
 def partitions_table(account: Account) -> str:
     """A line for each partition as HTML, with its answer as sign and word. Wider than a phone, it scrolls by finger and
     by keyboard."""
-    heads = ["Partition", "Answer", "Records", "In reports", "Too late", "Bad", "Difference"]
-    names = (*heads, "Why")
+    names = ("Partition", "Answer", "Records", "In reports", "Too late", "Bad", "Difference", "Why")
     rows = "".join(f"<tr>{''.join(_cells(line))}</tr>" for line in account.partitions)
     return (
         '<div role="region" aria-label="Partitions" tabindex="0" style="overflow-x: auto">'
@@ -215,6 +216,10 @@ def _cells(line: PartitionAccount) -> Iterator[str]:
 
 
 def _head(names: Iterable[str], *, hidden: bool = False) -> str:
-    style = _UNSEEN if hidden else ""
-    cells = (f'<th scope="col" style="{_NAME}"><span style="{style}">{escape(name)}</span></th>' for name in names)
-    return f"<thead><tr>{''.join(cells)}</tr></thead>"
+    unseen = _UNSEEN if hidden else ""
+    cells = "".join(
+        f'<th scope="col" style="{_NAME if name in _OF_WORDS else _NUMBER}">'
+        f'<span style="{unseen}">{escape(name)}</span></th>'
+        for name in names
+    )
+    return f"<thead><tr>{cells}</tr></thead>"
