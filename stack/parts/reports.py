@@ -13,8 +13,10 @@ from stack.parts.base import Part, Stack, answers
 def _api_environment(stack: Stack) -> dict[str, str]:
     """It reads and writes reports. Where an event is, it asks each place as a user who may only read. It knows which
     alerts there are, and not who is told."""
-    own = ("ETAR_API_", "ETAR_REPORT_STORE_", "ETAR_KAFKA_", "ETAR_REGISTRY_", "ETAR_PIPELINE_", "ETAR_RECONCILE_",
-        "ETAR_ALERTS_RULES")
+    own = (
+        "ETAR_API_", "ETAR_REPORT_STORE_", "ETAR_KAFKA_", "ETAR_REGISTRY_", "ETAR_PIPELINE_", "ETAR_RECONCILE_",
+        "ETAR_ALERTS_RULES",
+    )  # fmt: skip
     return stack.settings.starting_with(*own) | warehouse.reader_settings(stack) | object_store.reader_settings(stack)
 
 
