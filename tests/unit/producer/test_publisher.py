@@ -1,4 +1,4 @@
-"""What the publisher does when there is no Kafka to publish to: nothing listens on the port it is given."""
+"""What the publisher does without a Kafka to publish to, with the broker in Kafka's client, and with stand-ins for clients."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import ConfigResource
 
 from etar.rows.conversion import Records
 from etar.rows.values import Values
@@ -25,7 +30,16 @@ from producer.block_publisher import BlockPublisher
 from producer.event_log import EventLog
 from producer.kinds import Kind
 from producer.made_up import KINDS, RecordBlock, Traffic, source_of
-from producer.publisher import Publisher, Stop, producer_configuration, require_topic
+from producer.publisher import (
+    Publisher,
+    Queue,
+    Stop,
+    TopicMissingError,
+    longest_batch,
+    producer_configuration,
+    require_topic,
+    span_of,
+)
 from producer.tally import Tally
 from producer.waiting import AwayError, until_there
 from streams.user_interactions.input import RowConverter
@@ -331,3 +345,184 @@ def test_batches_are_compressed_as_the_stream_says(nowhere: KafkaSettings) -> No
         nowhere, queue_records=100, delivery_timeout=timedelta(minutes=5), compression="zstd"
     )
     assert configuration["compression.type"] == "zstd"
+
+
+@pytest.mark.parametrize(
+    ("longest", "limit"),
+    [(None, None), (999, 1000), (1000, 1000), (1001, 1001), (10**9, 10**9), (10**9 + 1, 10**9)],
+)
+def test_no_batch_is_larger_than_the_topic_takes_nor_than_the_client_can_be_told(
+    longest: int | None, limit: int | None, nowhere: KafkaSettings
+) -> None:
+    configuration = producer_configuration(
+        nowhere, queue_records=100, delivery_timeout=timedelta(minutes=5), longest=longest
+    )
+    assert configuration.get("message.max.bytes") == limit
+    Producer(configuration)  # refuses what it does not know, or is out of its range
+
+
+def test_the_client_waits_for_a_batch_and_reports_as_it_is_told(nowhere: KafkaSettings) -> None:
+    plain = producer_configuration(nowhere, queue_records=123, delivery_timeout=timedelta(seconds=1.5))
+    assert plain["bootstrap.servers"] == nowhere.bootstrap_servers
+    assert (plain["queue.buffering.max.messages"], plain["message.timeout.ms"], plain["linger.ms"]) == (123, 1500, 50)
+    assert plain["delivery.report.only.error"] is False
+    told = producer_configuration(
+        nowhere, queue_records=1, delivery_timeout=timedelta(1), linger_ms=7, only_failures=True
+    )
+    assert (told["linger.ms"], told["delivery.report.only.error"]) == (7, True)
+
+
+# --- what Kafka says of the topic
+
+
+@pytest.mark.parametrize(
+    ("answer", "raised", "said"),
+    [
+        (None, None, ""),
+        (KafkaError.UNKNOWN_TOPIC_OR_PART, TopicMissingError, "has no topic 't'. The set-up makes it"),
+        (KafkaError.LEADER_NOT_AVAILABLE, AwayError, r"is not ready for topic 't' \(.*[Ll]eader"),
+    ],
+)
+def test_a_topic_is_there_with_its_partitions_or_missing_or_not_ready_yet(
+    answer: int | None, raised: type[Exception] | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Client:
+        def __init__(self, configuration: dict[str, Any]) -> None:
+            assert configuration["bootstrap.servers"] == "kafka:9092"
+
+        def list_topics(self, topic: str, timeout: float) -> Any:
+            assert timeout == 5
+            error = None if answer is None else KafkaError(answer)
+            return SimpleNamespace(topics={topic: SimpleNamespace(error=error, partitions={0: "", 1: "", 2: ""})})
+
+    monkeypatch.setattr("producer.publisher.Producer", Client)
+    settings = KafkaSettings(bootstrap_servers="kafka:9092")
+    if raised is None:
+        assert require_topic(settings, "t") == 3
+    else:
+        with pytest.raises(raised, match=f"Kafka at kafka:9092 {said}"):
+            require_topic(settings, "t")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_largest_batch_is_what_the_topic_says_and_unknown_where_it_does_not(
+    known: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Admin:
+        def __init__(self, configuration: dict[str, Any]) -> None:
+            assert configuration["bootstrap.servers"] == "kafka:9092"
+
+        def describe_configs(self, resources: list[ConfigResource], request_timeout: float) -> Any:
+            assert (resources, request_timeout) == ([ConfigResource(ConfigResource.Type.TOPIC, "t")], 5)
+            answer: Future[Any] = Future()
+            if known:
+                answer.set_result({"max.message.bytes": SimpleNamespace(value="1048588")})
+            else:
+                answer.set_exception(KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)))
+            return {resources[0]: answer}
+
+    monkeypatch.setattr("producer.publisher.AdminClient", Admin)
+    found = longest_batch(KafkaSettings(bootstrap_servers="kafka:9092"), "t")
+    assert found == (1_048_588 if known else None)
+    assert ("the largest record that topic t takes is not known" in caplog.text) is not known
+
+
+# --- the queue of a client that sends nothing
+
+
+@dataclass
+class StuckClient:
+    """Holds ``records`` for ``flushes`` attempts to send them, or until they are given up. A second passes with each,
+    and so much in what is polled."""
+
+    records: int = 2
+    flushes: float = float("inf")
+    now: float = 100.0
+    asked: list[tuple[str, float]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.records
+
+    def poll(self, seconds: float) -> None:
+        self.asked.append(("poll", seconds))
+
+    def flush(self, seconds: float) -> int:
+        assert seconds == 0.1
+        self.now += 1
+        self.flushes -= 1
+        if self.flushes <= 0:
+            self.records = 0
+        return self.records
+
+    def purge(self) -> None:
+        self.asked.append(("purge", self.now))
+        self.records = 0
+
+    def queue(self, stop: Stop, monkeypatch: pytest.MonkeyPatch) -> Queue:
+        monkeypatch.setattr("producer.publisher.time", SimpleNamespace(monotonic=lambda: self.now))
+        return Queue(cast(Producer, self), stop)
+
+
+def test_a_full_queue_is_told_of_at_once_and_then_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = StuckClient(records=7)
+    queue = client.queue(Stop(), monkeypatch)
+    told = []
+    with caplog.at_level("INFO"):
+        for at in (0, 1, 10, 10.5, 11, 20.5, 21):
+            client.now = at
+            assert queue.wait_for_room()
+            told += [at] * len(caplog.messages)
+            caplog.clear()
+    assert told == [0, 10.5, 21]
+    assert client.asked == [("poll", 0.1)] * 7
+
+
+def test_nothing_waits_for_room_after_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = StuckClient()
+    assert not client.queue(Stop(requested=True), monkeypatch).wait_for_room()
+    assert client.asked == []
+
+
+@pytest.mark.parametrize(
+    ("stop", "given_up_at"),
+    [
+        (Stop(requested=True), 107),  # the first second over the five that began with the first look after the stop
+        (Stop(requested=True, at_once=True), 101),
+    ],
+)
+def test_what_is_under_way_is_given_up_once_its_time_after_the_stop_is_over(
+    stop: Stop, given_up_at: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = StuckClient()
+    client.queue(stop, monkeypatch).empty(timedelta(seconds=5))
+    assert client.asked == [("purge", given_up_at)]
+    assert "giving up 2 records" in caplog.text
+
+
+@pytest.mark.parametrize("stop", [Stop(), Stop(requested=True)])
+def test_what_leaves_in_time_is_not_given_up(stop: Stop, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = StuckClient(flushes=6)
+    client.queue(stop, monkeypatch).empty(timedelta(seconds=5))
+    assert (client.asked, client.now) == ([], 106)
+
+
+# --- the span of the times
+
+
+@pytest.mark.parametrize(
+    ("times", "failed", "span"),
+    [
+        ([], [], None),
+        ([5], [], (5, 5)),
+        ([5, 3, 9], [], (3, 9)),
+        ([5, 3, 9], [3], (5, 9)),
+        ([5, 3, 9], [9, 3], (5, 5)),
+        ([5, 3, 9], [9, 3, 5], None),
+        ([3, 3, 9], [3], (3, 9)),  # another of that time arrived
+        ([3, 3, 9], [3, 3], (9, 9)),
+    ],
+)
+def test_the_span_is_of_what_did_not_fail(times: list[int], failed: list[int], span: tuple[int, int] | None) -> None:
+    assert span_of(np.array(times, np.int64), failed) == span
