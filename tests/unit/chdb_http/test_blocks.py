@@ -127,6 +127,16 @@ def test_a_block_that_says_other_than_it_holds_is_refused(method, packed, size, 
     assert (refused.value.code, refused.value.status) == (code, 400)
 
 
+def test_of_a_zstd_block_no_more_is_unpacked_than_it_says():
+    # Where it is unpacked to its end, it breaks there.
+    whole = zstandard.compress(bytes(range(256)) * 8192)
+    cut = whole[:-4] + bytes(4)
+    with pytest.raises(zstandard.ZstdError):
+        zstandard.decompress(cut)
+    with pytest.raises(FrontError, match="does not hold the 10 bytes that it says"):
+        decode(block(0x90, cut, 10))
+
+
 @pytest.mark.parametrize("block_size", [0, 8, MAX_BLOCK + 1, (1 << 32) - 1])
 def test_a_block_of_an_impossible_size_is_refused_at_its_head(block_size):
     with pytest.raises(FrontError, match="too large, or not in") as refused:

@@ -323,7 +323,7 @@ class KeptBooks:
 class KeptTable:
     """Twelve letters, of which two were replayed and one is discarded; what is asked of each partition is noted."""
 
-    letters: ClassVar = {
+    letters: ClassVar[dict[Any, dict[str, int]]] = {
         None: {Reason.TOO_LATE: 5, Reason.NOT_AVRO: 7},
         ((0, 11), (0, 12)): {Reason.TOO_LATE: 1, Reason.NOT_AVRO: 1},
         ((0, 13),): {Reason.TOO_LATE: 1},
