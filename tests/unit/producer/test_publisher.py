@@ -1,4 +1,4 @@
-"""What the publisher does without a Kafka to publish to, with the broker in Kafka's client, and with stand-ins for clients."""
+"""What the publisher does without a Kafka, with the broker in Kafka's client, and with stand-ins for clients."""
 
 from __future__ import annotations
 
