@@ -36,9 +36,10 @@ class Drawn:
         return cls(live.metrics(shown), live.bars(shown), live.lines(shown), live.table(shown))
 
 
-# Made once for all viewers, however many there are and however often they look.
+# Made once for all viewers, however many there are and however often they look; as in stream_view, without a _ before
+# what is the key.
 @st.cache_resource(show_spinner=False)
-def drawn(_stream: str) -> MadeOnce[StreamWindows, Drawn]:
+def drawn(stream: str) -> MadeOnce[StreamWindows, Drawn]:  # noqa: ARG001
     return MadeOnce(Drawn.of)
 
 

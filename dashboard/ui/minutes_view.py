@@ -35,9 +35,10 @@ class Calendar:
         return cls(answers[-1], days.figure(answers[-1]))
 
 
-# Made once for all viewers, however many there are and however often they look.
+# Made once for all viewers, however many there are and however often they look; as in stream_view, without a _ before
+# what is the key.
 @st.cache_resource(show_spinner=False, max_entries=60)
-def calendar(_stream: str, _day: date) -> MadeOnce[Day, Calendar]:
+def calendar(stream: str, day: date) -> MadeOnce[Day, Calendar]:  # noqa: ARG001
     return MadeOnce(Calendar.of)
 
 

@@ -55,14 +55,15 @@ class Account:
         return cls(minutes, accounting.summary(minutes), accounting.figure(minutes))
 
 
-# A figure over a day of minutes takes longer to make than to send: once for all viewers.
+# A figure over a day of minutes takes longer to make than to send: once for all viewers. The stream is the key: called
+# _stream, Streamlit would leave it out, and all streams would have one.
 @st.cache_resource(show_spinner=False)
-def charts(_stream: str) -> MadeOnce[PublishedReport, Charts]:
+def charts(stream: str) -> MadeOnce[PublishedReport, Charts]:  # noqa: ARG001
     return MadeOnce(Charts.of)
 
 
 @st.cache_resource(show_spinner=False)
-def account(_stream: str) -> MadeOnce[LedgerEntry, Account]:
+def account(stream: str) -> MadeOnce[LedgerEntry, Account]:  # noqa: ARG001
     return MadeOnce(Account.of)
 
 

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+
+from dashboard.ui.client import MadeOnce
+from dashboard.ui.live_view import drawn
+from dashboard.ui.minutes_view import calendar
+from dashboard.ui.stream_view import account, charts
+
+MONDAY, TUESDAY = date(2025, 11, 17), date(2025, 11, 18)
+
+
+@pytest.mark.parametrize(
+    ("made", "first", "other"),
+    [
+        (charts, ("rides",), ("plain",)),
+        (account, ("rides",), ("plain",)),
+        (drawn, ("rides",), ("plain",)),
+        (calendar, ("rides", MONDAY), ("plain", MONDAY)),
+        (calendar, ("rides", MONDAY), ("rides", TUESDAY)),
+    ],
+)
+def test_what_two_viewers_look_at_is_not_made_anew_for_each_in_turn(
+    made: Callable[..., MadeOnce[Any, Any]], first: tuple[Any, ...], other: tuple[Any, ...]
+) -> None:
+    assert made(*first) is made(*first)
+    assert made(*first) is not made(*other)
