@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboard.ui.figures import ERROR, SUCCESS
+from dashboard.ui.figures import ERROR, SUCCESS, hatched
+from dashboard.ui.times import IN_UTC, Clock
 from etar.ledger import LedgerEntry, State
 from etar.minute import MINUTE, MinuteWindow
 
@@ -29,12 +30,13 @@ _MINUTE_MS = MINUTE.total_seconds() * 1000
 
 
 class Standing(Enum):
-    """What a viewer has to know of a minute before its counts: its name in the legend, its color."""
+    """What a viewer has to know of a minute before its counts: its name in the legend, its color, and its pattern,
+    which needs no color."""
 
-    REPORTED = ("Reported", SUCCESS)
-    REVISED = ("Revised", REVISED)
-    UNDER_WAY = ("Under way", UNDER_WAY)
-    NOT_REPORTED = ("Not reported", ERROR)
+    REPORTED = ("Reported", SUCCESS, "")
+    REVISED = ("Revised", REVISED, ".")
+    UNDER_WAY = ("Under way", UNDER_WAY, "-")
+    NOT_REPORTED = ("Not reported", ERROR, "x")
 
     @property
     def label(self) -> str:
@@ -43,6 +45,10 @@ class Standing(Enum):
     @property
     def color(self) -> str:
         return self.value[1]
+
+    @property
+    def pattern(self) -> str:
+        return self.value[2]
 
 
 @dataclass(frozen=True)
@@ -96,8 +102,9 @@ def summary(minutes: Sequence[Accounted]) -> str:
     return f"{' · '.join(said)}  \n{sums}"
 
 
-def figure(minutes: Sequence[Accounted]) -> go.Figure:
+def figure(minutes: Sequence[Accounted], clock: Clock = IN_UTC) -> go.Figure:
     """A strip with each minute's standing, and under it what each minute had besides its unique events in time."""
+    axis = clock.axis(minutes[-1].window.start if minutes else None)
     figure = make_subplots(
         rows=1 + len(_COUNTS),
         shared_xaxes=True,
@@ -110,10 +117,10 @@ def figure(minutes: Sequence[Accounted]) -> go.Figure:
         figure.add_trace(
             go.Bar(
                 name=standing.label,
-                x=[each.window.start for each in shown],
+                x=axis.places(each.window.start for each in shown),
                 y=[1] * len(shown),
-                customdata=[_words(each) for each in shown],
-                marker={"color": standing.color, "line": {"width": 0}},
+                customdata=[_words(each, clock) for each in shown],
+                marker={"color": standing.color, "pattern": hatched(standing.pattern), "line": {"width": 0}},
                 opacity=0.45 if standing is Standing.REPORTED else 1,
                 hovertemplate="%{customdata}<extra></extra>",
             ),
@@ -124,10 +131,11 @@ def figure(minutes: Sequence[Accounted]) -> go.Figure:
         figure.add_trace(
             go.Bar(
                 name=name,
-                x=[each.window.start for each in minutes],
+                x=axis.places(each.window.start for each in minutes),
                 y=[each.count(column) for each in minutes],
+                customdata=axis.utc(each.window.start for each in minutes),
                 marker={"color": ERROR if column == "dead_letters" else SUCCESS, "line": {"width": 0}},
-                hovertemplate=f"%{{x|%H:%M}} UTC: %{{y:,}} {name.lower()}<extra></extra>",
+                hovertemplate=f"{axis.moment}: %{{y:,}} {name.lower()}<extra></extra>",
                 showlegend=False,
             ),
             row=row,
@@ -143,6 +151,7 @@ def figure(minutes: Sequence[Accounted]) -> go.Figure:
     )
     figure.update_annotations(x=0, xanchor="left", font={"size": 14})
     figure.update_xaxes(showgrid=False, tickformat="%H:%M\n%d %b")
+    figure.update_xaxes(title=axis.title, row=1 + len(_COUNTS), col=1)
     if len(minutes) <= 10:
         # As in drawing.lines: between the minutes of a short axis, a tick reads like the minute before.
         figure.update_xaxes(dtick=_MINUTE_MS)
@@ -155,12 +164,12 @@ def figure(minutes: Sequence[Accounted]) -> go.Figure:
     return figure
 
 
-def table(minutes: Sequence[Accounted]) -> Styler:
+def table(minutes: Sequence[Accounted], clock: Clock = IN_UTC) -> Styler:
     """One row a minute, the newest first; what is not reported, and what is revised, stands out."""
     import pandas
 
     newest_first = list(reversed(minutes))
-    words = {
+    words = clock.column("Minute", (each.window.start for each in newest_first)) | {
         "Minute (UTC)": [f"{each.window.start:%H:%M}" for each in newest_first],
         "State": [each.state for each in newest_first],
     }
@@ -186,8 +195,10 @@ def _style(standing: Standing, column: str) -> str:
     return f"color: {standing.color}; font-weight: bold" if column in marked else ""
 
 
-def _words(minute: Accounted) -> str:
-    said = f"{minute.window.start:%H:%M} UTC: {minute.state}"
+def _words(minute: Accounted, clock: Clock) -> str:
+    start = minute.window.start
+    here = clock.beside(start)
+    said = f"{start:%H:%M} UTC{(here and f', {here}') or ''}: {minute.state}"
     if minute.entry is None:
         return said
     if minute.entry.state is State.REPORTED:

@@ -15,6 +15,7 @@ from dashboard.ui.accounting import REVISED, UNDER_WAY
 from dashboard.ui.client import Snapshot
 from dashboard.ui.figures import ERROR
 from dashboard.ui.freshness import Level, Notice, away
+from dashboard.ui.times import IN_UTC, Clock
 from etar.minute import MinuteWindow
 from etar.pipeline.standing import Day, Standing
 
@@ -92,10 +93,10 @@ def as_known(snapshot: Snapshot[Day], now: datetime) -> Day | None:
     return day.model_copy(update={"standings": tuple(standings)})
 
 
-def notice(snapshot: Snapshot[Day]) -> Notice | None:
+def notice(snapshot: Snapshot[Day], clock: Clock = IN_UTC) -> Notice | None:
     """What a viewer must know before all else, if anything."""
     if snapshot.problem is not None:
-        return away(snapshot)
+        return away(snapshot, clock)
     day = snapshot.newest
     if day is None:
         return None

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from dashboard.ui.figures import ERROR, SUCCESS
+from dashboard.ui.figures import ERROR, SUCCESS, hatched
+from dashboard.ui.times import IN_UTC, Clock
 from etar.minute import MINUTE, MinuteWindow
 from etar.page import Bars, Chart, Form, Line, Lines, Metric, Page, Part, Table, Tone, in_words
 from etar.report import PublishedReport
 
 _COLORS = {Tone.GOOD: SUCCESS, Tone.BAD: ERROR}
+_PATTERNS = {Tone.GOOD: "", Tone.BAD: "/"}
 _COMPARED_WITH = {"": MINUTE, "1h ": 60 * MINUTE}
 _ROW_HEIGHT = 44
 _HEIGHT_OF_LINES = 354
@@ -47,9 +49,9 @@ def metrics(page: Page, reports: Sequence[PublishedReport]) -> list[Shown]:
     return [_shown(metric, newest, earlier) for metric in page.metrics]
 
 
-def charts(page: Page, reports: Sequence[PublishedReport]) -> list[Drawn]:
+def charts(page: Page, reports: Sequence[PublishedReport], clock: Clock = IN_UTC) -> list[Drawn]:
     """Each chart, of the newest of ``reports`` (of different minutes, oldest first; at least one) or over all."""
-    return [_drawn(chart, reports) for chart in page.charts]
+    return [_drawn(chart, reports, clock) for chart in page.charts]
 
 
 def bars(chart: Bars, report: PublishedReport) -> go.Figure:
@@ -66,7 +68,7 @@ def bars(chart: Bars, report: PublishedReport) -> go.Figure:
                 y=labels,
                 x=[each[part.field] for each in values.values()],
                 orientation="h",
-                marker={"color": _COLORS[part.tone]},
+                marker={"color": _COLORS[part.tone], "pattern": hatched(_PATTERNS[part.tone])},
                 hovertemplate=f"%{{y}}: %{{x:,}} {part.name.lower()}".strip() + "<extra></extra>",
             )
             for part in parts
@@ -92,7 +94,7 @@ def bars(chart: Bars, report: PublishedReport) -> go.Figure:
     return figure
 
 
-def lines(chart: Lines, reports: Sequence[PublishedReport]) -> go.Figure:
+def lines(chart: Lines, reports: Sequence[PublishedReport], clock: Clock = IN_UTC) -> go.Figure:
     """One line above the other on one time axis; a minute without a report is a gap in each.
 
     ``reports`` are of different minutes, oldest first.
@@ -103,6 +105,7 @@ def lines(chart: Lines, reports: Sequence[PublishedReport]) -> go.Figure:
     )
     found = [by_minute.get(minute) for minute in minutes]
     times = [minute.start for minute in minutes]
+    axis = clock.axis(times[-1] if times else None)
     # A line needs two neighbors; a minute between two gaps would be invisible without its marker.
     mode = "lines+markers" if len(minutes) <= 60 else "lines"
     count = len(chart.lines)
@@ -117,12 +120,13 @@ def lines(chart: Lines, reports: Sequence[PublishedReport]) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 name=line.name,
-                x=times,
+                x=axis.places(times),
                 y=[_line_value(line, report) for report in found],
+                customdata=axis.utc(times),
                 mode=mode,
                 line={"color": _COLORS[line.tone], "width": 2},
                 marker={"size": 4},
-                hovertemplate=f"%{{x|%H:%M}} UTC: {_HOVER[line.form]}<extra></extra>",
+                hovertemplate=f"{axis.moment}: {_HOVER[line.form]}<extra></extra>",
             ),
             row=row,
             col=1,
@@ -137,6 +141,7 @@ def lines(chart: Lines, reports: Sequence[PublishedReport]) -> go.Figure:
     )
     figure.update_annotations(x=0, xanchor="left", font={"size": 14})
     figure.update_xaxes(showgrid=False, tickformat="%H:%M\n%d %b")
+    figure.update_xaxes(title=axis.title, row=count, col=1)
     if len(minutes) <= 10:
         # Left to itself, the axis of a few minutes has ticks between them that read like the minute before.
         figure.update_xaxes(dtick=MINUTE.total_seconds() * 1000)
@@ -158,12 +163,12 @@ def rows(chart: Table, report: PublishedReport) -> list[Mapping[str, Any]]:
     return [{in_words(str(name)): value for name, value in entry.items()} for entry in entries]
 
 
-def _drawn(chart: Chart, reports: Sequence[PublishedReport]) -> Drawn:
+def _drawn(chart: Chart, reports: Sequence[PublishedReport], clock: Clock) -> Drawn:
     match chart:
         case Bars():
             return Drawn(_key(chart.field), chart.title, bars(chart, reports[-1]))
         case Lines():
-            return Drawn("history", None, lines(chart, reports))
+            return Drawn("history", None, lines(chart, reports, clock))
         case Table():
             return Drawn(_key(chart.field), chart.title, None, rows(chart, reports[-1]))
 

@@ -13,6 +13,12 @@ from etar.report import PublishedReport
 SUCCESS = "#0072B2"
 ERROR = "#D55E00"
 
+
+def hatched(*shapes: str) -> dict[str, object]:
+    """Of bars, for who sees no color: each with one of plotly's patterns, or "" for none."""
+    return {"shape": list(shapes), "fillmode": "overlay", "fgcolor": "rgba(255, 255, 255, 0.75)", "size": 7}
+
+
 _OfMinute = TypeVar("_OfMinute", PublishedReport, LedgerEntry)
 
 

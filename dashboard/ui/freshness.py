@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from dashboard.ui.client import Snapshot
+from dashboard.ui.times import IN_UTC, Clock
 from etar.minute import MINUTE, MinuteWindow
 from etar.report import PublishedReport
 
@@ -33,14 +34,16 @@ def age(window: MinuteWindow, now: datetime) -> timedelta:
     return now - window.start - MINUTE
 
 
-def notice(snapshot: Snapshot[PublishedReport], *, now: datetime, overdue_after: timedelta) -> Notice | None:
+def notice(
+    snapshot: Snapshot[PublishedReport], clock: Clock = IN_UTC, *, now: datetime, overdue_after: timedelta
+) -> Notice | None:
     """What is wrong with a snapshot, if anything.
 
     While the API is away nobody knows whether reports are overdue: only the first is said. A report is overdue once
     the newest minute's end is more than ``overdue_after`` ago.
     """
     if snapshot.problem is not None:
-        return away(snapshot)
+        return away(snapshot, clock)
     if snapshot.newest is None:
         return Notice(
             Level.INFO, "**No reports yet.** The first appears some seconds after the first whole minute has ended."
@@ -56,17 +59,17 @@ def notice(snapshot: Snapshot[PublishedReport], *, now: datetime, overdue_after:
     return None
 
 
-def away(snapshot: Snapshot[Any]) -> Notice:
+def away(snapshot: Snapshot[Any], clock: Clock = IN_UTC) -> Notice:
     """What is said while the API does not answer."""
     taken_at = snapshot.taken_at
-    shown = f"Below is what it said at {taken_at:%H:%M:%S} UTC." if taken_at else "There is nothing to show yet."
+    shown = f"Below is what it said at {clock.said(taken_at)}." if taken_at else "There is nothing to show yet."
     return Notice(Level.ERROR, f"**The report API is away.** {snapshot.problem}. {shown}")
 
 
-def published(report: PublishedReport) -> str:
+def published(report: PublishedReport, clock: Clock = IN_UTC) -> str:
     """When the shown report was published, and as which revision if it is not the first."""
     revised = f" as revision {report.revision}" if report.revision > 1 else ""
-    return f"Last updated {report.published_at:%Y-%m-%d %H:%M:%S} UTC{revised}"
+    return f"Last updated {clock.said(report.published_at)}{revised}"
 
 
 def words(duration: timedelta) -> str:

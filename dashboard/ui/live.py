@@ -12,8 +12,9 @@ from plotly.subplots import make_subplots
 
 from dashboard.ui.client import Snapshot
 from dashboard.ui.drawing import Shown
-from dashboard.ui.figures import SUCCESS
+from dashboard.ui.figures import SUCCESS, hatched
 from dashboard.ui.freshness import Level, Notice, away, words
+from dashboard.ui.times import IN_UTC, Clock
 from etar.minute import MINUTE, MinuteWindow
 from etar.windows import Compared, LiveWindow, ShownValue, StreamWindows
 
@@ -26,16 +27,21 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#99
 STREAMED = "streamed"
 FINAL = "final"
 
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+"""Of groups' lines, for who sees no color."""
+
 _HATCHED = "/"
 _SHADE = "rgba(128, 128, 128, 0.14)"
 _ROW_HEIGHT = 44
 _LINES_HEIGHT = 430
 
 
-def notice(snapshot: Snapshot[StreamWindows], *, now: datetime, still_after: timedelta) -> Notice | None:
+def notice(
+    snapshot: Snapshot[StreamWindows], clock: Clock = IN_UTC, *, now: datetime, still_after: timedelta
+) -> Notice | None:
     """What a viewer must know before believing the numbers below it; see :func:`dashboard.ui.freshness.notice`."""
     if snapshot.problem is not None:
-        return away(snapshot)
+        return away(snapshot, clock)
     if snapshot.newest is None or not snapshot.newest.windows:
         return Notice(
             Level.INFO,
@@ -57,11 +63,12 @@ def state(window: LiveWindow) -> str:
     return f"{FINAL}, revision {window.revision}" if window.final else STREAMED
 
 
-def metrics(shown: StreamWindows) -> list[Shown]:
+def metrics(shown: StreamWindows, clock: Clock = IN_UTC) -> list[Shown]:
     """The newest window, what it comes to, and what all the windows shown come to."""
     newest, count = shown.windows[-1], len(shown.windows)
     window = f"[{newest.start:%Y-%m-%dT%H:%MZ}, {newest.end:%Y-%m-%dT%H:%MZ})"
-    found = [Shown("window", f"Newest · {FINAL if newest.final else STREAMED}", f"{newest.start:%H:%M}", window)]
+    name, here = f"Newest (UTC) · {FINAL if newest.final else STREAMED}", clock.beside(newest.start) or ""
+    found = [Shown("window", name, f"{newest.start:%H:%M}", window, here)]
     for value in shown.values:
         about = f"Of the newest window, {window}"
         found.append(Shown(_key(value), value.title, _written(value, newest.totals[value.column]), about))
@@ -87,12 +94,7 @@ def bars(shown: StreamWindows) -> go.Figure:
             orientation="h",
             marker={
                 "color": _colors(shown),
-                "pattern": {
-                    "shape": ["" if _is_final(newest, group) else _HATCHED for group in shown.groups],
-                    "fillmode": "overlay",
-                    "fgcolor": "rgba(255, 255, 255, 0.75)",
-                    "size": 7,
-                },
+                "pattern": hatched(*("" if _is_final(newest, group) else _HATCHED for group in shown.groups)),
             },
             hovertemplate=f"%{{y}}: %{{x:,}} {first.title.lower()}<extra></extra>",
         )
@@ -112,7 +114,7 @@ def bars(shown: StreamWindows) -> go.Figure:
     return figure
 
 
-def lines(shown: StreamWindows) -> go.Figure:
+def lines(shown: StreamWindows, clock: Clock = IN_UTC) -> go.Figure:
     """The windows over time, in total and under it by group; those that are streamed are shaded. A minute without a
     window is a gap."""
     first = shown.values[0]
@@ -121,6 +123,7 @@ def lines(shown: StreamWindows) -> go.Figure:
         MinuteWindow.between(MinuteWindow(shown.windows[0].start), MinuteWindow(shown.windows[-1].start).next)
     )
     times = [minute.start for minute in minutes]
+    axis = clock.axis(times[-1])
     found = [by_start.get(time) for time in times]
     figure = make_subplots(
         rows=2,
@@ -132,23 +135,25 @@ def lines(shown: StreamWindows) -> go.Figure:
     series = [("Total", SUCCESS, [None if w is None else float(w.totals[first.column].now) for w in found])]
     for group, color in zip(shown.groups, _colors(shown), strict=True):
         series.append((group, color, [None if w is None else _of_group(w, group, first) for w in found]))
-    for place, (name, color, numbers) in enumerate(series):
+    for place, ((name, color, numbers), dash) in enumerate(zip(series, cycle(("solid", *DASHES)), strict=False)):
         figure.add_trace(
             go.Scatter(
                 name=name,
-                x=times,
+                x=axis.places(times),
                 y=numbers,
+                customdata=axis.utc(times),
                 mode="lines+markers" if len(minutes) <= 60 else "lines",
-                line={"color": color, "width": 2},
+                line={"color": color, "width": 2, "dash": dash},
                 marker={"size": 4},
-                hovertemplate=f"%{{x|%H:%M}} UTC, {name}: %{{y:,}}<extra></extra>",
+                hovertemplate=f"{axis.moment}, {name}: %{{y:,}}<extra></extra>",
                 showlegend=place > 0,
             ),
             row=1 if place == 0 else 2,
             col=1,
         )
     for start, end in _streamed(shown.windows):
-        figure.add_vrect(x0=start - MINUTE / 2, x1=end - MINUTE / 2, fillcolor=_SHADE, line_width=0, layer="below")
+        x0, x1 = axis.places((start - MINUTE / 2, end - MINUTE / 2))
+        figure.add_vrect(x0=x0, x1=x1, fillcolor=_SHADE, line_width=0, layer="below")
     figure.update_layout(
         height=_LINES_HEIGHT,
         margin={"l": 0, "r": 0, "t": 28, "b": 0},
@@ -158,6 +163,7 @@ def lines(shown: StreamWindows) -> go.Figure:
     )
     figure.update_annotations(x=0, xanchor="left", font={"size": 14})
     figure.update_xaxes(showgrid=False, tickformat="%H:%M\n%d %b")
+    figure.update_xaxes(title=axis.title, row=2, col=1)
     if len(minutes) <= 10:
         # As in drawing.lines: between the minutes of a short axis, a tick reads like the minute before.
         figure.update_xaxes(dtick=MINUTE.total_seconds() * 1000)
@@ -165,13 +171,13 @@ def lines(shown: StreamWindows) -> go.Figure:
     return figure
 
 
-def table(shown: StreamWindows) -> Styler:
+def table(shown: StreamWindows, clock: Clock = IN_UTC) -> Styler:
     """One row a window, the newest first: its state, its totals and by how much the report corrected the job's, then
     its groups."""
     import pandas
 
     newest_first = list(reversed(shown.windows))
-    columns: dict[str, list[str]] = {
+    columns: dict[str, list[str]] = clock.column("Window", (window.start for window in newest_first)) | {
         "Window (UTC)": [f"{window.start:%H:%M}" for window in newest_first],
         "State": [state(window) for window in newest_first],
     }

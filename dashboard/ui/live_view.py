@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
@@ -13,7 +14,8 @@ import streamlit as st
 from dashboard.ui import drawing, live
 from dashboard.ui.client import MadeOnce
 from dashboard.ui.feeds import now, windows_feed
-from dashboard.ui.page_parts import CHART, show_metrics, show_notice
+from dashboard.ui.page_parts import CHART, show_metrics, show_notice, viewers_clock
+from dashboard.ui.times import Clock
 from etar.settings import DashboardSettings, get_settings
 from etar.windows import StreamWindows
 
@@ -31,16 +33,16 @@ class Drawn:
     table: Styler
 
     @classmethod
-    def of(cls, answers: Sequence[StreamWindows]) -> Drawn:
+    def of(cls, answers: Sequence[StreamWindows], *, clock: Clock) -> Drawn:
         shown = answers[-1]
-        return cls(live.metrics(shown), live.bars(shown), live.lines(shown), live.table(shown))
+        return cls(live.metrics(shown, clock), live.bars(shown), live.lines(shown, clock), live.table(shown, clock))
 
 
-# Made once for all viewers, however many there are and however often they look; as in stream_view, without a _ before
-# what is the key.
-@st.cache_resource(show_spinner=False)
-def drawn(stream: str) -> MadeOnce[StreamWindows, Drawn]:  # noqa: ARG001
-    return MadeOnce(Drawn.of)
+# Made once for all viewers in a time zone, however often they look; as in stream_view, without a _ before what is part
+# of the key.
+@st.cache_resource(show_spinner=False, max_entries=60)
+def drawn(stream: str, clock: Clock) -> MadeOnce[StreamWindows, Drawn]:  # noqa: ARG001
+    return MadeOnce(partial(Drawn.of, clock=clock))
 
 
 def show(stream: str, title: str) -> None:
@@ -55,18 +57,18 @@ def show(stream: str, title: str) -> None:
 
 @st.fragment(run_every=get_settings(DashboardSettings).live_seconds)
 def _live(stream: str) -> None:
-    snapshot = windows_feed(stream).poll()
+    snapshot, clock = windows_feed(stream).poll(), viewers_clock()
     still_after = timedelta(seconds=get_settings(DashboardSettings).overdue_seconds)
-    show_notice(live.notice(snapshot, now=now(), still_after=still_after))
+    show_notice(live.notice(snapshot, clock, now=now(), still_after=still_after))
     shown = snapshot.newest
     if shown is None or not shown.windows:
         return
-    made = drawn(stream).of(snapshot.items)
+    made = drawn(stream, clock).of(snapshot.items)
     show_metrics(made.metrics)
     newest = shown.windows[-1]
     with st.container(key="last-updated"):
         updated = max(window.updated_at for window in shown.windows)
-        st.caption(f"Last updated {updated:%Y-%m-%d %H:%M:%S} UTC · stream {stream}")
+        st.caption(f"Last updated {clock.said(updated)} · stream {stream}")
     left, right = st.columns([4, 5], gap="medium")
     with left, st.container(border=True, key="newest-window"):
         st.subheader(f"Window {newest.start:%H:%M} UTC by {shown.by} · {live.state(newest)}", anchor=False)

@@ -9,10 +9,10 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import quote
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dashboard.ui.client import KnownMinute
 from dashboard.ui.drawing import Shown
+from dashboard.ui.times import IN_UTC, Clock
 from etar.ledger import LedgerEntry, Stage
 from etar.minute import MinuteWindow
 from etar.page import in_words
@@ -47,17 +47,19 @@ def counts(entry: LedgerEntry) -> list[Shown]:
     return [*found, Shown("revision", "Revision", _number(entry.revision), "Newest revision reported")]
 
 
-def steps(entry: LedgerEntry) -> list[Row]:
+def steps(entry: LedgerEntry, clock: Clock = IN_UTC) -> list[Row]:
     """Every step in its order, begun or not: when it began, how long after the one before it, and what it took."""
     rows = []
     before: datetime | None = entry.window.end
-    for stage in Stage:
-        times = entry.stages.get(stage)
+    found = {stage: entry.stages.get(stage) for stage in Stage}
+    here = clock.column("Began", (times.started_at if times else None for times in found.values()), "%H:%M:%S")
+    for place, (stage, times) in enumerate(found.items()):
         cost = times.cost if times else None
         ended = times.ended_at if times else None
         rows.append(
             {
                 "Step": stage.value,
+                **{name: began[place] for name, began in here.items()},
                 "Began (UTC)": f"{times.started_at:%H:%M:%S}" if times else NONE,
                 "Waited": _seconds(before, times.started_at) if times else NONE,
                 "Took": NONE if times is None else "not ended" if ended is None else _seconds(times.started_at, ended),
@@ -152,15 +154,6 @@ def run_again(day: Day, window: MinuteWindow) -> str | None:
 def look_up(stream: str, window: MinuteWindow) -> str:
     """The command that prints the same."""
     return f"etar minutes {window}" + ("" if stream == DEFAULT_STREAM else f" --stream {stream}")
-
-
-def in_zone(window: MinuteWindow, zone: str | None) -> str | None:
-    """The minute in a viewer's time zone; None where that is UTC, or not known."""
-    try:
-        local = window.start.astimezone(ZoneInfo(zone)) if zone else None
-    except (ZoneInfoNotFoundError, ValueError):
-        return None
-    return f"{local:%Y-%m-%d %H:%M} in {zone}" if local and local.utcoffset() else None
 
 
 def _values(report: PublishedReport, entry: LedgerEntry | None) -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from dashboard.ui import day as days
 from dashboard.ui import minute
 from dashboard.ui.client import KnownMinute, MadeOnce, Snapshot
 from dashboard.ui.feeds import day_feed, minute_feed, now
-from dashboard.ui.page_parts import CHART, asked, set_address, show_metrics, show_notice
+from dashboard.ui.page_parts import CHART, asked, set_address, show_metrics, show_notice, viewers_clock
 from etar.minute import MinuteWindow
 from etar.pipeline.standing import Day
 from etar.settings import DashboardSettings, get_settings
@@ -116,14 +116,15 @@ def _live(stream: str) -> None:
         st.button("Day before", on_click=choice.choose_day, args=(day - _DAY,))
         st.button("Day after", on_click=choice.choose_day, args=(day + _DAY,), disabled=day >= choice.today)
     snapshot = asked(day_feed(stream, day), f"Reading the minutes of {day} …", height=520)
-    show_notice(days.notice(snapshot))
+    clock = viewers_clock()
+    show_notice(days.notice(snapshot, clock))
     if snapshot.newest is None:
         return
     shown, figure = _calendar(stream, snapshot)
     _show_calendar(choice, shown, figure)
     if snapshot.taken_at is not None:
         with st.container(key="last-updated"):
-            st.caption(f"API last answered {snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC · stream {stream}")
+            st.caption(f"API last answered {clock.said(snapshot.taken_at)} · stream {stream}")
     with st.container(border=True, key="minute"):
         _show_minute(choice, shown)
 
@@ -169,9 +170,9 @@ def _show_minute(choice: Choice, day: Day) -> None:
         st.caption("Choose a minute: click on it, or give its time.")
         return
     standing = day.standings[day.windows.index(window)]
-    local = minute.in_zone(window, st.context.timezone)
+    here = viewers_clock().beside(window.start, "%Y-%m-%d %H:%M")
     st.subheader(f"{window} · {days.LOOKS[standing].label}", anchor=False)
-    st.caption(days.meaning(day, window) + (f" It is {local}." if local else ""))
+    st.caption(days.meaning(day, window) + (f" It is {here}." if here else ""))
     snapshot = asked(minute_feed(day.stream, window.start), f"Reading what is known of {window} …", height=300)
     if snapshot.problem is not None:
         st.error(f"What is known of this minute cannot be read: {snapshot.problem}", icon=":material/cloud_off:")
@@ -189,7 +190,7 @@ def _show_known(known: KnownMinute) -> None:
         st.error("Why the last run failed:", icon=":material/error:")
         st.code(entry.error, language=None, wrap_lines=True)
     show_metrics(minute.counts(entry))
-    _table("steps", "Steps of the last run", minute.steps(entry))
+    _table("steps", "Steps of the last run", minute.steps(entry, viewers_clock()))
     if entry.run_id is not None:
         airflow = get_settings(DashboardSettings).airflow_url
         link = f" · [open it in Airflow]({minute.run_address(entry.run_id, airflow)})" if airflow else ""

@@ -11,6 +11,7 @@ import streamlit as st
 from dashboard.ui.client import Feed, Snapshot
 from dashboard.ui.drawing import Shown
 from dashboard.ui.freshness import Level, Notice
+from dashboard.ui.times import Clock
 
 CHART = {"displayModeBar": False}
 
@@ -31,6 +32,11 @@ def set_address(name: str, value: str | None) -> None:
         st.query_params.pop(name, None)
     else:
         st.query_params[name] = value
+
+
+def viewers_clock() -> Clock:
+    """Of who looks at the page, as the browser says."""
+    return Clock.of(st.context.timezone)
 
 
 def show_notice(notice: Notice | None) -> None:

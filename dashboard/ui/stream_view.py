@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -13,12 +15,16 @@ from streamlit.navigation.page import StreamlitPage
 from dashboard.ui import accounting, drawing, figures, freshness, page_parts
 from dashboard.ui.client import MadeOnce, Snapshot
 from dashboard.ui.feeds import minutes_feed, now, reports_feed
+from dashboard.ui.times import Clock
 from etar.ledger import LedgerEntry
 from etar.page import Page, page_of
 from etar.report import PublishedReport
 from etar.settings import DashboardAddress, DashboardSettings, get_settings
 from etar.stream_code import StreamCodeError, stream_page
 from etar.streams import DEFAULT_STREAM, catalogue
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 _HISTORY = timedelta(minutes=get_settings(DashboardSettings).history_minutes)
 
@@ -33,12 +39,12 @@ class Charts:
     drawn: Sequence[drawing.Drawn]
 
     @classmethod
-    def of(cls, reports: Sequence[PublishedReport]) -> Charts:
+    def of(cls, reports: Sequence[PublishedReport], *, clock: Clock) -> Charts:
         newest = reports[-1]
         recent = figures.recent(reports, _HISTORY)
         # A SELECT over no events says nothing: what a report has is seen of the newest that has something.
         page, fault = _page(next((each for each in reversed(recent) if each.body), newest))
-        return cls(page, fault, newest.window.end - recent[0].minute, drawing.charts(page, recent))
+        return cls(page, fault, newest.window.end - recent[0].minute, drawing.charts(page, recent, clock))
 
 
 @dataclass(frozen=True)
@@ -48,23 +54,25 @@ class Account:
     minutes: Sequence[accounting.Accounted]
     summary: str
     figure: go.Figure
+    table: Styler
 
     @classmethod
-    def of(cls, entries: Sequence[LedgerEntry]) -> Account:
+    def of(cls, entries: Sequence[LedgerEntry], *, clock: Clock) -> Account:
         minutes = accounting.accounted(figures.recent(entries, _HISTORY))
-        return cls(minutes, accounting.summary(minutes), accounting.figure(minutes))
+        figure, table = accounting.figure(minutes, clock), accounting.table(minutes, clock)
+        return cls(minutes, accounting.summary(minutes), figure, table)
 
 
-# A figure over a day of minutes takes longer to make than to send: once for all viewers. The stream is the key: called
-# _stream, Streamlit would leave it out, and all streams would have one.
-@st.cache_resource(show_spinner=False)
-def charts(stream: str) -> MadeOnce[PublishedReport, Charts]:  # noqa: ARG001
-    return MadeOnce(Charts.of)
+# A figure over a day of minutes takes longer to make than to send: once for all viewers in a time zone. The stream is
+# part of the key: called _stream, Streamlit would leave it out, and all streams would have one.
+@st.cache_resource(show_spinner=False, max_entries=60)
+def charts(stream: str, clock: Clock) -> MadeOnce[PublishedReport, Charts]:  # noqa: ARG001
+    return MadeOnce(partial(Charts.of, clock=clock))
 
 
-@st.cache_resource(show_spinner=False)
-def account(stream: str) -> MadeOnce[LedgerEntry, Account]:  # noqa: ARG001
-    return MadeOnce(Account.of)
+@st.cache_resource(show_spinner=False, max_entries=60)
+def account(stream: str, clock: Clock) -> MadeOnce[LedgerEntry, Account]:  # noqa: ARG001
+    return MadeOnce(partial(Account.of, clock=clock))
 
 
 def show(stream: str, pages: Mapping[str, StreamlitPage]) -> None:
@@ -91,11 +99,11 @@ def _page(report: PublishedReport) -> tuple[Page, str | None]:
     return page or page_of(report.body), None
 
 
-def show_metrics(page: Page, reports: Sequence[PublishedReport]) -> None:
+def show_metrics(page: Page, reports: Sequence[PublishedReport], clock: Clock) -> None:
     report = reports[-1]
-    window = report.window
+    window, here = report.window, clock.beside(report.minute) or ""
     metrics = [
-        drawing.Shown("minute", "Minute (UTC)", f"{report.minute:%H:%M}", f"[{window}, {window.next})"),
+        drawing.Shown("minute", "Minute (UTC)", f"{report.minute:%H:%M}", f"[{window}, {window.next})", here),
         *drawing.metrics(page, reports),
         drawing.Shown(
             "revision", "Revision", f"{report.revision}", "Above 1: late events changed this minute's report"
@@ -117,8 +125,8 @@ def show_charts(made: Charts) -> None:
                 st.dataframe(drawn.rows, key=f"{drawn.key}-table", hide_index=True, placeholder="-")
 
 
-def show_accounting(stream: str, snapshot: Snapshot[LedgerEntry]) -> None:
-    made = account(stream).of(snapshot.items)
+def show_accounting(stream: str, snapshot: Snapshot[LedgerEntry], clock: Clock) -> None:
+    made = account(stream, clock).of(snapshot.items)
     if not made.minutes and snapshot.problem is None:
         return
     with st.container(border=True, key="accounting"):
@@ -132,26 +140,24 @@ def show_accounting(stream: str, snapshot: Snapshot[LedgerEntry]) -> None:
         with left:
             st.plotly_chart(made.figure, key="accounting-chart", config=page_parts.CHART)
         with right:
-            st.dataframe(
-                accounting.table(made.minutes), key="accounting-table", hide_index=True, height=390, placeholder="-"
-            )
+            st.dataframe(made.table, key="accounting-table", hide_index=True, height=390, placeholder="-")
 
 
 @st.fragment(run_every=get_settings(DashboardSettings).refresh_seconds)
 def _live(stream: str) -> None:
-    snapshot = reports_feed(stream).poll()
+    snapshot, clock = reports_feed(stream).poll(), page_parts.viewers_clock()
     overdue_after = timedelta(seconds=get_settings(DashboardSettings).overdue_seconds)
-    page_parts.show_notice(freshness.notice(snapshot, now=now(), overdue_after=overdue_after))
+    page_parts.show_notice(freshness.notice(snapshot, clock, now=now(), overdue_after=overdue_after))
     newest = snapshot.newest
     if newest is not None:
-        made = charts(stream).of(snapshot.items)
-        show_metrics(made.page, snapshot.items)
+        made = charts(stream, clock).of(snapshot.items)
+        show_metrics(made.page, snapshot.items, clock)
         with st.container(key="last-updated"):
             st.caption(
-                f"{freshness.published(newest)} · API last answered {snapshot.taken_at:%H:%M:%S} UTC · "
+                f"{freshness.published(newest, clock)} · API last answered {clock.said(snapshot.taken_at)} · "
                 f"stream {newest.stream}"
             )
         show_charts(made)
     # While the API is away, the notice above says so for both.
     minutes = minutes_feed(stream).poll()
-    show_accounting(stream, minutes if snapshot.problem is None else replace(minutes, problem=None))
+    show_accounting(stream, minutes if snapshot.problem is None else replace(minutes, problem=None), clock)

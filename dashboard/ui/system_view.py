@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 
 import streamlit as st
 
 from dashboard.ui.client import Number, System
 from dashboard.ui.feeds import system_feed
 from dashboard.ui.freshness import away
-from dashboard.ui.page_parts import show_notice
+from dashboard.ui.page_parts import show_notice, viewers_clock
+from dashboard.ui.times import IN_UTC, Clock
 from etar.alerts.board import ShownAlert
 from etar.alerts.states import AlertState
 from etar.settings import DashboardSettings, get_settings
@@ -58,24 +58,24 @@ def rows(numbers: Iterable[Number]) -> list[Mapping[str, str]]:
     ]
 
 
-def line(alert: ShownAlert) -> str:
+def line(alert: ShownAlert, clock: Clock = IN_UTC) -> str:
     """An alert in Markdown: since when, what is wrong, what to press, and whether it is silenced."""
     of = f" {alert.of}" if alert.labels else ""
     if alert.state not in (AlertState.FIRING, AlertState.PENDING):
         return f"**{alert.alert}**{of} `{alert.expr}`"
     value = "" if alert.value is None else f": {alert.value:,.4g}"
     silence = alert.silence
-    quiet = f"  \n:gray[Silenced until {_utc(silence.until)} by {silence.by}: {silence.why}]" if silence else ""
+    quiet = f"  \n:gray[Silenced until {clock.said(silence.until)} by {silence.by}: {silence.why}]" if silence else ""
     return (
-        f"**{alert.alert}**{of} since {_utc(alert.since)} `{alert.expr}`{value}  \n"
+        f"**{alert.alert}**{of} since {clock.said(alert.since)} `{alert.expr}`{value}  \n"
         f"{alert.summary}. {alert.description}{quiet}"
     )
 
 
 @st.fragment(run_every=get_settings(DashboardSettings).refresh_seconds)
 def _live() -> None:
-    snapshot = system_feed().poll()
-    show_notice(away(snapshot) if snapshot.problem is not None else None)
+    snapshot, clock = system_feed().poll(), viewers_clock()
+    show_notice(away(snapshot, clock) if snapshot.problem is not None else None)
     system: System | None = snapshot.newest
     if system is None:
         return
@@ -91,11 +91,7 @@ def _live() -> None:
         for alert in system.alerts:
             state, said = st.columns([1, 8], vertical_alignment="top")
             state.markdown(_WORDS[alert.state])
-            said.markdown(line(alert))
+            said.markdown(line(alert, clock))
     with st.container(border=True, key="numbers"):
         st.subheader("Metrics", anchor=False)
         st.dataframe(rows(system.numbers), key="numbers-table", hide_index=True)
-
-
-def _utc(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"

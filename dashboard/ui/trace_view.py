@@ -9,6 +9,8 @@ import streamlit as st
 
 from dashboard.ui.client import ReportsUnavailableError
 from dashboard.ui.feeds import client
+from dashboard.ui.page_parts import viewers_clock
+from dashboard.ui.times import IN_UTC, Clock
 from etar.streams import catalogue
 from etar.trace.answer import PlaceAnswer, RecordTrace, Standing, StepState, Trace
 
@@ -103,7 +105,7 @@ def _answer(stream: str, asked: Mapping[str, str | Sequence[str]]) -> None:
             st.subheader(f"{plain(record.log)} {record.name}", anchor=False)
             color = _COLORS[record.standing]
             st.markdown(f":{color}[**{record.standing}**] {plain(record.says)}")
-            st.html(steps_table(record))
+            st.html(steps_table(record, viewers_clock()))
     with st.expander(_looked(found), expanded=not found.found, icon=":material/travel_explore:"):
         st.html(places_table(found.places))
 
@@ -113,15 +115,15 @@ def _looked(found: Trace) -> str:
     return f"Where it was looked for · not asked: {', '.join(away)}" if away else "Where it was looked for"
 
 
-def steps_table(record: RecordTrace) -> str:
+def steps_table(record: RecordTrace, clock: Clock = IN_UTC) -> str:
     """A record's steps as HTML. What anybody may have written is escaped."""
-    return _table(
-        ("Time (UTC)", "Step", "State", ""),
-        (
-            (f"{each.at:%Y-%m-%d\u00a0%H:%M:%S.%f}"[:-3] if each.at else "", each.name, _WORDS[each.state], each.says)
-            for each in record.steps
-        ),
-    )
+    columns = clock.column("Time", (each.at for each in record.steps), "%Y-%m-%d\u00a0%H:%M:%S") | {
+        "Time (UTC)": [f"{each.at:%Y-%m-%d\u00a0%H:%M:%S.%f}"[:-3] if each.at else "-" for each in record.steps],
+        "Step": [each.name for each in record.steps],
+        "State": [_WORDS[each.state] for each in record.steps],
+        "": [each.says for each in record.steps],
+    }
+    return _table(list(columns), zip(*columns.values(), strict=True))
 
 
 def places_table(places: Iterable[PlaceAnswer]) -> str:

@@ -206,7 +206,7 @@ def test_while_the_api_is_away_nobody_knows_of_minutes_that_have_ended_since() -
     notice = days.notice(away)
     assert notice is not None
     assert notice.level is Level.ERROR
-    assert "gone. Below is what it said at 10:32:00 UTC" in notice.text
+    assert "gone. Below is what it said at 2025-11-21 10:32:00 UTC" in notice.text
 
 
 def test_an_answer_is_shown_as_it_is_while_the_api_is_there() -> None:

@@ -35,7 +35,7 @@ def test_the_metrics_are_of_the_newest_window_and_of_all() -> None:
     found = {each.key: (each.name, each.value) for each in live.metrics(shown(FINAL, *STREAMED))}
 
     assert found == {
-        "window": ("Newest · streamed", "10:33"),
+        "window": ("Newest (UTC) · streamed", "10:33"),
         "total": ("Takings", "1,235.00"),
         "rides": ("Rides", "13"),
         "total-total": ("Takings, 2 windows", "1,255.30"),

@@ -10,16 +10,16 @@ from dashboard.ui.client import MadeOnce
 from dashboard.ui.live_view import drawn
 from dashboard.ui.minutes_view import calendar
 from dashboard.ui.stream_view import account, charts
+from dashboard.ui.times import IN_UTC, Clock
 
+OTHERS = (("plain", IN_UTC), ("rides", Clock.of("Asia/Kolkata")))
 MONDAY, TUESDAY = date(2025, 11, 17), date(2025, 11, 18)
 
 
 @pytest.mark.parametrize(
     ("made", "first", "other"),
     [
-        (charts, ("rides",), ("plain",)),
-        (account, ("rides",), ("plain",)),
-        (drawn, ("rides",), ("plain",)),
+        *((made, ("rides", IN_UTC), other) for made in (charts, account, drawn) for other in OTHERS),
         (calendar, ("rides", MONDAY), ("plain", MONDAY)),
         (calendar, ("rides", MONDAY), ("rides", TUESDAY)),
     ],

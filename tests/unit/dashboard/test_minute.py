@@ -185,18 +185,3 @@ def test_a_minute_is_run_again_only_where_that_can_succeed(day: Day, command: st
 def test_a_minute_is_looked_up_by_its_stream() -> None:
     assert minute.look_up("user_interactions", MINUTE) == "etar minutes 2025-11-21T10:31Z"
     assert minute.look_up("payments", MINUTE) == "etar minutes 2025-11-21T10:31Z --stream payments"
-
-
-@pytest.mark.parametrize(
-    ("zone", "expected"),
-    [
-        ("Europe/Berlin", "2025-11-21 11:31 in Europe/Berlin"),
-        ("Asia/Kolkata", "2025-11-21 16:01 in Asia/Kolkata"),
-        ("UTC", None),
-        ("Nowhere/At all", None),
-        ("../etc/passwd", None),
-        (None, None),
-    ],
-)
-def test_a_minute_is_told_in_the_viewers_zone_too(zone: str | None, expected: str | None) -> None:
-    assert minute.in_zone(MINUTE, zone) == expected
