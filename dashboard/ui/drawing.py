@@ -32,12 +32,14 @@ class Shown(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """One chart: a figure, or the rows of a table. ``title`` is None for one over time, whose title is the time."""
+    """One chart: a figure and what it says to who does not see it, or the rows of a table. ``title`` is None for one
+    over time, whose title is the time."""
 
     key: str
     title: str | None
     figure: go.Figure | None
     rows: Sequence[Mapping[str, Any]] = ()
+    alt: str = ""
 
 
 def metrics(page: Page, reports: Sequence[PublishedReport]) -> list[Shown]:
@@ -92,6 +94,11 @@ def bars(chart: Bars, report: PublishedReport) -> go.Figure:
     # Said, and not left to be guessed: among names of digits alone the others would have no place.
     figure.update_yaxes(type="category", autorange="reversed", ticksuffix="  ")
     return figure
+
+
+def bars_in_words(title: str, figure: go.Figure) -> str:
+    """Bars with words at their ends, as one sentence."""
+    return f"{title}: {', '.join(f'{each.y} {each.text}' for each in figure.layout.annotations) or 'nothing'}"
 
 
 def lines(chart: Lines, reports: Sequence[PublishedReport], clock: Clock = IN_UTC) -> go.Figure:
@@ -166,9 +173,11 @@ def rows(chart: Table, report: PublishedReport) -> list[Mapping[str, Any]]:
 def _drawn(chart: Chart, reports: Sequence[PublishedReport], clock: Clock) -> Drawn:
     match chart:
         case Bars():
-            return Drawn(_key(chart.field), chart.title, bars(chart, reports[-1]))
+            figure = bars(chart, reports[-1])
+            return Drawn(_key(chart.field), chart.title, figure, alt=bars_in_words(chart.title, figure))
         case Lines():
-            return Drawn("history", None, lines(chart, reports, clock))
+            alt = f"{', '.join(line.name for line in chart.lines)}: a line each, minute by minute"
+            return Drawn("history", None, lines(chart, reports, clock), alt=alt)
         case Table():
             return Drawn(_key(chart.field), chart.title, None, rows(chart, reports[-1]))
 

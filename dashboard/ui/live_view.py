@@ -71,12 +71,21 @@ def _live(stream: str) -> None:
         st.caption(f"Last updated {clock.said(updated)} · stream {stream}")
     left, right = st.columns([4, 5], gap="medium")
     with left, st.container(border=True, key="newest-window"):
-        st.subheader(f"Window {newest.start:%H:%M} UTC by {shown.by} · {live.state(newest)}", anchor=False)
-        st.plotly_chart(made.bars, key="newest-window-chart", config=CHART)
+        st.header(f"Window {newest.start:%H:%M} UTC by {shown.by} · {live.state(newest)}", anchor=False)
+        alt = drawing.bars_in_words(f"The newest window by {shown.by}", made.bars)
+        st.plotly_chart(made.bars, key="newest-window-chart", config=CHART, alt=alt)
     with right, st.container(border=True, key="windows-over-time"):
-        st.subheader(f"Last {len(shown.windows):,} windows", anchor=False)
-        st.plotly_chart(made.lines, key="windows-over-time-chart", config=CHART)
+        st.header(f"Last {len(shown.windows):,} windows", anchor=False)
+        alt = f"The windows over time, in total and by {shown.by}; the table below has them in numbers."
+        st.plotly_chart(made.lines, key="windows-over-time-chart", config=CHART, alt=alt)
     with st.container(border=True, key="windows"):
-        st.subheader("Windows, stream beside report", anchor=False)
+        st.header("Windows, stream beside report", anchor=False)
         numbers = {name: st.column_config.TextColumn(alignment="right") for name in made.table.columns[2:]}
-        st.dataframe(made.table, key="windows-table", hide_index=True, height=390, column_config=numbers)
+        st.dataframe(
+            made.table,
+            key="windows-table",
+            hide_index=True,
+            height=390,
+            column_config=numbers,
+            alt="Windows, stream beside report",
+        )

@@ -171,7 +171,7 @@ def _show_minute(choice: Choice, day: Day) -> None:
         return
     standing = day.standings[day.windows.index(window)]
     here = viewers_clock().beside(window.start, "%Y-%m-%d %H:%M")
-    st.subheader(f"{window} · {days.LOOKS[standing].label}", anchor=False)
+    st.header(f"{window} · {days.LOOKS[standing].label}", anchor=False)
     st.caption(days.meaning(day, window) + (f" It is {here}." if here else ""))
     snapshot = asked(minute_feed(day.stream, window.start), f"Reading what is known of {window} …", height=300)
     if snapshot.problem is not None:
@@ -207,7 +207,7 @@ def _show_revisions(known: KnownMinute) -> None:
     everything = several and st.toggle("Also what all of them say", key="all-values")
     shown = minute.revisions(known, everything=everything)
     with st.container(key="revisions"):
-        st.dataframe(shown.rows, key="revisions-table", hide_index=True)
+        st.dataframe(shown.rows, key="revisions-table", hide_index=True, alt="Revisions, side by side")
     if shown.same:
         st.caption(f"{shown.same} other values are the same in all of them.")
 
@@ -226,4 +226,4 @@ def _table(key: str, title: str, rows: Sequence[minute.Row]) -> None:
     if rows:
         st.markdown(f"**{title}**")
         with st.container(key=key):
-            st.dataframe(rows, key=f"{key}-table", hide_index=True)
+            st.dataframe(rows, key=f"{key}-table", hide_index=True, alt=title)

@@ -118,11 +118,11 @@ def show_charts(made: Charts) -> None:
     places = [place for _ in range(0, len(made.drawn), 2) for place in st.columns(2, gap="medium")]
     for place, drawn in zip(places, made.drawn, strict=False):
         with place, st.container(border=True, key=drawn.key):
-            st.subheader(drawn.title or f"Last {freshness.words(made.span)}", anchor=False)
+            st.header(drawn.title or f"Last {freshness.words(made.span)}", anchor=False)
             if drawn.figure is not None:
-                st.plotly_chart(drawn.figure, key=f"{drawn.key}-chart", config=page_parts.CHART)
+                st.plotly_chart(drawn.figure, key=f"{drawn.key}-chart", config=page_parts.CHART, alt=drawn.alt)
             else:
-                st.dataframe(drawn.rows, key=f"{drawn.key}-table", hide_index=True, placeholder="-")
+                st.dataframe(drawn.rows, key=f"{drawn.key}-table", hide_index=True, placeholder="-", alt=drawn.title)
 
 
 def show_accounting(stream: str, snapshot: Snapshot[LedgerEntry], clock: Clock) -> None:
@@ -130,7 +130,7 @@ def show_accounting(stream: str, snapshot: Snapshot[LedgerEntry], clock: Clock) 
     if not made.minutes and snapshot.problem is None:
         return
     with st.container(border=True, key="accounting"):
-        st.subheader("Accounting", anchor=False)
+        st.header("Accounting", anchor=False)
         if snapshot.problem is not None:
             st.caption(f"The ledger cannot be read: {snapshot.problem}")
         if not made.minutes:
@@ -138,9 +138,21 @@ def show_accounting(stream: str, snapshot: Snapshot[LedgerEntry], clock: Clock) 
         st.caption(made.summary)
         left, right = st.columns([4, 5], gap="medium")
         with left:
-            st.plotly_chart(made.figure, key="accounting-chart", config=page_parts.CHART)
+            st.plotly_chart(
+                made.figure,
+                key="accounting-chart",
+                config=page_parts.CHART,
+                alt="Each minute's standing, duplicates, late events and dead letters; the table has them in numbers.",
+            )
         with right:
-            st.dataframe(made.table, key="accounting-table", hide_index=True, height=390, placeholder="-")
+            st.dataframe(
+                made.table,
+                key="accounting-table",
+                hide_index=True,
+                height=390,
+                placeholder="-",
+                alt="The account of each minute",
+            )
 
 
 @st.fragment(run_every=get_settings(DashboardSettings).refresh_seconds)

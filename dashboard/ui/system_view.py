@@ -82,7 +82,7 @@ def _live() -> None:
     if system.problem is not None:
         st.warning(system.problem, icon=":material/cloud_off:")
     with st.container(border=True, key="alerts"):
-        st.subheader("Alerts", anchor=False)
+        st.header("Alerts", anchor=False)
         # What nobody looks at is not well, whatever it was.
         st.markdown(summary(system.alerts) if system.problem is None else ":orange[**Not known**]")
         st.caption(f"Told to {', '.join(system.targets)}." if system.targets else _NOBODY)
@@ -93,5 +93,5 @@ def _live() -> None:
             state.markdown(_WORDS[alert.state])
             said.markdown(line(alert, clock))
     with st.container(border=True, key="numbers"):
-        st.subheader("Metrics", anchor=False)
-        st.dataframe(rows(system.numbers), key="numbers-table", hide_index=True)
+        st.header("Metrics", anchor=False)
+        st.dataframe(rows(system.numbers), key="numbers-table", hide_index=True, alt="Metrics")

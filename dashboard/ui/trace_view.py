@@ -102,7 +102,7 @@ def _answer(stream: str, asked: Mapping[str, str | Sequence[str]]) -> None:
             st.warning(plain(f"Not known: {found.says}"), icon=":material/cloud_off:")
     for record in found.records:
         with st.container(border=True, key=f"record-{record.partition}-{record.offset}"):
-            st.subheader(f"{plain(record.log)} {record.name}", anchor=False)
+            st.header(f"{plain(record.log)} {record.name}", anchor=False)
             color = _COLORS[record.standing]
             st.markdown(f":{color}[**{record.standing}**] {plain(record.says)}")
             st.html(steps_table(record, viewers_clock()))

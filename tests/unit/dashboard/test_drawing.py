@@ -7,7 +7,7 @@ from typing import Any
 
 from dashboard.ui import drawing
 from etar.minute import MinuteWindow
-from etar.page import EVENTS, Bars, Form, Line, Lines, Metric, Page, Table
+from etar.page import EVENTS, Bars, Form, Line, Lines, Metric, Page, Part, Table, Tone
 from etar.report import PublishedReport
 from tests.unit.dashboard.samples import MINUTE
 
@@ -95,4 +95,15 @@ def test_a_page_is_drawn_of_the_newest_minute_and_over_all() -> None:
     assert (history.key, history.title) == ("history", None)
     assert history.figure is not None
     assert list(history.figure.data[0].y) == [1, 2]
+    assert history.alt == "Users: a line each, minute by minute"
     assert (table.key, table.title, table.figure, table.rows) == ("t", "T", None, [{"A": 1}])
+
+
+def test_bars_say_what_they_show_to_who_does_not_see_them() -> None:
+    parts = (Part("fine", "Fine"), Part("bad", "Errors", Tone.BAD, counted="error"))
+    page = Page((), (Bars("By type", "types", parts=parts), Bars("By city", "cities")))
+    by_type, by_city = drawing.charts(page, [a_report(types={"view": {"fine": 1_000, "bad": 2}})])
+    assert by_type.alt == "By type: View 1,002 · 2 errors"
+    assert by_city.alt == "By city: nothing"
+    # Nor by its color alone.
+    assert [list(trace.marker.pattern.shape) for trace in by_type.figure.data] == [[""], ["/"]]

@@ -59,6 +59,7 @@ def test_lines_have_a_gap_where_there_is_no_window_and_shade_what_is_streamed() 
     figure = live.lines(shown(FINAL, *STREAMED, row(minutes_after(3), "Oslo", "1.00", 1)))
 
     assert [each.name for each in figure.data] == ["Total", "Oslo", "Bergen", "Bodø"]
+    assert len({each.line.dash for each in figure.data[1:]}) == 3  # told apart without color, too
     assert list(figure.data[0].y) == [20.3, None, 1235.0, 1.0]
     assert list(figure.data[3].y) == [0.0, None, 0.5, 0.0]
     assert shades(figure) == [(minutes_after(2).start, minutes_after(3).end)]
