@@ -11,7 +11,7 @@ from streamlit.navigation.page import StreamlitPage
 from dashboard.ui import flow
 from dashboard.ui.client import Snapshot
 from dashboard.ui.feeds import account_feed, now
-from dashboard.ui.page_parts import asked, set_address, show_notice
+from dashboard.ui.page_parts import asked, set_address, show_notice, viewers_clock
 from etar.account import Account, Answer
 from etar.minute import MinuteWindow
 from etar.settings import DashboardSettings, get_settings
@@ -64,7 +64,7 @@ def _live(stream: str) -> None:
     _show(snapshot, account)
     if snapshot.taken_at is not None:
         with st.container(key="last-updated"):
-            st.caption(f"API last answered {snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC · stream {stream}")
+            st.caption(f"API last answered {viewers_clock().said(snapshot.taken_at)} · stream {stream}")
 
 
 def _choose(choice: Choice, account: Account | None) -> None:
@@ -103,10 +103,10 @@ def _show(snapshot: Snapshot[Account], account: Account) -> None:
     if not account.partitions:
         return
     with st.container(border=True, key="flow"):
-        st.subheader("From Kafka to reports", anchor=False)
+        st.header("From Kafka to reports", anchor=False)
         st.html(flow.drawing(account))
     with st.container(border=True, key="partitions"):
-        st.subheader("By partition", anchor=False)
+        st.header("By partition", anchor=False)
         st.html(flow.partitions_table(account))
     if account.answer is Answer.DIFFERENT:
         _show_command(account)

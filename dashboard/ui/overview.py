@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from dashboard.ui.feeds import now, reports_feed, standings, streams_feed
+from dashboard.ui.page_parts import viewers_clock
 from dashboard.ui.standing import delay, summary, verified, worst
 from etar.settings import DashboardAddress, DashboardSettings, get_settings
 from etar.stream_code import headline
@@ -56,4 +57,5 @@ def _live(pages: Mapping[str, StreamlitPage]) -> None:
             spark = [report.total_events for report in reports.items[-SPARK_MINUTES:]]
             events.metric("events a minute", f"{reports.newest.total_events:,}", chart_data=spark)
             newest.markdown(f"{reports.newest.window} · {headline(reports.newest)}")
-            newest.caption(delay(reports.newest))
+            here = viewers_clock().beside(reports.newest.minute)
+            newest.caption(delay(reports.newest) + (f" · {here}" if here else ""))
