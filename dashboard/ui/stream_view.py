@@ -161,7 +161,7 @@ def _live(stream: str) -> None:
     overdue_after = timedelta(seconds=get_settings(DashboardSettings).overdue_seconds)
     page_parts.show_notice(freshness.notice(snapshot, clock, now=now(), overdue_after=overdue_after))
     newest = snapshot.newest
-    if newest is not None:
+    if newest is not None and snapshot.taken_at is not None:
         made = charts(stream, clock).of(snapshot.items)
         show_metrics(made.page, snapshot.items, clock)
         with st.container(key="last-updated"):

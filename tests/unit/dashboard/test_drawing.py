@@ -106,4 +106,5 @@ def test_bars_say_what_they_show_to_who_does_not_see_them() -> None:
     assert by_type.alt == "By type: View 1,002 · 2 errors"
     assert by_city.alt == "By city: nothing"
     # Nor by its color alone.
+    assert by_type.figure is not None
     assert [list(trace.marker.pattern.shape) for trace in by_type.figure.data] == [[""], ["/"]]
