@@ -11,8 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import dashboard
-from tests.browser.test_live_windows import picture
+from tests.browser.conftest import dashboard, picture
 from tests.integration.accounted import AccountedWorld
 from tests.integration.audit.conftest import new_world  # noqa: F401  (a fixture)
 from tests.integration.conftest import accounted, new_accounted, settings_of_stack  # noqa: F401  (fixtures)
