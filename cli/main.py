@@ -10,7 +10,7 @@ COMMANDS = {
     "up": Command("cli.stack:up", "Start the stack and print each minute's report; Ctrl-C stops everything."),
     "down": Command("cli.stack:down", "Stop the stack; its data stays."),
     "status": Command(
-        "cli.stack:status", "Show every part, and how far each stream is; exits with 1 unless all are healthy."
+        "cli.status:status", "Show every part, and how far each stream is; exits with 1 unless all are healthy."
     ),
     "alerts": Command(
         "cli.alerts:app",

@@ -1,8 +1,7 @@
-"""The native stack as a person runs it: ``etar up``, ``down``, ``status``, ``logs``, ``exec``, ``clean``."""
+"""The native stack as a person runs it: ``etar up``, ``down``, ``logs``, ``exec``, ``clean``."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -13,24 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from pydantic_core import to_jsonable_python
 
-from cli.context import DEFAULT_FOLDER, AsJson, Folder, errors_shown, existing_stack, fail
+from cli.context import DEFAULT_FOLDER, Folder, errors_shown, existing_stack, fail
 from etar.minute import MinuteWindow
-from etar.settings import KafkaSettings, ReportReadSettings, ReportStoreSettings, RetentionSettings
-from etar.streams import Stream
+from etar.settings import ReportReadSettings
 from stack import lifecycle
 from stack.configuration import PortTakenError, SettingsError
 from stack.layout import Layout
 from stack.parts import Stack, airflow, part_named, possible_parts
-from stack.parts.postgres import POSTGRES
 from stack.processes import STACK_MARK
 from stack.supervision import Supervisor
 
 if TYPE_CHECKING:
-    from etar.alerts.board import Board
     from etar.report import PublishedReport
-    from etar.stream_state import StreamState
 
 
 def up(
@@ -156,92 +150,6 @@ def down(folder: Folder = DEFAULT_FOLDER) -> None:
     """Stop the stack; its data stays."""
     with errors_shown():
         lifecycle.stop(existing_stack(folder), say)
-
-
-def status(as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) -> None:
-    """Show every part, and how far each stream is; exits with 1 unless all are healthy."""
-    with errors_shown():
-        stack = existing_stack(folder)
-        result = lifecycle.status(stack)
-    streams = [_state_of(each, stack) for each in stack.streams] if _may_be_asked(result) else []
-    alerts = _alerts(stack, result)
-    of_folders = [str(fault) for fault in stack.catalogue.faults]
-    healthy = result.healthy and not of_folders and not any(each.faults for each in streams)
-    if as_json:
-        told = {
-            "healthy": healthy,
-            "streams": to_jsonable_python(streams),
-            "stream_faults": of_folders,
-            "alerts": alerts if isinstance(alerts, str) else to_jsonable_python(alerts.alerts),
-        }
-        typer.echo(json.dumps(result.as_dict() | told, indent=2))
-    else:
-        for part in result.parts:
-            pid = part.pid or "-"
-            typer.echo(f"{part.name:<22} {part.state:<9} {pid:>8} {part.memory_mb:>7.0f} MB  {part.address or ''}")
-        for state in streams:
-            typer.echo(f"{state.stream:<22} {_how_far(state)}")
-            for word, those in (("fault", state.faults), ("warning", state.warnings)):
-                for text in those:
-                    typer.echo(f"  {word}: {text}")
-        for text in of_folders:
-            typer.echo(f"left out: {text}")
-        for line in _alert_lines(alerts):
-            typer.echo(line)
-        typer.echo(f"{'healthy' if healthy else 'NOT healthy'}, {sum(p.memory_mb for p in result.parts):.0f} MB")
-    raise typer.Exit(0 if healthy else 1)
-
-
-def _may_be_asked(result: lifecycle.StackStatus) -> bool:
-    """Whether the places that a stream's state is asked of are there; where they are not, their own lines say so."""
-    asked = [part for part in result.parts if part.name == "postgres" or part.name.startswith("kafka")]
-    return all(part.state == "healthy" for part in asked)
-
-
-def _state_of(stream: Stream, stack: Stack) -> StreamState:
-    from etar.stream_state import stream_state  # the clients of Kafka and PostgreSQL: only where those answer
-
-    settings = stack.settings
-    return stream_state(
-        stream,
-        kafka=settings.of(KafkaSettings),
-        store=settings.of(ReportStoreSettings),
-        retention=settings.of(RetentionSettings),
-    )
-
-
-def _alerts(stack: Stack, result: lifecycle.StackStatus) -> Board | str:
-    """How the alerts stand, as `etar alerts` says; a text where nobody knows: that is never that all is well."""
-    if not any(part.name == POSTGRES.name and part.state == "healthy" for part in result.parts):
-        return f"not known: {POSTGRES.name} does not run"
-    import psycopg
-
-    from etar.alerts.board import read_board
-    from etar.clients import report_store_connection
-
-    try:
-        with report_store_connection(stack.settings.of(ReportStoreSettings)) as connection:
-            board = read_board(connection)
-    except psycopg.Error as error:
-        return f"not known: the report store does not say: {' '.join(str(error).split())}"
-    return board if board.is_known else f"not known: {board.why_not_known}"
-
-
-def _alert_lines(alerts: Board | str) -> Iterator[str]:
-    if isinstance(alerts, str):
-        yield f"alerts: {alerts}"
-        return
-    from cli.alerts import line
-
-    yield from (f"alert: {line(alert)}" for alert in alerts.alerts if alert.state == "firing")
-    if without := [alert.alert for alert in alerts.alerts if alert.state == "no data"]:
-        yield f"alerts without data: {', '.join(dict.fromkeys(without))}"
-
-
-def _how_far(state: StreamState) -> str:
-    behind = "Kafka does not say" if state.behind is None else f"the sink is {state.behind:,} records behind"
-    through = state.audited_through
-    return f"{behind}, " + (f"audited through {through:%Y-%m-%dT%H:%M}Z" if through else "nothing is audited yet")
 
 
 def _part_names(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -40,8 +40,9 @@ WITHOUT = {
     "etar.pipeline.tasks.again": PLACES | HTTP | COMMAND,
     "etar.pipeline.tasks.audit": PLACES | HTTP | COMMAND,
     "etar.settings": PLACES | HTTP | COMMAND | SETTINGS_LIBRARY,
-    # `etar up`, `down`, `status`, `logs`, `exec`, `clean`
+    # `etar up`, `down`, `logs`, `exec`, `clean`
     "cli.stack": PLACES | HTTP | SUPERVISOR | TABLES | SETTINGS_LIBRARY,
+    "cli.status": PLACES | HTTP | SUPERVISOR | TABLES | SETTINGS_LIBRARY,
     "cli.reports": PLACES | HTTP | SUPERVISOR,
     "cli.stream": PLACES | HTTP | SUPERVISOR,
     "cli.verify": REGISTRY_CLIENT | ARROW | AVRO | WAREHOUSE | OBJECT_STORE | POSTGRES | ENGINES,

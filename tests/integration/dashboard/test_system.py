@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cli.stack import _alert_lines, _alerts
+from cli.status import alert_lines, alerts_of
 from etar.alerts.numbers import Sample
 from etar.alerts.silences import silence
 from etar.clients import report_store_connection
@@ -230,7 +230,7 @@ def test_the_status_says_which_alerts_fire_and_never_that_all_is_well_unasked(
             "ETAR_REPORT_STORE_PASSWORD": empty_store.password.get_secret_value(),
         }
         stack = Stack(parts_stack.layout, Settings({**parts_stack.settings.values, **own, **changed}))
-        return list(_alert_lines(_alerts(stack, status(state))))
+        return list(alert_lines(alerts_of(stack, status(state))))
 
     assert said("unready") == ["alerts: not known: postgres does not run"]
     (line,) = said(ETAR_REPORT_STORE_PORT=str(free_ports(1)[0]))
