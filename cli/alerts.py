@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -132,7 +133,7 @@ def unsilence(rule: Rule, stream: OfStream = None, folder: Folder = DEFAULT_FOLD
 
 
 @app.command("test")
-def send_test(folder: Folder = DEFAULT_FOLDER) -> None:
+def send_test(as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) -> None:
     """Send a test message to each target, and say of each whether it was taken; exits with 1 unless all were."""
     with errors_shown():
         use_settings_of(folder, "ETAR_ALERTS_")
@@ -145,11 +146,15 @@ def send_test(folder: Folder = DEFAULT_FOLDER) -> None:
     text = "This is a test (`etar alerts test`): alerts of etar come here."
     messages = [Message(uuid4(), name, "etar: test", text, "warning") for name in known]
     outcomes = Sending(messages).outcomes(wait_seconds=_TEST_SECONDS) or []
-    problems = {each.target: each.problem for each in outcomes}
-    for name in known:
-        problem = problems.get(name, f"no answer within {_TEST_SECONDS:g} s")
-        typer.echo(f"{name}: {'FAILED: ' + problem if problem else 'taken'}")
-    raise typer.Exit(1 if any(problems.get(name, "no answer") for name in known) else 0)
+    answers = {each.target: each.problem for each in outcomes}
+    problems = {name: answers.get(name, f"no answer within {_TEST_SECONDS:g} s") for name in known}
+    if as_json:
+        told = [{"target": name, "taken": not problem, "problem": problem} for name, problem in problems.items()]
+        typer.echo(json.dumps(told, indent=2))
+    else:
+        for name, problem in problems.items():
+            typer.echo(f"{name}: {'FAILED: ' + problem if problem else 'taken'}")
+    raise typer.Exit(1 if any(problems.values()) else 0)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from cli.reports import minutes_of
 from etar.ledger import State
 from etar.minute import MinuteWindow
 from etar.pipeline.affected import Affected, Cause, MinuteFacts, affected, span
+from etar.progress import progress_bar
 from etar.settings import (
     PipelineSettings,
     ReconcileSettings,
@@ -106,7 +107,7 @@ def backfill(
         made = plan(windows, _facts(windows, of), now=datetime.now(UTC), only_missing=missing)
         # Said before anything is started: on stderr where stdout is for programs.
         render(made, windows, of, Console(stderr=as_json))
-        done = None if dry_run else _report(made, of, folder)
+        done = None if dry_run else _report(made, of, folder, as_json=as_json)
         if as_json:
             typer.echo(json.dumps(_as_json(made, windows, of, done), indent=2))
         elif dry_run and made.needs:
@@ -170,7 +171,7 @@ def _facts(windows: Sequence[MinuteWindow], stream: Stream) -> list[MinuteFacts]
         fail(str(WarehouseUnavailableError.at(settings, error)))
 
 
-def _report(made: Plan, stream: Stream, folder: Path) -> bool:
+def _report(made: Plan, stream: Stream, folder: Path, *, as_json: bool) -> bool:
     """Whether all of the plan's minutes were reported; nothing to do is done."""
     from cli.repair import AirflowUnavailableError, report_minutes_again
 
@@ -178,9 +179,10 @@ def _report(made: Plan, stream: Stream, folder: Path) -> bool:
         return True
     windows = [need.window for need in made.needs]
     try:
-        return report_minutes_again(
-            windows, existing_stack(folder), lambda line: typer.echo(line, err=True), stream=stream
-        )
+        with progress_bar("reporting", hidden=as_json) as told:
+            return report_minutes_again(
+                windows, existing_stack(folder), lambda line: typer.echo(line, err=True), stream=stream, told=told
+            )
     except AirflowUnavailableError as error:
         fail(str(error))
 

@@ -74,16 +74,17 @@ def apply(
 
 
 @app.command()
-def diff(files: Files = None, wait: Wait = None, folder: Folder = DEFAULT_FOLDER) -> None:
+def diff(files: Files = None, wait: Wait = None, as_json: AsJson = False, folder: Folder = DEFAULT_FOLDER) -> None:
     """Show how connectors differ from their files; exits with 2 if any does."""
     with _worker(folder, wait) as worker:
         worker.wait()
-        differ = False
-        for config in _configurations(files):
-            found = changes(worker.config(config["name"]), config)
-            _print_changes(config["name"], found)
-            differ = differ or bool(found)
-    raise typer.Exit(_DIFFERENT if differ else 0)
+        found = {config["name"]: changes(worker.config(config["name"]), config) for config in _configurations(files)}
+    if as_json:
+        typer.echo(json.dumps({name: [asdict(change) for change in own] for name, own in found.items()}, indent=2))
+    else:
+        for name, own in found.items():
+            _print_changes(name, own)
+    raise typer.Exit(_DIFFERENT if any(found.values()) else 0)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from etar.dead_letter_office.repair import HookError, InvalidPatchError, Repair,
 from etar.dead_letters import Reason
 from etar.dead_letters.letters import LetterId, Selection, State, Summary, UnknownLetterError
 from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
+from etar.progress import Told, progress_bar, say_nothing
 from etar.settings import DeadLetterSettings, get_settings
 from etar.streams import DEFAULT_STREAM, stream_named
 from etar.text import printable
@@ -59,6 +60,7 @@ Hook = Annotated[bool, typer.Option("--hook", help="Repair with the function tha
 Log = Annotated[
     int | None, typer.Option("--log", min=1, metavar="N", help="Letters of the topic's Nth log that has ended.")
 ]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 SchemaId = Annotated[int | None, typer.Option(help="Schema to write with; the subject's latest if left out.")]
 
 
@@ -77,7 +79,7 @@ def list_(
     ] = None,
     limit: Annotated[int, typer.Option(help="Print at most so many; 0 for all.", min=0)] = 100,
     summary: Annotated[bool, typer.Option("--summary", help="Count by reason and state instead.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
+    as_json: AsJsonLines = False,
     stream: StreamName = DEFAULT_STREAM,
     log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
@@ -147,6 +149,7 @@ def fix(
     hook: Hook = False,
     schema_id: SchemaId = None,
     apply: Apply = False,
+    as_json: AsJsonLines = False,
     stream: StreamName = DEFAULT_STREAM,
     log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
@@ -158,7 +161,7 @@ def fix(
             fail("say how to repair: --patch, --patch-file or --hook")
         selection = _selection(ids, reason, from_, to, frozenset() if ids else {State.OPEN})
         _require_choice(selection, everything)
-        _tell(office.fix(selection, repair, schema_id=schema_id, apply=apply), apply)
+        _tell(office.fix(selection, repair, schema_id=schema_id, apply=apply), apply, as_json=as_json)
 
 
 @app.command()
@@ -178,6 +181,7 @@ def replay(
         bool, typer.Option("--force", help="Also records that become dead letters again, or count twice.")
     ] = False,
     apply: Apply = False,
+    as_json: AsJsonLines = False,
     stream: StreamName = DEFAULT_STREAM,
     log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
@@ -188,9 +192,12 @@ def replay(
         selection = _selection(ids, reason, from_, to, frozenset() if ids else states)
         _require_choice(selection, everything)
         repair = _repair(patch, patch_file, hook)
-        _tell(
-            office.replay(selection, repair=repair, schema_id=schema_id, again=again, force=force, apply=apply), apply
-        )
+        with progress_bar("replaying", hidden=as_json) as told:
+            total = None if told is say_nothing else office.count(selection).total()
+            outcomes = office.replay(
+                selection, repair=repair, schema_id=schema_id, again=again, force=force, apply=apply
+            )
+            _tell(_counted(outcomes, total, told), apply, as_json=as_json)
 
 
 @app.command()
@@ -204,6 +211,7 @@ def discard(
     everything: All = False,
     undo: Annotated[bool, typer.Option("--undo", help="Open discarded letters again.")] = False,
     apply: Apply = False,
+    as_json: AsJsonLines = False,
     stream: StreamName = DEFAULT_STREAM,
     log: Log = None,
     folder: Folder = DEFAULT_FOLDER,
@@ -213,7 +221,7 @@ def discard(
         states = {State.DISCARDED} if undo else {State.OPEN}
         selection = _selection(ids, reason, from_, to, frozenset() if ids else states)
         _require_choice(selection, everything)
-        _tell(office.discard(selection, reason_text, undo=undo, apply=apply), apply)
+        _tell(office.discard(selection, reason_text, undo=undo, apply=apply), apply, as_json=as_json)
 
 
 @contextmanager
@@ -308,19 +316,29 @@ def _repair(patch: str | None, patch_file: Path | None, hook: bool) -> Repair | 
     return hook_repair(get_settings(DeadLetterSettings).hook) if hook else None
 
 
-def _tell(outcomes: Iterable[Outcome], applied: bool) -> None:
+def _counted(outcomes: Iterable[Outcome], total: int | None, told: Told) -> Iterator[Outcome]:
+    """The same, and a person who waits is told how many there have been."""
+    for number, outcome in enumerate(outcomes, 1):
+        told(number, total, f"{number:,} letters")
+        yield outcome
+
+
+def _tell(outcomes: Iterable[Outcome], applied: bool, *, as_json: bool) -> None:
     """Print what became of each letter, the first of each kind singly; exit with 1 if any was refused."""
     counts: Counter[str] = Counter()
     for outcome in outcomes:
         kind = _kind(outcome)
         counts[kind] += 1
-        if counts[kind] <= _SHOWN_OUTCOMES:
+        if as_json:
+            typer.echo(json.dumps({"letter": str(outcome.letter), "done": outcome.done, "what": outcome.what}))
+        elif counts[kind] <= _SHOWN_OUTCOMES:
             typer.secho(f"{outcome.letter!s:>12}  {printable(outcome.what)}", fg=None if outcome.done else "red")
         elif counts[kind] == _SHOWN_OUTCOMES + 1:
             typer.echo(f"{'…':>12}  and more that are {kind}")
-    typer.echo(", ".join(f"{count:,} {kind}" for kind, count in counts.items()) or "no such dead letters")
-    if not applied and counts:
-        typer.echo("nothing was changed: --apply does it")
+    if not as_json:
+        typer.echo(", ".join(f"{count:,} {kind}" for kind, count in counts.items()) or "no such dead letters")
+        if not applied and counts:
+            typer.echo("nothing was changed: --apply does it")
     if counts["refused"]:
         raise typer.Exit(1)
 

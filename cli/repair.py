@@ -14,6 +14,7 @@ import httpx
 from etar.clients import report_store_connection
 from etar.errors import PermanentError, TransientError
 from etar.minute import MinuteWindow
+from etar.progress import Told, say_nothing
 from etar.settings import ReconcileSettings, ReportStoreSettings, get_settings
 from etar.streams import Stream
 from etar.verify.compare import RECONCILING_DAG, again
@@ -129,20 +130,25 @@ def audit_again(
         raise AuditFailedError(f"the auditor stopped: {error}") from error
 
 
-def report_minutes_again(windows: Sequence[MinuteWindow], stack: Stack, say: Say, *, stream: Stream) -> bool:
+def report_minutes_again(
+    windows: Sequence[MinuteWindow], stack: Stack, say: Say, *, stream: Stream, told: Told = say_nothing
+) -> bool:
     """Have Airflow report the stream's minutes again, batch by batch, each with one Spark, and wait for it. Whether all
-    runs ended well; one that did not keeps no other from its turn.
+    runs ended well; one that did not keeps no other from its turn. ``told``: how many minutes are done.
 
     Raises:
         AirflowUnavailableError: Airflow is away, or refuses.
         TimeoutError: a run has not ended after a quarter of an hour.
     """
     states = set[str]()
+    done = 0
     with Airflow(stack) as scheduler:
         for batch in _batches(windows):
+            told(done, len(windows), f"{done:,} of {len(windows):,} minutes, at work on {batch[0]} to {batch[-1]}")
             state = scheduler.run(RECONCILING_DAG, again(stream, batch))
             say(f"{batch[0]} to {batch[-1]}, {len(batch)} minutes reported again: {state}")
             states.add(state)
+            done += len(batch)
     return states <= {"success"}
 
 

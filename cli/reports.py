@@ -21,6 +21,7 @@ from cli.context import (
     use_settings_of,
 )
 from etar.minute import MINUTE, MINUTES_A_DAY, MinuteWindow
+from etar.progress import progress_bar
 from etar.report import PublishedReport
 from etar.settings import ReportReadSettings, get_settings
 from etar.streams import DEFAULT_STREAM
@@ -80,9 +81,14 @@ def _again(range_: tuple[str, str], name: str, folder: Path, *, as_json: bool) -
     use_settings_of(folder, "ETAR_API_", "ETAR_RECONCILE_")
     stack = existing_stack(folder)
     try:
-        done = report_minutes_again(
-            windows, stack, lambda line: typer.echo(line, err=True), stream=stack.catalogue.named(name)
-        )
+        with progress_bar("reporting again", hidden=as_json) as told:
+            done = report_minutes_again(
+                windows,
+                stack,
+                lambda line: typer.echo(line, err=True),
+                stream=stack.catalogue.named(name),
+                told=told,
+            )
     except AirflowUnavailableError as error:
         fail(str(error))
     asked = {"stream": name, "from": str(first), "to": str(end), "limit": MINUTES_A_DAY}

@@ -27,6 +27,7 @@ from cli.context import (
 from cli.repair import AirflowUnavailableError, AuditFailedError, audit_again, report_minutes_again
 from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.minute import MinuteWindow
+from etar.progress import progress_bar
 from etar.settings import ReconcileSettings, get_settings
 from etar.streams import DEFAULT_STREAM, Stream, StreamFaultError, catalogue, default_stream, stream_named
 from etar.verify.account import ProducerAccount, UnverifiableRangeError
@@ -81,12 +82,12 @@ def verify(
             fail("the account of a producer is of one stream: name it with --stream")
         verifications = []
         for each in chosen:
-            compare = partial(_verified, each, first, end, account)
+            compare = partial(_verified, each, first, end, account, as_json=as_json)
             verification = compare()
             if repair and verification.repair:
                 if not as_json:
                     render(verification, Console())
-                verification = _repaired(verification, each, compare, folder)
+                verification = _repaired(verification, each, compare, folder, as_json=as_json)
             verifications.append(verification)
             if not as_json:
                 if len(chosen) > 1:
@@ -127,17 +128,23 @@ def _as_json(verifications: Sequence[Verification]) -> str:
 
 
 def _verified(
-    stream: Stream, first: MinuteWindow | None, end: MinuteWindow | None, account: Path | None
+    stream: Stream,
+    first: MinuteWindow | None,
+    end: MinuteWindow | None,
+    account: Path | None,
+    *,
+    as_json: bool = False,
 ) -> Verification:
     try:
         claimed = ProducerAccount.read(account) if account else None
-        return verified(first, end, stream=stream, producer_account=claimed)
+        with progress_bar(f"verifying {stream.name}", hidden=as_json) as told:
+            return verified(first, end, stream=stream, producer_account=claimed, told=told)
     except (UnverifiableRangeError, PlaceUnavailableError, KafkaUnavailableError, UnknownTopicError) as error:
         fail(str(error))
 
 
 def _repaired(
-    verification: Verification, stream: Stream, compare: Callable[[], Verification], folder: Path
+    verification: Verification, stream: Stream, compare: Callable[[], Verification], folder: Path, *, as_json: bool
 ) -> Verification:
     """The account after the repair. Records come first: minutes are reported from them."""
     try:
@@ -150,7 +157,8 @@ def _repaired(
             except SettingsError:
                 again = _how_to_report_again(verification)
                 fail(f"no stack runs in {folder}; have your own Airflow do it: {again}\n{HOW_TO_RUN_AIRFLOW}")
-            report_minutes_again(verification.minutes_off, stack, _say, stream=stream)
+            with progress_bar("reporting again", hidden=as_json) as told:
+                report_minutes_again(verification.minutes_off, stack, _say, stream=stream, told=told)
             verification = compare()
     except (AirflowUnavailableError, AuditFailedError) as error:
         fail(str(error))

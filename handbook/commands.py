@@ -22,6 +22,9 @@ etar verify --from 2026-11-21T10:31Z     # in containers: docker compose run --r
 Every command has `--help`. One that looks at a stack takes `--dir FOLDER`, or `ETAR_DIR`: the stack's folder, `.etar`
 if left out. Without a stack there, settings come from the environment.
 
+`--json` prints what a program reads, on stdout alone. Where a command takes long, a bar on stderr says how far it is:
+on a terminal only, never in a pipe, in CI (`CI` is set) or beside `--json`.
+
 `etar --install-completion` has your shell complete commands, options, streams and parts with Tab;
 `etar --show-completion` prints what it would install.
 
@@ -36,7 +39,8 @@ _EXIT_CODES = (
           "healthy, a letter that was refused, a fault in a stream's folder; or you answered no"),
     ("2", "not understood: no such command, option or value. `etar connect diff`: a connector is not as its file says. "
           "`etar produce`: it could not start"),
-    ("3", "`etar produce --input`: some lines were rejected, or will be refused for their time; all others arrived"),
+    ("3", "`etar produce --input`: some lines were rejected, or will be refused for their time; all others arrived. "
+          "`etar alerts`, `etar trace`: nobody knows, as a place that would is away"),
     ("130", "interrupted, by Ctrl-C or SIGTERM"),
     ("any", "`etar exec`: the exit code of what it ran. `etar logs`: of `tail`"),
 )  # fmt: skip
@@ -44,7 +48,8 @@ _EXIT_CODES = (
 _MOST_CHOICES = 6
 
 _BEHIND = """\
-Ctrl-C is how `etar up` and `etar produce` are stopped, and ends them with 0; `etar up --detach` ends with 130.
+Ctrl-C is how `etar up`, `etar produce` and `etar status --watch` are stopped, and ends them with 0; `etar up --detach`
+ends with 130.
 
 An import that was stopped before its end is 1, and so is one in which no line can become an event of a report.
 """

@@ -57,6 +57,10 @@ class Counts(BaseModel):
     last_event_time: int | None = Field(default=None, description="Latest acknowledged event, ms since the epoch")
 
     @property
+    def acknowledged(self) -> int:
+        return sum(outcome.acknowledged for outcome in self.kinds.values())
+
+    @property
     def under_way(self) -> int:
         """Records that were made, and neither acknowledged nor failed."""
         decided = sum(outcome.acknowledged + outcome.failed for outcome in self.kinds.values())
@@ -122,7 +126,7 @@ class Account(BaseModel):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def acknowledged(self) -> int:
-        return sum(outcome.acknowledged for outcome in self.counts.kinds.values())
+        return self.counts.acknowledged
 
     @computed_field  # type: ignore[prop-decorator]
     @property

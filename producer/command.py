@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from etar.errors import PermanentError
 from etar.minute import MinuteWindow
+from etar.progress import progress_bar
 from etar.streams import DEFAULT_STREAM
 from producer.account import Account
 from producer.input_file import InputFileError
@@ -193,7 +194,9 @@ def produce(  # noqa: PLR0917  typer passes by name
         made_up = Mix(errors=errors, late=late, late_by=late_by, duplicates=duplicates, malformed=malformed)
         if not input_files or made_up != Mix():
             given["mix"] = made_up
-        result = run(ProduceOptions(**{name: value for name, value in given.items() if value is not None}))
+        options = ProduceOptions(**{name: value for name, value in given.items() if value is not None})
+        with progress_bar("sending", hidden=as_json or not options.input) as told:
+            result = run(options, told)
     except ValidationError as error:
         _fail("; ".join(problem["msg"].removeprefix("Value error, ") for problem in error.errors()))
     except (InputFileError, NoTrafficError, PermanentError, SchemaRefusedError, TopicMissingError, OSError) as error:

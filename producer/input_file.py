@@ -138,19 +138,31 @@ def find_files(inputs: Iterable[Path]) -> list[Path]:
 
 
 def read_pieces(
-    files: Iterable[Path], layout: Layout, stopping: Callable[[], bool] = lambda: False
+    files: Iterable[Path],
+    layout: Layout,
+    stopping: Callable[[], bool] = lambda: False,
+    told: Callable[[int], None] = lambda _size: None,
 ) -> Iterator[Piece | Reject]:
     """Every row of the files, in order, with memory for a few thousand at a time.
+
+    ``told``: takes how many bytes of the files, which are no pipes, the rows so far are of; of Parquet, file by file.
 
     Raises:
         InputFileError: a file is broken, or its columns are not those of the layout. What came before was given out.
         StoppedError: ``stopping()`` while a pipe gave nothing.
     """
+    before = 0
     for path in files:
+        is_file = path.is_file()
         with _broken_said(path), path.open("rb", buffering=0) as raw:
             given = _given_by_folders(path, layout)
-            for piece in _read(path, layout, raw if path.is_file() else _StoppablePipe(raw, stopping)):
+            for piece in _read(path, layout, raw if is_file else _StoppablePipe(raw, stopping)):
                 yield piece.with_given(given) if given and isinstance(piece, Piece) else piece
+                if is_file:
+                    told(before + raw.tell())
+            if is_file:
+                before += path.stat().st_size
+                told(before)
 
 
 def _parts_of(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from etar.progress import Told, say_nothing
 from etar.streams import stream_named
 from producer.account import Account, Counts, RejectReason
 from producer.input_file import STDIN, InputFileError, find_files, read_pieces
@@ -26,15 +27,18 @@ from producer.traffic import require_traffic
 _log = logging.getLogger(__name__)
 
 _DESCRIPTORS = Path("/dev/fd")
+_TOLD_EVERY_SECONDS = 0.2
 _KILL_AFTER_SECONDS = 5.0  # beyond the time that a stopped worker may take
 
 
-def produce(options: ProduceOptions) -> Account:
+def produce(options: ProduceOptions, told: Told = say_nothing) -> Account:
     """Send made-up traffic, or a file of events, until it is done or SIGTERM or SIGINT stops it.
 
     Waits for a registry or Kafka that is away. Whatever happens on the way is in the account: a failed delivery, a
     worker that died (the others are then stopped, unless ``options.respawn`` has another started in its place). A
     second signal does not wait for what Kafka has not acknowledged.
+
+    ``told``: how many bytes of the input have been read, of how many.
 
     Blocks; not to be called inside a running event loop. Signals are taken only in the main thread.
 
@@ -56,7 +60,7 @@ def produce(options: ProduceOptions) -> Account:
         if options.input:
             options = _with_files_found(options, pipes)
         _prepare_files(options)
-        account = asyncio.run(_Run(options).account())
+        account = asyncio.run(_Run(options, told).account())
     if options.account:
         account.write(options.account)
     return account
@@ -178,6 +182,10 @@ class _WorkerProcess:
         return self._tally.counts()
 
     @property
+    def bytes_read(self) -> int:
+        return self._tally.bytes_read
+
+    @property
     def killed(self) -> bool:
         """Whether a signal ended it before it was done."""
         return self._died and self._process.returncode is not None and self._process.returncode < 0
@@ -211,8 +219,9 @@ class _WorkerProcess:
 
 
 class _Run:
-    def __init__(self, options: ProduceOptions) -> None:
+    def __init__(self, options: ProduceOptions, told: Told) -> None:
         self._options = options
+        self._told = told
         self._stop = Stop()
         self._stopped = asyncio.Event()
         self._workers: list[_WorkerProcess] = []
@@ -256,6 +265,7 @@ class _Run:
     async def _supervise(self) -> datetime:
         """Start all workers at one instant, which is returned, and follow them to their ends."""
         stopper = asyncio.create_task(self._stop_workers())
+        teller = asyncio.create_task(self._tell())
         followers = [asyncio.create_task(self._follow(number)) for number in range(len(self._workers))]
         for worker in self._workers:
             await worker.ready.wait()
@@ -266,7 +276,18 @@ class _Run:
                 worker.start(self._start)
         await asyncio.gather(*followers)
         stopper.cancel()
+        teller.cancel()
         return started
+
+    async def _tell(self) -> None:
+        """Say again and again how far the input is; of what comes through a pipe nobody knows how much is left."""
+        files = self._options.input
+        size = sum(path.stat().st_size for path in files) if all(map(Path.is_file, files)) else None
+        while files:
+            everyone = [*self._workers, *self._replaced]
+            sent = sum(worker.counts.acknowledged for worker in everyone)
+            self._told(sum(worker.bytes_read for worker in everyone), size, f"{sent:,} events sent")
+            await asyncio.sleep(_TOLD_EVERY_SECONDS)
 
     async def _follow(self, number: int) -> None:
         await self._workers[number].follow()

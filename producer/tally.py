@@ -13,10 +13,10 @@ from producer.kinds import Kind
 _KINDS = tuple(Kind)
 _PLACES = {kind: place for place, kind in enumerate(_KINDS)}
 
-# The memory is 64-bit words: records made of each kind, the six words below, and a row of four words for each (kind,
+# The memory is 64-bit words: records made of each kind, the seven words below, and a row of four words for each (kind,
 # partition, error code) that was met: these three, and how many. A count is one word, written in one go: there is no
 # moment at which a kill would leave it half done.
-_REJECTED, _DISBELIEVED, _TIMED, _FIRST, _LAST, _ROWS = range(len(_KINDS), len(_KINDS) + 6)
+_REJECTED, _DISBELIEVED, _READ, _TIMED, _FIRST, _LAST, _ROWS = range(len(_KINDS), len(_KINDS) + 7)
 _TABLE = _ROWS + 1
 _ROW_WORDS = 4
 _BYTES = 8 * 1024 * 1024
@@ -79,6 +79,14 @@ class Tally:
     def disbelieved(self) -> None:
         """Count an event of the input file whose time the pipeline refuses."""
         self._words[_DISBELIEVED] += 1
+
+    def read(self, size: int) -> None:
+        """Take note of how many bytes of the input files have been read by now."""
+        self._words[_READ] = size
+
+    @property
+    def bytes_read(self) -> int:
+        return self._words[_READ]
 
     def counts(self) -> Counts:
         words = self._words

@@ -155,7 +155,7 @@ class Worker:
         instants = self._instants(publisher.wait, start)
         try:
             with self.rejects:
-                for piece in read_pieces(find_files(options.input), layout, self._stop):
+                for piece in read_pieces(find_files(options.input), layout, self._stop, self._tally.read):
                     if isinstance(piece, Reject):
                         self.rejects.add(piece)
                     else:

@@ -19,6 +19,7 @@ from etar.kafka.topic_settings import topic_faults
 from etar.minute import MinuteWindow
 from etar.offsets import Span
 from etar.pipeline.affected import has_to_be_reported
+from etar.progress import Told, say_nothing
 from etar.report import PublishedReport
 from etar.settings import (
     KafkaSettings,
@@ -41,6 +42,9 @@ from etar.verify.windows import compare_windows
 
 _STANDSTILL = timedelta(minutes=5)
 """So long after a minute was due to be settled, and is not, the sink does not keep up, or does not run."""
+
+_STEPS = ("Kafka's offsets", "reports", "Parquet objects", "rows of the table", "every partition's records")
+"""What is read, in this order, as a person is told who waits."""
 
 _LETTERS_KEPT = timedelta(days=30)
 """The TTL of the dead letters' table."""
@@ -144,6 +148,7 @@ def verify(
     stream: Stream,
     producer_account: ProducerAccount | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    told: Told = say_nothing,
 ) -> Verification:
     """Compare the places over the minutes ``[from_, to)``. Only settled minutes are compared, so traffic may flow.
 
@@ -153,6 +158,7 @@ def verify(
         to: default: after the newest settled minute that is old enough to be reported (:data:`REPORT_ALLOWANCE`).
         producer_account: compared with what Kafka took in during that run, all of which must be accounted for; exact
             if nobody else wrote to the topic and the producer's clock is the broker's.
+        told: of how many of the places have been read.
 
     Returns:
         An account without minutes, and no difference, while there is no minute to compare by default.
@@ -164,6 +170,13 @@ def verify(
     """
     pipeline = get_settings(PipelineSettings)
     asked_at = now()
+    steps = enumerate(_STEPS)
+
+    def next_step() -> None:
+        done, step = next(steps)
+        told(done, len(_STEPS), step)
+
+    next_step()
     with TopicOffsets.connect(stream.topic, settings=get_settings(KafkaSettings)) as offsets:
         _require_audited(stream, offsets.topic_id())
         faults = topic_faults(offsets.settings(), needed=pipeline.retention)
@@ -188,10 +201,13 @@ def verify(
             if has_to_be_reported(window, pipeline, held=window in held)
         ]
         compared = sorted({*windows, *held})
+        next_step()
         reports = _reports(stream, compared)
         # A row that is ahead of the report just read is of a revision with more rows, which the table has.
         entries = books.ledger(span.first, span.end)
+        next_step()
         parquet = parquet_objects(get_settings(ObjectStoreSettings), stream, windows)
+        next_step()
         counts = table.minutes(compared, fresh_from=fresh_from, owned=arrivals.offsets)
         dead = table.dead_letters(span.first, span.end)
         gone = _gone(most_reported, reports, counts, books)
@@ -211,6 +227,7 @@ def verify(
                     gone=gone.get(window),
                 )
             )
+        next_step()
         partitions = _partitions(span, table, books, producer_account, arrivals)
         live = stream.windows
         of_windows = compare_windows(live, books.windows(live, span.first, span.end)) if live else ()

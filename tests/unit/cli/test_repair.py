@@ -26,15 +26,22 @@ class Scheduler:
 
 
 def test_minutes_are_reported_again_in_batches_and_as_their_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    scheduler, said = Scheduler(), list[str]()
+    scheduler, said, told = Scheduler(), list[str](), list[tuple[float, float | None]]()
     monkeypatch.setattr(repair, "Airflow", lambda _stack: nullcontext(scheduler))
     monkeypatch.setenv("ETAR_RECONCILE_BATCH_MINUTES", "2")
     get_settings.cache_clear()
     windows = [MinuteWindow(WINDOW.start + number * MINUTE) for number in range(3)]
 
-    assert repair.report_minutes_again(windows, cast(Any, None), said.append, stream=Stream("payments"))
+    assert repair.report_minutes_again(
+        windows,
+        cast(Any, None),
+        said.append,
+        stream=Stream("payments"),
+        told=lambda done, total, _: told.append((done, total)),
+    )
 
     get_settings.cache_clear()
+    assert told == [(0, 3), (2, 3)]
     assert scheduler.asked == [
         ("etar_reconcile", {"stream": "payments", "minutes": ["2026-11-21T10:31Z", "2026-11-21T10:32Z"]}),
         ("etar_reconcile", {"stream": "payments", "minutes": ["2026-11-21T10:33Z"]}),

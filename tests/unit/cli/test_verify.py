@@ -186,7 +186,7 @@ def test_a_backfill_is_not_advised_over_a_minute_that_lacks_rows() -> None:
 def test_of_one_stream_the_json_is_its_account_and_of_several_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def verified(_first: object, _end: object, *, stream: Stream, producer_account: object) -> Verification:
+    def verified(_first: object, _end: object, *, stream: Stream, **_more: object) -> Verification:
         asked.append(stream.name)
         return compare([], [], TOTALS, stream=stream, stale_before=WINDOW.end)
 

@@ -707,3 +707,24 @@ def _one_by_one(row: dict[str, Any]) -> UserEvent:
     content = json.dumps([str(value) if isinstance(value, UUID) else value for value in event[1:]])
     event_id = uuid5(uuid5(NAMESPACE_URL, "etar/input/events"), content)
     return event._replace(event_id=UUID(given["event_id"]) if "event_id" in given else event_id)
+
+
+def test_how_much_is_read_is_told_of_files_and_of_no_pipe(tmp_path: Path) -> None:
+    files = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        files.append(jsonl(tmp_path / name, LEAST, LEAST))
+    sizes = [file.stat().st_size for file in files]
+    told: list[int] = []
+    for _ in read_pieces(files, LAYOUT, told=told.append):
+        pass
+    assert told == sorted(told)
+    assert {sizes[0], sum(sizes)} <= set(told)
+    assert told[-1] == sum(sizes)
+    read, written = os.pipe()
+    os.close(written)
+    try:
+        assert list(read_pieces([Path(f"/dev/fd/{read}")], LAYOUT, told=told.append)) == []
+    finally:
+        os.close(read)
+    assert told[-1] == sum(sizes)

@@ -22,6 +22,13 @@ def test_a_new_one_has_counted_nothing() -> None:
     assert Tally().counts() == Counts()
 
 
+def test_how_much_of_the_input_is_read_is_no_count() -> None:
+    tally = Tally()
+    tally.read(4096)
+    tally.read(8192)
+    assert (tally.bytes_read, tally.counts()) == (8192, Counts())
+
+
 def test_every_outcome_is_counted_by_kind_and_by_partition() -> None:
     tally = Tally()
     for kind in (Kind.EVENT, Kind.DUPLICATE, Kind.TRUNCATED, Kind.TRUNCATED, Kind.TRUNCATED, Kind.LATE):
