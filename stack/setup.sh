@@ -40,10 +40,16 @@ need setpriv "util-linux (Debian 12: apt-get install util-linux)"
 
 mkdir -p "$build/stamps" "$build/logs" "$build/bin"
 began=$SECONDS
-say() { printf '  [%3d s] %s\n' "$((SECONDS - began))" "$1"; }
+bar= # drawn under the lines for a person who waits: on a terminal, and not in CI
+if [ -t 2 ] && [ -z "${CI:-}" ] && [ "${TERM:-dumb}" != dumb ]; then bar=1; fi
+say() {
+  [ -z "$bar" ] || printf '\r\033[K' >&2
+  printf '  [%3d s] %s\n' "$((SECONDS - began))" "$1"
+}
 
 made() { [ "$(cat "$build/stamps/$1" 2>/dev/null)" = "$2" ]; } # name, what it was made from
-mark() { printf '%s' "$2" >"$build/stamps/$1"; }
+mark() { printf '%s' "$2" >"$build/stamps/$1" && finished "$1"; }
+finished() { echo "$1" >>"$build/logs/setup-finished"; }
 hash_of() { cat "$@" | sha256sum | cut -d' ' -f1; }
 quietly() { # name, command...: the output goes to a log that is shown when the command fails
   local log="$build/logs/$1.log"
@@ -92,6 +98,7 @@ make_environment() { # the lock and the environment's own stamp inside it: delet
   quietly environment .venv/bin/uv pip install --python .venv/bin/python --require-hashes -r "$requirements"
   quietly etar .venv/bin/uv pip install --python .venv/bin/python --no-build-isolation --no-deps --editable .
   printf '%s' "$lock" >.venv/etar-lock
+  finished environment
   say "Python environment ready"
 }
 
@@ -112,81 +119,135 @@ make_jars() {
   rm -rf "$build/registry"
   mkdir "$build/registry"
   tar -xzf "$build"/jars/registry/*.tar.gz -C "$build/registry"
-  mark jars "$(hash_of stack/pom.xml)"
+  mark jars "$jars"
 }
+
+archive_file() { [ "$1" = registry ] && echo "$build/class-archives/$1.aot" || echo "$build/class-archives/$1.jsa"; }
+archive_source() { # what the program is made from, and where: Java takes an archive only where its jars lie as they did
+  local own=("stack/parts/$1.py")
+  [ "$1" != spark-driver ] || own=(stack/parts/spark.py spark_apps/minute_report.py)
+  hash_of stack/pom.xml requirements.txt stack/jvm.py stack/class_archives.py "${own[@]}"
+  java -version 2>&1
+  pwd
+}
+
+# A test environment holds everything a plain one does: do not make it smaller.
+lock=$(hash_of "$requirements" requirements.txt pyproject.toml)
+lock_of_tests=$(hash_of requirements-dev.txt requirements.txt pyproject.toml)
+jars=$(hash_of stack/pom.xml)
+dev=$([ "${1:-}" != dev ] || echo 1)
+# Kafka Connect only where it is wanted: `make up SINK=connect`, which a stack remembers, and the tests, which need its
+# file sink as well.
+connect=$([ -z "$dev" ] && [ "${ETAR_STACK_SINK:-}" != connect ] && [ ! -d "$build/jars/connect" ] || echo 1)
+
+archives=(spark-driver kafka registry)
+[ -z "$connect" ] || archives+=(connect)
+due=()
+due_if() { if "${@:2}"; then due+=("$1"); fi; } # piece, a command that tells whether it is to be made
+is_due() { [[ " ${due[*]} " == *" $1 "* ]]; }
+built_anew() { ! made "$1" "$2" || [ ! -x "$build/bin/${3:-$1}" ]; } # stamp, what it is made from, its program
+fetched_anew() { ! made "$1" "$jars"; }
+environment_anew() {
+  local there
+  there=$(cat .venv/etar-lock 2>/dev/null) || there=
+  [ "$there" != "$lock" ] && [ "$there" != "$lock_of_tests" ]
+}
+archive_anew() { ! made "archive-$1" "$(archive_source "$1")" || [ ! -f "$(archive_file "$1")" ]; }
+
+due_if versitygw built_anew versitygw "$versitygw"
+if [ -n "$dev" ]; then
+  due_if compose built_anew compose "$compose" docker-compose
+  due_if toxiproxy built_anew toxiproxy "$toxiproxy"
+  due_if jars-connect-file fetched_anew jars-connect-file
+  due_if jars-clickhouse fetched_anew jars-clickhouse
+fi
+if [ "${1:-}" = minio ]; then
+  due_if minio built_anew minio "$minio $mc"
+  is_due minio || due_if minio [ ! -x "$build/bin/mc" ]
+fi
+due_if environment environment_anew
+due_if jars fetched_anew jars
+[ -z "$connect" ] || due_if jars-connect fetched_anew jars-connect
+for name in "${archives[@]}"; do due_if "archive-$name" archive_anew "$name"; done
+[ "${#due[@]}" != 0 ] || exit 0
 
 pids=()
 s3_server_pid=
-trap 'for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done' EXIT
+bar_pid=
+end() {
+  for pid in "${pids[@]}" $bar_pid; do kill "$pid" 2>/dev/null || true; done
+  [ -z "$bar" ] || printf '\r\033[K' >&2
+}
+trap end EXIT
+: >"$build/logs/setup-finished"
+draw_bar() {
+  local number full left
+  number=$(wc -l <"$build/logs/setup-finished")
+  printf -v full '%*s' "$number" ''
+  printf -v left '%*s' "$((${#due[@]} - number))" ''
+  printf '\r\033[K  [%s%s] %d of %d pieces, %d s' "${full// /#}" "${left// /-}" "$number" "${#due[@]}" \
+    "$((SECONDS - began))" >&2
+}
+if [ -n "$bar" ]; then
+  while sleep 1; do draw_bar; done &
+  bar_pid=$!
+fi
 
 # The S3 server is by far the longest: it builds while the rest is fetched.
-if ! made versitygw "$versitygw" || [ ! -x "$build/bin/versitygw" ]; then
+if is_due versitygw; then
   say "building the S3 server (versitygw), about two minutes"
   make_s3_server &
   s3_server_pid=$!
   pids+=("$s3_server_pid")
 fi
 
-if [ "${1:-}" = dev ] && { ! made compose "$compose" || [ ! -x "$build/bin/docker-compose" ]; }; then
+if is_due compose; then
   say "building Docker's compose program, about two minutes"
   make_compose &
   pids+=($!)
 fi
 
-if [ "${1:-}" = dev ] && { ! made toxiproxy "$toxiproxy" || [ ! -x "$build/bin/toxiproxy" ]; }; then
+if is_due toxiproxy; then
   say "building the TCP proxy of the tests (toxiproxy), about ten seconds"
   make_proxy
 fi
 
-if [ "${1:-}" = minio ] && { ! made minio "$minio $mc" || [ ! -x "$build/bin/minio" ] || [ ! -x "$build/bin/mc" ]; }; then
+if is_due minio; then
   say "building MinIO for its tests, some five minutes"
   make_minio
 fi
 
-lock=$(hash_of "$requirements" requirements.txt pyproject.toml)
-if [ "$(cat .venv/etar-lock 2>/dev/null)" != "$lock" ]; then
-  # A test environment holds everything a plain one does: do not make it smaller.
-  if [ "$requirements" = requirements-dev.txt ] || [ ! -f .venv/etar-lock ] ||
-    [ "$(cat .venv/etar-lock)" != "$(hash_of requirements-dev.txt requirements.txt pyproject.toml)" ]; then
-    say "making the Python environment from $requirements (about 2 GB, one to two minutes)"
-    make_environment "$lock"
-  fi
+if is_due environment; then
+  say "making the Python environment from $requirements (about 2 GB, one to two minutes)"
+  make_environment "$lock"
 fi
 
-if ! made jars "$(hash_of stack/pom.xml)"; then
+if is_due jars; then
   say "fetching the jars of Kafka, the schema registry and Spark's S3 client (about 210 MB)"
   make_jars
 fi
 
-# Kafka Connect only where it is wanted: `make up SINK=connect`, which a stack remembers, and the tests, which need its
-# file sink as well.
 # A plugin is a folder of jars: a worker is told the folder of such folders.
-if { [ "${1:-}" = dev ] || [ "${ETAR_STACK_SINK:-}" = connect ] || [ -d "$build/jars/connect" ]; } &&
-  ! made jars-connect "$(hash_of stack/pom.xml)"; then
+if is_due jars-connect; then
   say "fetching the jars of Kafka Connect (about 60 MB)"
   fetch_jars connect connect-converter:connect-plugins/converter
-  mark jars-connect "$(hash_of stack/pom.xml)"
+  mark jars-connect "$jars"
 fi
-if [ "${1:-}" = dev ] && ! made jars-connect-file "$(hash_of stack/pom.xml)"; then
+if is_due jars-connect-file; then
   fetch_jars connect-file:connect-test-plugins/file
-  mark jars-connect-file "$(hash_of stack/pom.xml)"
+  mark jars-connect-file "$jars"
 fi
-if [ "${1:-}" = dev ] && ! made jars-clickhouse "$(hash_of stack/pom.xml)"; then
+if is_due jars-clickhouse; then
   fetch_jars clickhouse-client-of-sink clickhouse-client
-  mark jars-clickhouse "$(hash_of stack/pom.xml)"
+  mark jars-clickhouse "$jars"
 fi
 
-make_archive() { # name, file, what the program is made from besides what all are...
-  local name=$1 file=$build/class-archives/$2 from
-  shift 2
-  # Java takes an archive only where its jars lie as they did.
-  from=$(hash_of stack/pom.xml requirements.txt stack/jvm.py stack/class_archives.py "$@"; java -version 2>&1; pwd)
-  if made "archive-$name" "$from" && [ -f "$file" ]; then
-    return
-  fi
+make_archive() {
+  local name=$1
+  is_due "archive-$name" || return 0
   say "making the class archive of $name, which halves its start"
   if quietly "archive-$name" .venv/bin/python -m stack.class_archives "$name"; then
-    mark "archive-$name" "$from"
+    mark "archive-$name" "$(archive_source "$name")"
   else
     echo "etar: without it $name starts more slowly, and all else is as it should be" >&2
   fi
@@ -194,13 +255,9 @@ make_archive() { # name, file, what the program is made from besides what all ar
 
 # Spark's, which takes a minute of one core, reads from S3 and writes to it; the others take as long together.
 [ -z "$s3_server_pid" ] || wait "$s3_server_pid"
-make_archive spark-driver spark-driver.jsa stack/parts/spark.py spark_apps/minute_report.py &
+make_archive spark-driver &
 pids+=($!)
-make_archive kafka kafka.jsa stack/parts/kafka.py
-make_archive registry registry.aot stack/parts/registry.py
-if [ -d "$build/jars/connect" ]; then
-  make_archive connect connect.jsa stack/parts/connect.py
-fi
+for name in "${archives[@]:1}"; do make_archive "$name"; done
 
 for pid in "${pids[@]}"; do wait "$pid"; done
 pids=()
