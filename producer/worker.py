@@ -9,7 +9,6 @@ memory that the parent holds as well. SIGTERM stops; a second one does not wait 
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -27,6 +26,7 @@ import numpy.typing as npt
 from confluent_kafka import Producer
 
 from etar.event_times import EventTimeBounds
+from etar.processor_time import collect_seldom
 from etar.rows.values import Values
 from etar.settings import EventTimeSettings, KafkaSettings, get_settings
 from etar.stream_code import StreamCodeError
@@ -138,8 +138,7 @@ class Worker:
         # Here: pyarrow, which made-up traffic need not load.
         from producer.converters import converter_of, layout_of
 
-        # Many small values live at a time, none in a cycle; looking for one took a seventh of the time.
-        gc.set_threshold(100_000, 50, 100)
+        collect_seldom()
         options, encoding = self._options, connected.encoding
         longest = longest_batch(get_settings(KafkaSettings), options.topic)
         publisher = Publisher(

@@ -196,7 +196,7 @@ class Source:
                     continue
                 records = list(run)
                 taken += records
-                size += sum(len(record.value() or b"") for record in records)
+                size += sum(map(len, records))  # of their values
                 last = {record.partition(): record.offset() for record in records}
                 self._next |= {partition: offset + 1 for partition, offset in last.items()}
         self._pace.collected(len(taken))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, date, datetime, time
@@ -33,7 +32,7 @@ from etar.account import (
 from etar.alerts.board import SELECT_BOARD, SELECT_LOOK, Board, Look
 from etar.job_progress import NEWEST as NEWEST_PROGRESS
 from etar.job_progress import JobProgress, told
-from etar.ledger import LedgerEntry, MinuteHistory, State
+from etar.ledger import FAILED_TOLD_FOR, LedgerEntry, MinuteHistory, State
 from etar.minute import MinuteWindow
 from etar.pipeline.standing import Begun
 from etar.report import MinuteReport
@@ -155,7 +154,7 @@ _NEWEST_MINUTES = """
         SELECT (SELECT stream FROM reports WHERE stream > reported.stream ORDER BY stream LIMIT 1)
         FROM reported WHERE reported.stream IS NOT NULL
     )
-    SELECT stream, (SELECT max(minute) FROM reports WHERE reports.stream = reported.stream) AS minute
+    SELECT stream, (SELECT max(minute) FROM reports WHERE reports.stream = reported.stream) AS newest_minute
     FROM reported WHERE stream IS NOT NULL
 """
 
@@ -171,7 +170,7 @@ _AUDITED_THROUGH = """
             ORDER BY stream, "partition" LIMIT 1
         ) AS following
     )
-    SELECT stream, min(through) AS through FROM (
+    SELECT stream, min(through) AS audited_through FROM (
         SELECT stream, (
             SELECT max(minute) + interval '1 minute' FROM audited_offsets
             WHERE stream = partitions.stream AND "partition" = partitions."partition"
@@ -186,8 +185,17 @@ _LOST = """
 """
 
 _FAILED = """
-    SELECT stream, count(*) AS minutes, min(minute) AS first FROM minutes
-    WHERE state = 'failed' AND minute >= now() - interval '1 day' GROUP BY stream
+    SELECT stream, count(*) AS failed, min(minute) AS first_failed FROM minutes
+    WHERE state = 'failed' AND minute >= now() - %(failed_told_for)s GROUP BY stream
+"""
+
+_STANDINGS = f"""
+    SELECT stream, newest_minute, audited_through, coalesce(lost, 0) AS lost, coalesce(failed, 0) AS failed,
+        first_failed
+    FROM ({_NEWEST_MINUTES}) AS reported
+    FULL JOIN ({_AUDITED_THROUGH}) AS audited USING (stream)
+    FULL JOIN ({_LOST}) AS missing USING (stream)
+    FULL JOIN ({_FAILED}) AS given_up USING (stream)
 """
 
 
@@ -271,7 +279,8 @@ _TOPIC_AND_REPAIRS = """
 
 
 class Standing(NamedTuple):
-    """What is known of a stream as a whole; ``failed`` are minutes of the last day, ``first_failed`` the oldest."""
+    """What is known of a stream as a whole; ``failed`` minutes are those of :data:`FAILED_TOLD_FOR`, ``first_failed``
+    is the oldest."""
 
     newest_minute: datetime | None = None
     audited_through: datetime | None = None
@@ -324,17 +333,8 @@ async def between(
 
 async def standings(connection: AsyncConnection[Any]) -> dict[str, Standing]:
     """By stream, of every stream that there is something to say of."""
-    found: dict[str, Standing] = defaultdict(Standing)
-    for row in await _rows(connection, _NEWEST_MINUTES, {}):
-        found[row["stream"]] = Standing(newest_minute=row["minute"])
-    for row in await _rows(connection, _AUDITED_THROUGH, {}):
-        found[row["stream"]] = found[row["stream"]]._replace(audited_through=row["through"])
-    for row in await _rows(connection, _LOST, {}):
-        found[row["stream"]] = found[row["stream"]]._replace(lost=row["lost"])
-    for row in await _rows(connection, _FAILED, {}):
-        failed = found[row["stream"]]._replace(failed=row["minutes"], first_failed=row["first"])
-        found[row["stream"]] = failed
-    return dict(found)
+    rows = await _rows(connection, _STANDINGS, {"failed_told_for": FAILED_TOLD_FOR})
+    return {row.pop("stream"): Standing(**row) for row in rows}
 
 
 async def minutes_between(

@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+OF_ANOTHER_TYPE = frozenset(
+    {
+        6,  # CANNOT_PARSE_TEXT
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+        38,  # CANNOT_PARSE_DATE
+        41,  # CANNOT_PARSE_DATETIME
+        53,  # TYPE_MISMATCH
+        69,  # ARGUMENT_OUT_OF_BOUND
+        70,  # CANNOT_CONVERT_TYPE
+        72,  # CANNOT_PARSE_NUMBER
+        376,  # CANNOT_PARSE_UUID
+        407,  # DECIMAL_OVERFLOW
+        691,  # UNKNOWN_ELEMENT_OF_ENUM
+    }
+)
+"""Errors by which the warehouse's engine says that a value is none of its column's type."""
+
+
 class WarehouseUnavailableError(ConnectionError):
     """The warehouse did not answer, or not for a reason that lies in what it was asked; the same may be asked again."""
 
@@ -79,8 +97,13 @@ class WarehouseUser:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The next question, if there is one, makes another client."""
         if self._client is not None:
             self._client.close()
+            self._client = None
 
     def _connected(self) -> Client:
         if self._client is None:

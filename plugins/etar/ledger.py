@@ -7,7 +7,7 @@ as it should be (stale, failed, or unlike the table or the report) has the minut
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -21,6 +21,10 @@ from etar.streams import Stream
 
 if TYPE_CHECKING:
     import psycopg
+
+FAILED_TOLD_FOR = timedelta(days=7)
+"""For how long a minute whose newest run failed is told of, by alerts and overview: who was away over a week-end, or a
+holiday beside it, still finds it. One that is older has been seen, or nobody will."""
 
 
 class State(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import threading
 import time
@@ -16,6 +17,12 @@ def processor_seconds() -> float:
     """
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def collect_seldom() -> None:
+    """Let Python look for objects in a cycle less often: for a process in which many small ones live at a time, none in
+    a cycle. Looking for one took a sixth of the sink's time, and a seventh of an import's."""
+    gc.set_threshold(100_000, 50, 100)
 
 
 class Share:

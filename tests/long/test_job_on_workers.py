@@ -11,26 +11,21 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
-from uuid import uuid4
 
 import psutil
 import pytest
 
-from etar.bootstrap.migrations import apply_clickhouse, apply_postgres, stream_migrations, stream_postgres_migrations
 from etar.minute import MinuteWindow
-from etar.settings import KafkaSettings, ObjectStoreSettings, ReportStoreSettings, StreamSettings, WarehouseSettings
-from etar.streams import catalogue
+from etar.settings import KafkaSettings, ObjectStoreSettings, ReportStoreSettings, WarehouseSettings
 from stack.launch import environment_of
 from stack.layout import REPOSITORY
 from stack.parts import Stack, jobs, part_named, spark
 from stack.waiting import wait_until
 from tests.conftest import new_stack, running_part
 from tests.integration.stack.test_spark_cluster import state
-from tests.integration.stream_jobs.conftest import SALES, RunningJob, database_of_its_own, encoded, sale
-from tests.integration.topics import make_topic
+from tests.integration.stream_jobs.conftest import RunningJob, encoded, sale, sales_stream
 from tests.ports import free_ports
 from tests.stopping import stop
-from tests.stream_folders import FOLDERS, copy_of
 
 PARTITIONS = 4
 PARTS = ("kafka", "registry", "warehouse", "s3", "postgres", "spark-master", "spark-worker")
@@ -71,14 +66,10 @@ def job(tmp_path: Path) -> Iterator[RunningJob]:
         stack = closing.enter_context(new_stack({"ETAR_STACK_SPARK": "standalone"}))
         for name in PARTS:
             closing.enter_context(running_part(name, stack))
-        stream = copy_of(SALES, f"sales_{uuid4().hex[:12]}")
         kafka, warehouse = stack.settings.of(KafkaSettings), stack.settings.of(WarehouseSettings)
-        make_topic(kafka, stream.topic, PARTITIONS)
-        apply_clickhouse(warehouse, stream_migrations(stream))
+        own = sales_stream(stack, kafka, warehouse, stack.settings.of(ReportStoreSettings), PARTITIONS)
+        stream, store = closing.enter_context(own)
         (part,) = jobs.parts(stream)
-        store = closing.enter_context(database_of_its_own(stack, stack.settings.of(ReportStoreSettings)))
-        sales = catalogue(StreamSettings(streams_folders=FOLDERS)).named(SALES)
-        apply_postgres(store, stream_postgres_migrations(sales))
         objects = stack.settings.of(ObjectStoreSettings)
         made = RunningJob(stack, stream, part, kafka, store, objects, tmp_path / "job.log")
         made.more = {"PYSPARK_SUBMIT_ARGS": on_cluster(stack)}

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from dashboard.api import queries
 from dashboard.api.deps import Connection, MayRead
 from dashboard.api.problems import AUTHENTICATED, STORE_AWAY, example
+from etar.ledger import FAILED_TOLD_FOR
 from etar.stream_code import StreamCodeError, report_model
 from etar.streams import DEFAULT_STREAM, Catalogue, Stream, catalogue
 
@@ -38,7 +39,7 @@ class StreamOverview(BaseModel):
         description="All that arrived before is accounted for, offset by offset; null before the first audit"
     )
     lost: int = Field(description="Records that the audit found in no place, and that nobody has taken note of")
-    failed: int = Field(description="Minutes of the last day whose newest run failed")
+    failed: int = Field(description=f"Minutes of the last {FAILED_TOLD_FOR.days} days whose newest run failed")
     first_failed: AwareDatetime | None = Field(description="The oldest of them")
     fault: str | None = Field(description="Why its reports cannot be made now, and what to do; null as a rule")
     windows: str | None = Field(description="Title of its live windows; null where it has none")

@@ -27,15 +27,18 @@ router = APIRouter(tags=["system"])
 _STORE_SECONDS = 1.0
 """Who asks for metrics waits for the store no longer than that: the API's own are there without it."""
 
-_TEXT: dict[str, Any] = {
-    "description": "Prometheus's text",
-    "content": {
-        "text/plain": {
-            "schema": {"type": "string"},
-            "example": "# TYPE etar_api_error_ratio gauge\netar_api_error_ratio 0.0\n",
-        }
-    },
-}
+
+def _text(example: str) -> dict[str, Any]:
+    return {
+        "description": "Prometheus's text",
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": example}},
+    }
+
+
+_METRICS = _text("# TYPE etar_api_error_ratio gauge\netar_api_error_ratio 0.0\n")
+_METRICS_OF_JOB = _text(
+    '# TYPE etar_job_lag_records gauge\netar_job_lag_records{part="category-sales",stream="transactions"} 7.0\n'
+)
 
 
 class Number(BaseModel):
@@ -62,7 +65,7 @@ class System(BaseModel):
     summary="The metrics of the report API, the minutes and the sinks",
     dependencies=[MayRead],
     response_class=Response,
-    responses={200: _TEXT, **AUTHENTICATED, **STORE_AWAY},
+    responses={200: _METRICS, **AUTHENTICATED, **STORE_AWAY},
 )
 async def metrics(request: Request) -> Response:
     """For Prometheus: requests, queries and connections of the API, also while PostgreSQL is away; and the numbers of
@@ -81,7 +84,7 @@ async def metrics(request: Request) -> Response:
     summary="The metrics of a stream's job",
     dependencies=[MayRead],
     response_class=Response,
-    responses={200: _TEXT, **AUTHENTICATED, **NO_JOB, **INVALID, **STORE_AWAY},
+    responses={200: _METRICS_OF_JOB, **AUTHENTICATED, **NO_JOB, **INVALID, **STORE_AWAY},
 )
 async def metrics_of_job(
     connection: Connection,

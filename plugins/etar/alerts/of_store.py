@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from etar.alerts.jobs import job_states
 from etar.alerts.numbers import Sample
 from etar.job_progress import NEWEST, told
+from etar.ledger import FAILED_TOLD_FOR
 from etar.minute import MinuteWindow
 from etar.settings import PipelineSettings, ReconcileSettings
 from etar.streams import Stream
@@ -26,7 +27,7 @@ _MINUTES = """
         (SELECT count(*) FROM minutes
             WHERE minutes.stream = asked.stream AND minute >= %(first)s AND minute < %(due)s),
         (SELECT count(*) FROM minutes
-            WHERE minutes.stream = asked.stream AND state = 'failed' AND minute >= %(week)s),
+            WHERE minutes.stream = asked.stream AND state = 'failed' AND minute >= %(failed_since)s),
         (SELECT coalesce(sum(dead_letters)::float8 / nullif(sum(received + dead_letters), 0), 0)::float8 FROM minutes
             WHERE minutes.stream = asked.stream AND state = 'reported' AND minute >= %(recently)s
             HAVING count(*) > 0),
@@ -109,7 +110,7 @@ def numbers_of_store(
         "recently": now - timedelta(minutes=12),
         "hour": now - timedelta(hours=1),
         "day": now - timedelta(days=1),
-        "week": now - timedelta(days=7),
+        "failed_since": now - FAILED_TOLD_FOR,
     }
     expected = (due - began) // timedelta(minutes=1)
     for stream, newest, taken, given_up, bad, audited in connection.execute(_MINUTES.encode(), bound):

@@ -7,17 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from etar import dead_letters
-from etar.clients import WarehouseUnavailableError, warehouse_client
+from etar.clients import WarehouseUnavailableError, WarehouseUser
 from etar.dead_letters import DeadLetter, Reason
 from etar.instants import from_milliseconds, to_milliseconds
 from etar.settings import WarehouseSettings
 from etar.streams import OF_FORMER_LOGS
-
-if TYPE_CHECKING:
-    from clickhouse_connect.driver.client import Client
 
 _ID = re.compile(r"(?P<partition>\d{1,9}):(?P<offset>\d{1,18})")
 _PAGE = 5_000
@@ -94,7 +91,7 @@ class Summary(NamedTuple):
         return cls(LetterId.of(letter), letter.appended, letter.reason, letter.detail, size)
 
 
-class Letters:
+class Letters(WarehouseUser):
     """Reads the dead letters of one topic, or of one former log of it. A context manager; connects on first use.
 
     Every method raises:
@@ -102,9 +99,8 @@ class Letters:
     """
 
     def __init__(self, settings: WarehouseSettings, topic: str) -> None:
-        self._settings = settings
+        super().__init__(settings, autogenerate_session_id=False)
         self._topic = topic
-        self._client: Client | None = None
 
     def pages(self, selection: Selection) -> Iterator[list[Summary]]:
         """The letters of ``selection`` (states aside), by append time, a page at a time."""
@@ -168,11 +164,6 @@ class Letters:
         }
         return [found[letter] for letter in ids if letter in found]
 
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
     def _conditions(self, selection: Selection) -> tuple[list[str], dict[str, Any]]:
         conditions = ["_topic = {topic:String}"]
         bound: dict[str, Any] = {"topic": self._topic}
@@ -191,9 +182,7 @@ class Letters:
         from clickhouse_connect.driver.exceptions import ClickHouseError
 
         try:
-            if self._client is None:
-                self._client = warehouse_client(self._settings, autogenerate_session_id=False)
-            rows: Sequence[Sequence[Any]] = self._client.query(query, parameters=bound, **options).result_rows
+            rows: Sequence[Sequence[Any]] = self._connected().query(query, parameters=bound, **options).result_rows
         except (ClickHouseError, OSError) as error:
             raise WarehouseUnavailableError.at(self._settings, error) from error
         return rows

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import pyarrow as pa
-from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from etar import dead_letters
-from etar.clients import WarehouseUnavailableError, warehouse_client
+from etar.clients import OF_ANOTHER_TYPE, WarehouseUnavailableError, WarehouseUser
 from etar.dead_letters import DeadLetter
 from etar.records.batch import Rows
 from etar.records.record import Row
@@ -28,27 +27,14 @@ _INSERT_SETTINGS: Mapping[str, int] = MappingProxyType(
     }
 )
 
-_REFUSED_FOR_ITS_DATA = frozenset(
-    {
-        6,  # CANNOT_PARSE_TEXT
-        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
-        38,  # CANNOT_PARSE_DATE
-        41,  # CANNOT_PARSE_DATETIME
-        53,  # TYPE_MISMATCH
-        69,  # ARGUMENT_OUT_OF_BOUND
-        70,  # CANNOT_CONVERT_TYPE
-        72,  # CANNOT_PARSE_NUMBER
-        117,  # INCORRECT_DATA
-        131,  # TOO_LARGE_STRING_SIZE
-        321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
-        349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
-        376,  # CANNOT_PARSE_UUID
-        395,  # FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
-        407,  # DECIMAL_OVERFLOW
-        469,  # VIOLATED_CONSTRAINT
-        691,  # UNKNOWN_ELEMENT_OF_ENUM
-    }
-)
+_REFUSED_FOR_ITS_DATA = OF_ANOTHER_TYPE | {
+    117,  # INCORRECT_DATA
+    131,  # TOO_LARGE_STRING_SIZE
+    321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+    349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+    395,  # FUNCTION_THROW_IF_VALUE_IS_NON_ZERO
+    469,  # VIOLATED_CONSTRAINT
+}
 """Engine errors that lie in the rows. Everything else (a missing table, a full disk, too many parts, a wrong password)
 can be put right without losing a row, and is waited for."""
 
@@ -80,17 +66,22 @@ class InsertTooLargeError(Exception):
     """The warehouse could not take this many rows at once; fewer may go through."""
 
 
-class Warehouse:
-    """Connects on first use, and again after a failure."""
+class Warehouse(WarehouseUser):
+    """What the sink stores, and asks before. Connects on first use."""
 
     def __init__(self, settings: WarehouseSettings, *, timeout: int = 120) -> None:
         """``timeout``: seconds to wait for one insert; well below the consumer's ``max.poll.interval.ms``.
 
         The server ends it before: one that goes on after its client has given it up is sent again beside itself.
         """
-        self._settings = settings
+        super().__init__(
+            settings,
+            autogenerate_session_id=False,
+            connect_timeout=5,
+            send_receive_timeout=timeout,
+            client_name="etar-sink",
+        )
         self._timeout = timeout
-        self._client: Client | None = None
 
     def describe(self, database: str, table: str) -> list[tuple[str, str, str]]:
         """``(name, type, default kind)`` of every column, in order.
@@ -144,11 +135,6 @@ class Warehouse:
         """Store ``letters``; raises like :meth:`insert_rows`."""
         self._insert(database, dead_letters.TABLE, dead_letters_to_arrow(letters))
 
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
     def _insert(self, database: str, table: str, rows: pa.Table) -> None:
         try:
             settings = {**_INSERT_SETTINGS, "max_execution_time": max(1, self._timeout * 3 // 4)}
@@ -162,17 +148,6 @@ class Warehouse:
             if code == _NO_SUCH_COLUMN:
                 raise TableChangedError(str(error)) from error
             raise WarehouseUnavailableError.at(self._settings, error) from error
-
-    def _connected(self) -> Client:
-        if self._client is None:
-            self._client = warehouse_client(
-                self._settings,
-                autogenerate_session_id=False,
-                connect_timeout=5,
-                send_receive_timeout=self._timeout,
-                client_name="etar-sink",
-            )
-        return self._client
 
 
 def rows_to_arrow(layout: TableLayout, rows: Sequence[Row]) -> pa.Table:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from etar import dead_letters
-from etar.clients import WarehouseUnavailableError, WarehouseUser
+from etar.clients import OF_ANOTHER_TYPE, WarehouseUnavailableError, WarehouseUser
 from etar.instants import from_milliseconds
 from etar.minute import MinuteWindow
 from etar.settings import WarehouseSettings
@@ -17,15 +17,14 @@ from etar.streams import OF_ANY_LOG, Stream
 from etar.trace.facts import FoundRow, RecordId
 from etar.trace.question import UnfitQuestionError
 
-if TYPE_CHECKING:
-    pass
-
 MOST = 100
 """Records that are traced at once: an event that was sent more often than this is not told in full."""
 
 _TIMEOUT_SECONDS = 60
-_UNFIT = frozenset({6, 26, 27, 38, 41, 53, 69, 70, 72, 407, 457, 376, 691})
-"""Engine errors that say that a value is none of its column's type; see ``etar.records.warehouse``."""
+_UNFIT = OF_ANOTHER_TYPE | {
+    26,  # CANNOT_PARSE_QUOTED_STRING
+    457,  # BAD_QUERY_PARAMETER
+}
 
 
 class Rows(WarehouseUser):

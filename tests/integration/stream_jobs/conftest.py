@@ -200,6 +200,23 @@ def database_of_its_own(stack: Stack, settings: ReportStoreSettings) -> Iterator
         connection.execute(f"DROP ROLE {name}".encode())
 
 
+@contextmanager
+def sales_stream(
+    stack: Stack, kafka: KafkaSettings, warehouse: WarehouseSettings, report_store: ReportStoreSettings, partitions: int
+) -> Iterator[tuple[Stream, ReportStoreSettings]]:
+    """A stream like the sales, with its topic and tables, and a database of its own for what its job counts."""
+    sales = catalogue(StreamSettings(streams_folders=FOLDERS)).named(SALES)
+    stream = copy_of(SALES, f"sales_{uuid4().hex[:12]}")
+    make_topic(kafka, stream.topic, partitions)
+    try:
+        apply_clickhouse(warehouse, stream_migrations(stream))
+        with database_of_its_own(stack, report_store) as store:
+            apply_postgres(store, stream_postgres_migrations(sales))
+            yield stream, store
+    finally:
+        delete_topics(kafka, [stream.topic])
+
+
 @pytest.fixture
 def job(  # noqa: PLR0917
     parts_stack: Stack,
@@ -210,20 +227,14 @@ def job(  # noqa: PLR0917
     tmp_path: Path,
 ) -> Iterator[RunningJob]:
     """Not started yet."""
-    sales = catalogue(StreamSettings(streams_folders=FOLDERS)).named(SALES)
-    stream = copy_of(SALES, f"sales_{uuid4().hex[:12]}")
-    make_topic(kafka, stream.topic, PARTITIONS)
-    apply_clickhouse(warehouse, stream_migrations(stream))
-    (part,) = jobs.parts(stream)
-    with database_of_its_own(parts_stack, report_store) as store:
-        apply_postgres(store, stream_postgres_migrations(sales))
+    with sales_stream(parts_stack, kafka, warehouse, report_store, PARTITIONS) as (stream, store):
+        (part,) = jobs.parts(stream)
         made = RunningJob(parts_stack, stream, part, kafka, store, object_store, tmp_path / "job.log")
         try:
             yield made
         finally:
             if made.process and made.process.poll() is None:
                 stop(made.process, part.name, seconds=60)
-            delete_topics(kafka, [stream.topic])
 
 
 def counts(job: RunningJob, start: datetime) -> dict[str, Sequence[Any]]:

@@ -11,22 +11,18 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from random import Random
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from confluent_kafka import Producer
 
-from etar.bootstrap.migrations import apply_clickhouse, apply_postgres, stream_migrations, stream_postgres_migrations
 from etar.clients import report_store_connection
 from etar.minute import MinuteWindow
-from etar.settings import KafkaSettings, ReportStoreSettings, StreamSettings, WarehouseSettings, get_settings
-from etar.streams import catalogue
+from etar.settings import KafkaSettings, ReportStoreSettings, WarehouseSettings, get_settings
 from stack.waiting import wait_until
 from tests.integration.connect.conftest import PARTITIONS
-from tests.integration.stream_jobs.conftest import SALES, database_of_its_own, encoded, sale
-from tests.integration.topics import delete_topics, make_topic
+from tests.integration.stream_jobs.conftest import encoded, sale, sales_stream
 from tests.scenarios.model import Check
 from tests.scenarios.streams import running_job, running_sink
-from tests.stream_folders import FOLDERS, copy_of
 
 _CATEGORIES = ("Home", "Fashion", "Grocery")
 _BATCH = 30
@@ -82,15 +78,9 @@ class CategorySales(Check):
     """Each window's sums and counts are the producer's to the cent, in the job's table and in the warehouse."""
 
     def prepare_first(self) -> None:
-        self.stream = copy_of(SALES, f"sales_{uuid4().hex[:12]}")
         kafka, warehouse = get_settings(KafkaSettings), get_settings(WarehouseSettings)
-        make_topic(kafka, self.stream.topic, PARTITIONS)
-        self.closing.callback(delete_topics, kafka, [self.stream.topic])
-        apply_clickhouse(warehouse, stream_migrations(self.stream))
-        own = database_of_its_own(self.parts.stack, get_settings(ReportStoreSettings))
-        self.store = self.closing.enter_context(own)
-        sales = catalogue(StreamSettings(streams_folders=FOLDERS)).named(SALES)
-        apply_postgres(self.store, stream_postgres_migrations(sales))
+        own = sales_stream(self.parts.stack, kafka, warehouse, get_settings(ReportStoreSettings), PARTITIONS)
+        self.stream, self.store = self.closing.enter_context(own)
         self.lane, self.sink = self.closing.enter_context(running_sink(self.parts, self.stream))
         self.closing.enter_context(running_job(self.parts, self.stream, self.store))
         self.first = MinuteWindow.containing(datetime.now(UTC) - timedelta(minutes=5)).start

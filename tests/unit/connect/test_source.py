@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from connect.native_sink import source as source_module
 from connect.native_sink.pace import Pace
@@ -164,17 +164,8 @@ def test_what_was_committed_of_a_partition_that_was_taken_away_is_forgotten(
     assert group.asked[1:] == [{2: 9}]
 
 
-def message(partition: int, offset: int, value: bytes | None = b"x") -> Any:
-    return SimpleNamespace(
-        error=lambda: None,
-        topic=lambda: "t",
-        partition=lambda: partition,
-        offset=lambda: offset,
-        timestamp=lambda: (1, 1_795_266_311_705),
-        key=lambda: None,
-        value=lambda: value,
-        headers=lambda: None,
-    )
+def message(partition: int, offset: int, value: bytes | None = b"x") -> Message:
+    return Message(topic="t", partition=partition, offset=offset, value=value, timestamp=(1, 1_795_266_311_705))
 
 
 def opened(group: Group, monkeypatch: pytest.MonkeyPatch, *, longest: float = 1.0, **settings: Any) -> Source:
