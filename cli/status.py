@@ -165,7 +165,7 @@ def _table_of_parts(parts: list[PartStatus]) -> Table:
         table.add_column(heading, no_wrap=True)
     for heading in ("pid", "MB"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("address", no_wrap=True)
+    table.add_column("address", overflow="ellipsis")  # what is cut where a terminal is narrow
     for part in sorted(parts, key=lambda each: each.state == "healthy"):
         state = Text(part.state, style=_colour(well=part.state == "healthy"))
         table.add_row(part.name, state, str(part.pid or "-"), f"{part.memory_mb:,.0f}", part.address or "")

@@ -213,7 +213,7 @@ def test_a_stream_is_listed_with_what_the_audit_and_the_ledger_say_of_it(
             "UPDATE audited_offsets SET lost_accepted_at = now() WHERE stream = %s AND lost = 3", (stream,)
         )
     now = MinuteWindow.containing(datetime.now(UTC)).start
-    states = {1500: State.FAILED, 1430: State.FAILED, 9: State.REPORTED, 8: State.FAILED}
+    states = {10_140: State.FAILED, 10_070: State.FAILED, 9: State.REPORTED, 8: State.FAILED}  # a week is 10,080
     failed = {age: MinuteWindow(now - age * MINUTE_LONG) for age in states}
     keep_minutes(
         report_store,
@@ -229,7 +229,7 @@ def test_a_stream_is_listed_with_what_the_audit_and_the_ledger_say_of_it(
         "audited_through": "2025-11-21T10:32:00Z",  # of the partition that is least far
         "lost": 4,
         "failed": 2,
-        "first_failed": f"{failed[1430].start:%Y-%m-%dT%H:%M:%SZ}",
+        "first_failed": f"{failed[10_070].start:%Y-%m-%dT%H:%M:%SZ}",
     }
     assert listed[other]["audited_through"] == "2025-11-21T10:33:00Z"
     assert (listed[other]["lost"], listed[other]["failed"], listed[other]["first_failed"]) == (0, 0, None)

@@ -27,9 +27,9 @@ def standing(*parts: PartStatus, streams: tuple[StreamState, ...] = (PAYMENTS,))
     return Standing(StackStatus(healthy, list(parts)), streams, (), "not known: postgres does not run")
 
 
-def shown(found: Standing) -> list[str]:
+def shown(found: Standing, width: int = 120) -> list[str]:
     out = StringIO()
-    Console(file=out, width=120).print(live_view(found, AT))
+    Console(file=out, width=width).print(live_view(found, AT))
     return [line.rstrip() for line in out.getvalue().splitlines() if line.strip()]
 
 
@@ -43,6 +43,13 @@ def test_the_live_view_begins_with_what_matters_and_of_the_parts_with_those_that
         ["sink", "unready", "4712", "1,100"],
         ["kafka", "healthy", "4711", "512", "127.0.0.1:9092"],
     ]
+
+
+def test_on_a_narrow_terminal_only_addresses_are_cut() -> None:
+    long = PartStatus("airflow-dag-processor", "unready", 4713, "http://127.0.0.1:12081/apis/ccompat/v7", 290.0)
+    (line,) = [line for line in shown(standing(long), width=60) if "airflow" in line]
+    assert line.split()[:4] == ["airflow-dag-processor", "unready", "4713", "290"]
+    assert line.endswith("…")
 
 
 def test_a_stream_is_shown_with_its_faults_and_warnings() -> None:
