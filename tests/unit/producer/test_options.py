@@ -145,7 +145,7 @@ class TestCommand:
         """Options the command arrives at. Runs themselves are tested against a real Kafka."""
         asked: list[ProduceOptions] = []
 
-        def run(options: ProduceOptions) -> None:
+        def run(options: ProduceOptions, _told: object) -> None:
             asked.append(options)
             raise OSError("far enough")
 
