@@ -18,6 +18,7 @@ from etar.dead_letter_office.office import Outcome
 from etar.dead_letters.letters import LetterId
 
 _DOES = "it does something, and prints that it has"
+_TOKEN = "all that it prints to stdout is the token"
 _BOOTSTRAP = "it makes what is not there, and prints that it has: `etar stream plan --json` says what it would make"
 WITHOUT = {
     "up": "it runs until Ctrl-C: `GET /v1/reports/events` has the reports that it prints",
@@ -35,6 +36,9 @@ WITHOUT = {
     "stream schema": "what it prints is JSON",
     "stream forget-checkpoint": _DOES,
     "topic begin-anew": _DOES,
+    "token create": _TOKEN,
+    "token rotate": _TOKEN,
+    "token revoke": _DOES,
     "bootstrap topics": _BOOTSTRAP,
     "bootstrap compatibility": _BOOTSTRAP,
     "bootstrap tables": _BOOTSTRAP,
