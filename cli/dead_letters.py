@@ -24,7 +24,7 @@ from etar.kafka.offsets import KafkaUnavailableError, UnknownTopicError
 from etar.progress import Told, progress_bar, say_nothing
 from etar.settings import DeadLetterSettings, get_settings
 from etar.streams import DEFAULT_STREAM, stream_named
-from etar.text import printable
+from etar.text import hex_lines, printable
 
 if TYPE_CHECKING:  # the decoder and the warehouse's client take a second to load, which other commands need not pay
     from etar.dead_letter_office.document import Document
@@ -46,7 +46,6 @@ _SETTINGS = (
 )
 _SHOWN_OUTCOMES = 20
 _SHOWN_BYTES = 1024
-_BYTES_A_LINE = 16
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[PARTITION:OFFSET]…", help="Single letters, like 3:1042.")]
 Reasons = Annotated[list[Reason] | None, typer.Option("--reason", help="Only this reason; may be repeated.")]
@@ -424,10 +423,7 @@ def _read_as(document: Document) -> str:
 
 
 def _hex_dump(raw: bytes) -> Iterator[str]:
-    for start in range(0, min(len(raw), _SHOWN_BYTES), _BYTES_A_LINE):
-        part = raw[start : start + _BYTES_A_LINE]
-        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
-        yield f"    {start:08x}  {part.hex(' '):<{3 * _BYTES_A_LINE - 1}}  {text}"
+    yield from (f"    {line}" for line in hex_lines(raw, _SHOWN_BYTES))
     if len(raw) > _SHOWN_BYTES:
         yield f"    … {len(raw) - _SHOWN_BYTES:,} bytes more (`export` has all)"
 

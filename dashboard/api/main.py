@@ -21,6 +21,7 @@ from dashboard.api.rates import Rates
 from dashboard.api.routes import (
     account,
     days,
+    dead_letters,
     health,
     minutes,
     operations,
@@ -86,6 +87,7 @@ def create_app() -> FastAPI:
     app.include_router(windows.router)
     app.include_router(streams.router)
     app.include_router(trace.router)
+    app.include_router(dead_letters.router)
     app.include_router(system.router)
     app.include_router(operations.router)
     app.include_router(health.router)

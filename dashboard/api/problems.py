@@ -15,6 +15,7 @@ from psycopg_pool import PoolTimeout
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from etar.clients import WarehouseUnavailableError
 from etar.stream_code import StreamCodeError
 from etar.streams import DEFAULT_STREAM
 
@@ -90,8 +91,13 @@ NO_WINDOWS: Final = _problem(
 )
 NO_JOB: Final = _problem(404, "No stream that is on has this job", f"'{DEFAULT_STREAM}' is on with no job 'sums'")
 NO_STREAM: Final = _problem(404, "There is no such stream", "'clicks' is no stream that has a folder")
-NO_TRACE: Final = _problem(
-    503, "So many are looked for already, or a setting is missing", "2 events are being looked for already; try again"
+NO_LETTER: Final = _problem(
+    404, "There is no such dead letter, or no such stream", f"no dead letter of {DEFAULT_STREAM}: 3:1042"
+)
+NO_LOOK_UP: Final = _problem(
+    503,
+    "So many look-ups are under way already, a place does not answer, or a setting is missing",
+    "2 look-ups are under way already; try again",
 )
 NOT_SILENCED: Final = _problem(
     404, "It is not silenced", "'SinkBehind' is not silenced; `stream` has to be as it was then"
@@ -147,6 +153,10 @@ def install(app: FastAPI, store_address: str) -> None:
         message = f"the report store cannot hold this: {_one_line(error)}"
         return _answer(_invalid([InvalidPart(loc=[], msg=message, type="value_error")]))
 
+    async def warehouse_away(request: Request, error: Exception) -> JSONResponse:
+        _log.warning("warehouse away", extra={"path": request.url.path, "error": _one_line(error)})
+        return _answer(problem(503, "the warehouse does not give the answer; try again"))
+
     async def stream_at_fault(request: Request, error: Exception) -> JSONResponse:
         # Not the poster's fault, and mended without a restart: the same may be sent again.
         _log.error("stream at fault", extra={"path": request.url.path, "error": _one_line(error)})
@@ -156,6 +166,7 @@ def install(app: FastAPI, store_address: str) -> None:
         app.add_exception_handler(away, store_away)
     app.add_exception_handler(psycopg.errors.UndefinedTable, tables_missing)
     app.add_exception_handler(psycopg.DataError, not_storable)
+    app.add_exception_handler(WarehouseUnavailableError, warehouse_away)
     app.add_exception_handler(StreamCodeError, stream_at_fault)
     app.add_exception_handler(RequestValidationError, invalid_request)
     app.add_exception_handler(HTTPException, refused)

@@ -8,7 +8,16 @@ from typing import Literal
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from dashboard.ui import account_view, live_view, minutes_view, overview, stream_view, system_view, trace_view
+from dashboard.ui import (
+    account_view,
+    letters_view,
+    live_view,
+    minutes_view,
+    overview,
+    stream_view,
+    system_view,
+    trace_view,
+)
 from dashboard.ui.feeds import standings
 from etar.settings import DashboardAddress
 
@@ -28,9 +37,12 @@ for each in found:
     # Of several streams, the menu would have as many pages of one name: they are linked from their streams' pages.
     visible: Literal["visible", "hidden"] = "visible" if len(found) == 1 else "hidden"
     account = partial(account_view.show, each.name, each.title, by_path)
+    letters = partial(letters_view.show, each.name, each.title, by_path)
+    letters_path = DashboardAddress.dead_letters_path(each.name)
     pages += [
         st.Page(minutes, title="Minutes", url_path=DashboardAddress.minutes_path(each.name), visibility=visible),
         st.Page(account, title="Account", url_path=DashboardAddress.account_path(each.name), visibility=visible),
+        st.Page(letters, title="Dead letters", url_path=letters_path, visibility=visible),
     ]
 pages.append(st.Page(partial(trace_view.show, [each.name for each in found]), title="Trace", url_path="trace"))
 pages.append(st.Page(system_view.show, title="System", url_path="system"))

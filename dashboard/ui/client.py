@@ -13,6 +13,8 @@ from pydantic import AwareDatetime, BaseModel, TypeAdapter, ValidationError
 
 from etar.account import Account
 from etar.alerts.board import ShownAlert
+from etar.dead_letters.answer import LetterCounts, ListedLetter, WholeLetter
+from etar.dead_letters.letters import LetterId
 from etar.ledger import LedgerEntry, MinuteHistory
 from etar.minute import MinuteWindow
 from etar.pipeline.standing import Day
@@ -59,9 +61,13 @@ class System(BaseModel):
 _STREAMS = TypeAdapter(list[StreamStanding])
 _REPORTS = TypeAdapter(list[PublishedReport])
 _MINUTES = TypeAdapter(list[LedgerEntry])
+_LETTERS = TypeAdapter(list[ListedLetter])
 
 _TRACE_SECONDS = 90.0
 """An event's look-up reads the ids of hours of a table, and waits for places that are away."""
+
+_LETTERS_SECONDS = 30.0
+"""Dead letters are looked up in warehouse, Kafka and registry, each of which may be waited for."""
 
 _KEPT = 200
 """Answers that the API need not send again: the days and minutes that somebody looked at last."""
@@ -69,6 +75,16 @@ _KEPT = 200
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class FoundLetters:
+    """Dead letters of a range of time: how many of which reason, and the newest of them. ``more``: there may be
+    others."""
+
+    counts: LetterCounts
+    listed: tuple[ListedLetter, ...]
+    more: bool
 
 
 @dataclass(frozen=True)
@@ -180,6 +196,45 @@ class ReportClient:
         if end is not None:
             asked["to"] = f"{end}"
         return self._unless_known("/account", _one(Account), **asked)
+
+    def dead_letters(
+        self, stream: str, start: datetime, end: datetime, narrowed: Mapping[str, str], limit: int
+    ) -> tuple[FoundLetters, ...]:
+        """Dead letters that the broker took in ``[start, end)``, as one answer, with the newest ``limit`` of them.
+
+        Args:
+            narrowed: by reason, field or state, as the API's ``/dead-letters`` has them. Counts are of every state.
+
+        Raises:
+            ReportsUnavailableError: there was no such answer.
+        """
+        asked = {"stream": stream, "from": start.isoformat(), "to": end.isoformat(), **narrowed}
+        of_any_state = {name: value for name, value in asked.items() if name != "state"}
+        counts = self._get("/dead-letters/counts", of_any_state, timeout=_LETTERS_SECONDS)
+        listed = self._get("/dead-letters", {**asked, "limit": limit}, timeout=_LETTERS_SECONDS)
+        try:
+            return (
+                FoundLetters(
+                    LetterCounts.model_validate_json(counts.content),
+                    tuple(_LETTERS.validate_json(listed.content)),
+                    more="next" in listed.links,
+                ),
+            )
+        except ValidationError as error:
+            raise self._other_than("dead letters") from error
+
+    def dead_letter(self, stream: str, letter: LetterId) -> tuple[WholeLetter, ...]:
+        """One dead letter as one answer; none where there is no such letter.
+
+        Raises:
+            ReportsUnavailableError: there was no such answer.
+        """
+        path = f"/dead-letters/{letter.partition}/{letter.offset}"
+        response = self._get(path, {"stream": stream}, also=[404], timeout=_LETTERS_SECONDS)
+        try:
+            return () if response.status_code == 404 else (WholeLetter.model_validate_json(response.content),)
+        except ValidationError as error:
+            raise self._other_than("dead letters") from error
 
     def system(self) -> tuple[System, ...]:
         """What the API says of itself and of the jobs, as one answer.

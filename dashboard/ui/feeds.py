@@ -7,13 +7,15 @@ answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 
 import streamlit as st
 
-from dashboard.ui.client import Feed, KnownMinute, ReportClient, Snapshot, StreamStanding, System
+from dashboard.ui.client import Feed, FoundLetters, KnownMinute, ReportClient, Snapshot, StreamStanding, System
 from etar.account import Account
+from etar.dead_letters.answer import WholeLetter
+from etar.dead_letters.letters import LetterId
 from etar.ledger import LedgerEntry
 from etar.minute import MinuteWindow
 from etar.pipeline.standing import Day
@@ -24,6 +26,7 @@ from etar.windows import StreamWindows
 
 SHOWN_WINDOWS = 100
 SHOWN_REVISIONS = 5
+SHOWN_LETTERS = 200
 
 # Less than a refresh: a timer that is early must not be given the answer before.
 _FRESH_FOR = timedelta(seconds=0.8 * get_settings(DashboardSettings).refresh_seconds)
@@ -72,6 +75,18 @@ def minute_feed(stream: str, minute: datetime) -> Feed[KnownMinute]:
 @st.cache_resource(show_spinner=False, max_entries=60)
 def account_feed(stream: str, hours: int, end: MinuteWindow | None) -> Feed[Account]:
     return Feed(partial(client().account, stream, 60 * hours, end), now, fresh_for=_FRESH_FOR)
+
+
+@st.cache_resource(show_spinner=False, max_entries=120)
+def letters_feed(stream: str, day: date, narrowed: tuple[tuple[str, str], ...]) -> Feed[FoundLetters]:
+    start = datetime.combine(day, time(), UTC)
+    asked = partial(client().dead_letters, stream, start, start + timedelta(days=1), dict(narrowed), SHOWN_LETTERS)
+    return Feed(asked, now, fresh_for=_FRESH_FOR)
+
+
+@st.cache_resource(show_spinner=False, max_entries=120)
+def letter_feed(stream: str, letter: LetterId) -> Feed[WholeLetter]:
+    return Feed(partial(client().dead_letter, stream, letter), now, fresh_for=_FRESH_FOR)
 
 
 @st.cache_resource(show_spinner=False)

@@ -48,6 +48,8 @@ def _live(pages: Mapping[str, StreamlitPage]) -> None:
                 name.page_link(page, label="Minutes", icon=":material/calendar_view_month:")
             if (page := pages.get(DashboardAddress.account_path(each.name))) is not None:
                 name.page_link(page, label="Account", icon=":material/balance:")
+            if (page := pages.get(DashboardAddress.dead_letters_path(each.name))) is not None:
+                name.page_link(page, label="Dead letters", icon=":material/mark_email_unread:")
             standing.markdown(found[each.name].markdown())
             standing.caption(verified(each))
             reports = reports_feed(each.name).poll()

@@ -18,6 +18,11 @@ CHART = {"displayModeBar": False}
 _Item = TypeVar("_Item")
 
 
+def plain(text: str) -> str:
+    """Text of anybody's as Markdown that shows it as it is."""
+    return "".join(f"\\{each}" if each in "\\`*_{}[]()#+-.!|<>~$:^&" else each for each in text)
+
+
 def asked(feed: Feed[_Item], doing: str, *, height: int) -> Snapshot[_Item]:
     """What a feed has to say. Who waits for its first answer sees that."""
     if feed.has_answered:

@@ -87,6 +87,8 @@ def show(stream: str, pages: Mapping[str, StreamlitPage]) -> None:
             st.page_link(page, label="Minutes", icon=":material/calendar_view_month:")
         if (page := pages.get(DashboardAddress.account_path(stream))) is not None:
             st.page_link(page, label="Account", icon=":material/balance:")
+        if (page := pages.get(DashboardAddress.dead_letters_path(stream))) is not None:
+            st.page_link(page, label="Dead letters", icon=":material/mark_email_unread:")
     _live(stream)
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard.ui.client import ReportsUnavailableError
 from dashboard.ui.feeds import client
-from dashboard.ui.page_parts import viewers_clock
+from dashboard.ui.page_parts import plain, viewers_clock
 from dashboard.ui.times import IN_UTC, Clock
 from etar.streams import catalogue
 from etar.trace.answer import PlaceAnswer, RecordTrace, Standing, StepState, Trace
@@ -136,8 +136,3 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = "".join(f'<th scope="col" {cell}>{escape(each)}</th>' for each in heads)
     body = "".join(f"<tr>{''.join(f'<td {cell}>{escape(each)}</td>' for each in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def plain(text: str) -> str:
-    """Text of anybody's as Markdown that shows it as it is."""
-    return "".join(f"\\{each}" if each in "\\`*_{}[]()#+-.!|<>~$:^&" else each for each in text)

@@ -126,8 +126,11 @@ def object_store_client(settings: ObjectStoreSettings) -> S3Client:
     )
 
 
-def report_store_connection(settings: ReportStoreSettings) -> psycopg.Connection:
+def report_store_connection(settings: ReportStoreSettings, *, reading: bool = False) -> psycopg.Connection:
     """A connection to the database of reports, ledger and audit; times are UTC. Commits nothing by itself.
+
+    Args:
+        reading: nothing can be written with it, and no statement takes longer than 10 s.
 
     Raises:
         psycopg.OperationalError: PostgreSQL is away, or refuses the login.
@@ -143,5 +146,6 @@ def report_store_connection(settings: ReportStoreSettings) -> psycopg.Connection
         connect_timeout=5,
         # Of a server that is silent: else the kernel waits for two hours.
         tcp_user_timeout=30_000,
-        options="-c TimeZone=UTC",
+        options="-c TimeZone=UTC"
+        + (" -c default_transaction_read_only=on -c statement_timeout=10s" if reading else ""),
     )

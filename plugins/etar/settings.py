@@ -181,6 +181,11 @@ class DashboardAddress(Concern):
         """Of the stream's page of its account."""
         return f"{stream}-account"
 
+    @staticmethod
+    def dead_letters_path(stream: str) -> str:
+        """Of the stream's page of dead letters."""
+        return f"{stream}-dead-letters"
+
     def minute_page(self, stream: str, window: MinuteWindow) -> str:
         """Address of the page about one minute: the stream's page of minutes, with that one chosen."""
         page = f"{self.url.rstrip('/')}/{self.minutes_path(stream)}"

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query
-from fastapi.concurrency import run_in_threadpool
-from pydantic import ValidationError
+from fastapi import APIRouter, Query
 
 from dashboard.api.deps import MayRead, Now, StreamName
-from dashboard.api.problems import AUTHENTICATED, INVALID, NO_STREAM, NO_TRACE, example, invalid
+from dashboard.api.lookups import looked_up, stream_of
+from dashboard.api.problems import AUTHENTICATED, INVALID, NO_LOOK_UP, NO_STREAM, example, invalid
 from etar.settings import EventTimeSettings, get_settings
-from etar.streams import DEFAULT_STREAM, Stream, StreamFaultError, UnknownStreamError, catalogue
+from etar.streams import DEFAULT_STREAM, Stream
 from etar.trace.answer import Trace
 from etar.trace.question import Question, UnfitQuestionError
 
 router = APIRouter(tags=["trace"])
-
-_AT_ONCE = 2
-"""Each holds a thread, and an event's look-up reads the ids of hours: posted reports must not wait for these."""
-
-_WAIT_SECONDS = 5.0
-
-_places = asyncio.Semaphore(_AT_ONCE)
 
 _RECORD: dict[str, Any] = {
     "log": DEFAULT_STREAM,
@@ -84,7 +75,7 @@ _EXAMPLE: dict[str, Any] = {
     "/trace",
     summary="Where one event is, step by step",
     dependencies=[MayRead],
-    responses={200: example(_EXAMPLE), **AUTHENTICATED, **NO_STREAM, **INVALID, **NO_TRACE},
+    responses={200: example(_EXAMPLE), **AUTHENTICATED, **NO_STREAM, **INVALID, **NO_LOOK_UP},
 )
 async def trace(
     *,
@@ -114,7 +105,7 @@ async def trace(
 ) -> Trace:
     """What each place says of it, and what is waited for. A place that is away is not one without the event: `complete`
     is false where it would know. Without the settings of a place, as of the warehouse, it is not asked."""
-    chosen = _stream(stream)
+    chosen = stream_of(stream)
     if (identity is None) == (record is None):
         raise invalid(("query",), "give either `id`, the event's, or `record`, a place in Kafka")
     try:
@@ -133,33 +124,13 @@ async def trace(
     if record is not None and asked.record is None:
         raise invalid(("query", "record"), f"{record!a} is no PARTITION:OFFSET, like 3:1042")
     try:
-        async with asyncio.timeout(_WAIT_SECONDS):
-            await _places.acquire()
-    except TimeoutError:
-        raise HTTPException(503, f"{_AT_ONCE} events are being looked for already; try again") from None
-    try:
-        return await run_in_threadpool(_traced, asked, chosen)
+        return await looked_up(_traced, asked, chosen)
     except UnfitQuestionError as error:
         raise invalid(("query", "id"), str(error)) from error
-    finally:
-        _places.release()
-
-
-def _stream(name: str) -> Stream:
-    try:
-        return catalogue().named(name)
-    except UnknownStreamError:
-        raise HTTPException(404, f"{name!a} is no stream that has a folder") from None
-    except StreamFaultError as error:
-        raise HTTPException(503, str(error)) from error
 
 
 def _traced(question: Question, stream: Stream) -> Trace:
     # Its clients take a second to load, and most APIs never need them.
     from etar.trace.tracer import trace as traced
 
-    try:
-        return traced(question, stream=stream)
-    except ValidationError as error:
-        missing = ", ".join(".".join(map(str, part["loc"])) for part in error.errors())
-        raise HTTPException(503, f"the report API cannot trace: {error.title} lacks {missing}") from error
+    return traced(question, stream=stream)

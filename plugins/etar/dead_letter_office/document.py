@@ -45,7 +45,8 @@ class Document:
 
     ``fields``: what a JSON patch or a hook works on, plain values as Avro holds them (an instant is its long, a UUID
     its text); empty where nothing could be read. ``fault``: what stopped the reading or is left over, in words.
-    ``ticks``: of the fields that are instants, how many make a second.
+    ``ticks``: of the fields that are instants, how many make a second. ``stopped_at``: the field that could not be
+    decoded.
     """
 
     form: Form
@@ -54,6 +55,7 @@ class Document:
     text: str | None = None
     fault: str | None = None
     ticks: Mapping[str, int] = field(default_factory=dict)
+    stopped_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,9 @@ class RecordSchema:
         fields, fault = record.read(source)
         if fault is None and (rest := len(value) - source.tell()):
             fault = f"{rest} bytes follow the record's end"
-        form = Form.AVRO if len(fields) == record.width else Form.AVRO_IN_PART
-        return Document(form, fields, self.schema_id, fault=fault, ticks=record.ticks)
+        stopped_at = next((name for name in record.names if name not in fields), None)
+        form = Form.AVRO if stopped_at is None else Form.AVRO_IN_PART
+        return Document(form, fields, self.schema_id, fault=fault, ticks=record.ticks, stopped_at=stopped_at)
 
     def encode(self, fields: Mapping[str, Any], *, repaired: Document | None = None) -> bytes:
         """A value in Confluent's wire format; a field that is left out takes its default.

@@ -18,13 +18,20 @@ from pathlib import Path
 from etar.audit.holdings import Holdings
 from etar.audit.marks import Marks
 from etar.clients import report_store_connection
-from etar.dead_letter_office.document import Document, ReadingSchema, read_document, reading_schema, to_json
+from etar.dead_letter_office.document import (
+    Document,
+    Form,
+    ReadingSchema,
+    read_document,
+    reading_schema,
+    to_json,
+)
 from etar.dead_letter_office.front_door import FrontDoor, Headers
 from etar.dead_letter_office.repair import NotRepairableError, Repair
 from etar.dead_letter_office.replay import Replayer, Sending, Sent
 from etar.dead_letter_office.unfiled import Unfiled
 from etar.dead_letters import DeadLetter, Reason
-from etar.dead_letters.journal import Author, Change, Journal
+from etar.dead_letters.journal import Author, BegunReplay, Change, Journal
 from etar.dead_letters.letters import LetterId, Letters, Selection, State, Summary, UnknownLetterError
 from etar.event_times import EventTimeBounds
 from etar.instants import from_milliseconds, to_milliseconds
@@ -35,7 +42,7 @@ from etar.records.decode import frame_of
 from etar.records.framing import IN_HEADER, OWN_SCHEMA, SchemaId
 from etar.records.intake import Decoded, Intake
 from etar.records.record import Record
-from etar.records.registry import RegisteredSchema, Registry
+from etar.records.registry import RegisteredSchema, Registry, RegistryUnavailableError
 from etar.records.warehouse import Warehouse
 from etar.settings import (
     DeadLetterSettings,
@@ -79,6 +86,7 @@ class Dossier:
     document: Document
     headers: Headers | None
     changes: Sequence[Change]
+    replays: Sequence[BegunReplay]
     fixed: bytes | None
 
 
@@ -173,11 +181,19 @@ class Office:
         return Dossier(
             letter=letter,
             state=self._journal.states([letter_id]).get(letter_id, State.OPEN) if filed else State.UNFILED,
-            document=self._document(letter, self._latest, headers),
+            document=self._readable(letter, headers),
             headers=headers,
             changes=self._journal.history(letter_id),
+            replays=self._journal.replays(letter_id),
             fixed=self._journal.fixes([letter_id]).get(letter_id),
         )
+
+    def _readable(self, letter: DeadLetter, headers: Headers | None) -> Document:
+        """What can be read of a letter now: without the registry, that it is bytes."""
+        try:
+            return self._document(letter, self._latest, headers)
+        except RegistryUnavailableError as error:
+            return Document(Form.BYTES, {}, fault=f"its schema is not to be had: {error}")
 
     def document(self, letter: DeadLetter) -> Document:
         """What can be read of a letter."""
@@ -491,7 +507,12 @@ class Office:
 
 @contextmanager
 def open_office(
-    stream: Stream, *, command: str, say: Callable[[str], None], log: str | None = None
+    stream: Stream,
+    *,
+    command: str,
+    say: Callable[[str], None],
+    log: str | None = None,
+    reading: bool = False,
 ) -> Iterator[Office]:
     """The office of a stream, with everything from the settings.
 
@@ -499,6 +520,7 @@ def open_office(
         command: what the audit shall say made a change.
         say: takes what a person should know meanwhile.
         log: the former log whose letters are meant; those of the topic as it is if left out.
+        reading: nothing is to be changed, and somebody waits: PostgreSQL refuses to write and to take long.
 
     Raises:
         pydantic.ValidationError: a setting is missing.
@@ -508,7 +530,9 @@ def open_office(
     warehouse_settings = get_settings(WarehouseSettings)
     with ExitStack() as stack:
         kafka = get_settings(KafkaSettings)
-        connection = stack.enter_context(closing(report_store_connection(get_settings(ReportStoreSettings))))
+        connection = stack.enter_context(
+            closing(report_store_connection(get_settings(ReportStoreSettings), reading=reading))
+        )
         registry = stack.enter_context(closing(Registry.connect(get_settings(RegistrySettings))))
         warehouse = stack.enter_context(closing(Warehouse(warehouse_settings)))
         of = log or stream.topic

@@ -46,6 +46,18 @@ class Change:
 
 
 @dataclass(frozen=True)
+class BegunReplay:
+    """One time that a letter's record was sent, or was about to be. ``offset``: in ``log``, in the letter's own
+    partition; None while it is not known whether it is there."""
+
+    log: str
+    offset: int | None
+    begun_at: datetime
+    sent_at: datetime | None
+    withdrawn_at: datetime | None
+
+
+@dataclass(frozen=True)
 class Replay:
     """A record that is to be sent, or was. ``search_from``: end of its partition before it was sent."""
 
@@ -126,6 +138,15 @@ class Journal:
             (self._topic, *letter),
         ).fetchall()
         return [Change(*row) for row in rows]
+
+    def replays(self, letter: LetterId) -> list[BegunReplay]:
+        """Every replay of one letter, the oldest first."""
+        rows = self._connection.execute(
+            "SELECT sent_to, sent_offset, begun_at, sent_at, withdrawn_at FROM dead_letter_replays "
+            "WHERE topic = %s AND of_partition = %s AND of_offset = %s ORDER BY begun_at",
+            (self._topic, *letter),
+        ).fetchall()
+        return [BegunReplay(*row) for row in rows]
 
     def fixed(self, values: Mapping[LetterId, bytes], author: Author, detail: Mapping[str, Any]) -> None:
         """Keep these values; a replay sends them instead of the original bytes."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from etar import dead_letters
 from etar.clients import WarehouseUnavailableError, WarehouseUser
-from etar.dead_letters import DeadLetter, Reason
+from etar.dead_letters import DeadLetter, Reason, fields
 from etar.instants import from_milliseconds, to_milliseconds
 from etar.settings import WarehouseSettings
 from etar.streams import OF_FORMER_LOGS
@@ -91,6 +91,28 @@ class Summary(NamedTuple):
         return cls(LetterId.of(letter), letter.appended, letter.reason, letter.detail, size)
 
 
+class Place(NamedTuple):
+    """Where a letter stands among the others: by append time, then by its own place in Kafka."""
+
+    appended: datetime
+    partition: int
+    offset: int
+
+    @classmethod
+    def of(cls, summary: Summary) -> Place:
+        return cls(summary.appended, *summary.id)
+
+    @property
+    def bound(self) -> dict[str, Any]:
+        """As :data:`_PLACE` names it."""
+        return {"appended": to_milliseconds(self.appended), "partition": self.partition, "offset": self.offset}
+
+
+_ORDER = "(_timestamp, _partition, _offset)"
+_INSTANT = "fromUnixTimestamp64Milli({appended:Int64}, 'UTC')"
+_PLACE = f"({_INSTANT}, {{partition:Int32}}, {{offset:Int64}})"
+
+
 class Letters(WarehouseUser):
     """Reads the dead letters of one topic, or of one former log of it. A context manager; connects on first use.
 
@@ -98,8 +120,16 @@ class Letters(WarehouseUser):
         WarehouseUnavailableError: no answer.
     """
 
-    def __init__(self, settings: WarehouseSettings, topic: str) -> None:
-        super().__init__(settings, autogenerate_session_id=False)
+    def __init__(self, settings: WarehouseSettings, topic: str, *, seconds_max: int | None = None) -> None:
+        """``seconds_max``: of one question, where somebody waits for its answer."""
+        options: dict[str, Any] = {"autogenerate_session_id": False}
+        if seconds_max is not None:
+            options |= {
+                "connect_timeout": 5,
+                "send_receive_timeout": seconds_max + 5,
+                "settings": {"max_execution_time": seconds_max},
+            }
+        super().__init__(settings, **options)
         self._topic = topic
 
     def pages(self, selection: Selection) -> Iterator[list[Summary]]:
@@ -119,16 +149,52 @@ class Letters(WarehouseUser):
             if len(page) < _PAGE:
                 return
             last = page[-1]
-            bound |= {
-                "partition": last.id.partition,
-                "offset": last.id.offset,
-                "appended": to_milliseconds(last.appended),
-            }
-            instant = "fromUnixTimestamp64Milli({appended:Int64}, 'UTC')"
-            after = (
-                f" AND _timestamp >= {instant} AND (_timestamp, _partition, _offset) > "
-                f"({instant}, {{partition:Int32}}, {{offset:Int64}})"
-            )
+            bound |= Place.of(last).bound
+            after = f" AND _timestamp >= {_INSTANT} AND {_ORDER} > {_PLACE}"
+
+    def newest(self, selection: Selection, *, field: str | None, before: Place | None, most: int) -> list[Summary]:
+        """At most so many letters of ``selection`` (states aside), the newest first.
+
+        Args:
+            field: only letters whose reason is about this one.
+            before: only letters that come after this place in the list.
+        """
+        conditions, bound = self._conditions(selection, field)
+        if before is not None:
+            conditions.append(f"_timestamp <= {_INSTANT} AND {_ORDER} < {_PLACE}")
+            bound |= before.bound
+        rows = self._query(
+            "SELECT _partition, _offset, toUnixTimestamp64Milli(_timestamp), reason, detail, length(value) "
+            f"FROM {dead_letters.TABLE} FINAL WHERE {' AND '.join(conditions)} "
+            "ORDER BY _timestamp DESC, _partition DESC, _offset DESC LIMIT {most:UInt32}",
+            bound | {"most": most},
+        )
+        return [_summary(row) for row in rows]
+
+    def counts(
+        self, selection: Selection, *, field: str | None, seconds: int
+    ) -> Iterator[tuple[datetime, Reason, int]]:
+        """How many letters of ``selection`` (states aside) there are of each reason in each bucket of so many seconds,
+        the oldest first; buckets begin where whole ones since 1970 do."""
+        conditions, bound = self._conditions(selection, field)
+        rows = self._query(
+            "SELECT intDiv(toUnixTimestamp64Milli(_timestamp), {bucket:Int64}) * {bucket:Int64} AS start, reason, "
+            f"count() FROM {dead_letters.TABLE} FINAL WHERE {' AND '.join(conditions)} "
+            "GROUP BY start, reason ORDER BY start, reason",
+            bound | {"bucket": seconds * 1000},
+        )
+        return ((from_milliseconds(start), Reason(reason), count) for start, reason, count in rows)
+
+    def failing_fields(self, selection: Selection, *, most: int) -> dict[str, int]:
+        """Fields that the reasons of ``selection`` are about, with their letters, the most first."""
+        conditions, bound = self._conditions(selection)
+        rows = self._query(
+            f"SELECT {fields.SQL} AS field, count() AS letters FROM {dead_letters.TABLE} FINAL "
+            f"WHERE {' AND '.join(conditions)} AND field != '' "
+            "GROUP BY field ORDER BY letters DESC, field LIMIT {most:UInt32}",
+            bound | {"most": most},
+        )
+        return {str(field): int(letters) for field, letters in rows}
 
     def of_former_logs(self) -> dict[str, int]:
         """How many letters there are of each former log of the topic."""
@@ -164,7 +230,7 @@ class Letters(WarehouseUser):
         }
         return [found[letter] for letter in ids if letter in found]
 
-    def _conditions(self, selection: Selection) -> tuple[list[str], dict[str, Any]]:
+    def _conditions(self, selection: Selection, field: str | None = None) -> tuple[list[str], dict[str, Any]]:
         conditions = ["_topic = {topic:String}"]
         bound: dict[str, Any] = {"topic": self._topic}
         if selection.ids:
@@ -172,6 +238,9 @@ class Letters(WarehouseUser):
         if selection.reasons:
             conditions.append("reason IN {reasons:Array(String)}")
             bound["reasons"] = sorted(selection.reasons)
+        if field is not None:
+            conditions.append(f"{fields.SQL} = {{field:String}}")
+            bound["field"] = field
         for name, operator, instant in (("first", ">=", selection.first), ("end", "<", selection.end)):
             if instant is not None:
                 conditions.append(f"_timestamp {operator} fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')")
@@ -199,4 +268,6 @@ def _summary(row: Sequence[Any]) -> Summary:
 
 
 def _microseconds(instant: datetime) -> int:
-    return int(instant.timestamp()) * 1_000_000 + instant.microsecond
+    # The engine's instants have an end, and Kafka has taken nothing beyond these years.
+    within = min(max(instant, datetime(1970, 1, 1, tzinfo=UTC)), datetime(2200, 1, 1, tzinfo=UTC))
+    return int(within.timestamp()) * 1_000_000 + within.microsecond

@@ -92,8 +92,8 @@ class AvroFields:
             self._whole = schema.shape(node)
 
     @property
-    def width(self) -> int:
-        return len(self._shapes)
+    def names(self) -> Sequence[str]:
+        return tuple(self._shapes)
 
     def read(self, source: BytesIO) -> tuple[dict[str, Any], str | None]:
         """The fields up to the first that cannot be decoded, and what stopped the reading (None: nothing did)."""

@@ -86,30 +86,26 @@ class Books:
             repairs=[(str(repair), str(reason), at) for repair, reason, at in repairs],
             state=journal.states([letter]).get(letter, State.OPEN),
             changes=journal.history(letter),
-            replays=self._replays(record),
+            replays=[
+                ReplaySent(
+                    record,
+                    None if sent.offset is None else RecordId(sent.log, record.partition, sent.offset),
+                    sent.begun_at,
+                    sent.sent_at,
+                    sent.withdrawn_at,
+                )
+                for sent in journal.replays(letter)
+            ],
             replay_of=RecordId(*sent_as[0]) if sent_as else None,
         )
-
-    def _replays(self, record: RecordId) -> list[ReplaySent]:
-        found = self._query(
-            "SELECT sent_to, sent_offset, begun_at, sent_at, withdrawn_at FROM dead_letter_replays "
-            "WHERE topic = %(log)s AND of_partition = %(partition)s AND of_offset = %(offset)s ORDER BY begun_at",
-            **record._asdict(),
-        )
-        return [
-            ReplaySent(record, None if offset is None else RecordId(log, record.partition, offset), *times)
-            for log, offset, *times in found
-        ]
 
     def _query(self, query: str, **bound: Any) -> list[tuple[Any, ...]]:
         return self._connected().execute(query.encode(), {"stream": self._stream.name} | bound).fetchall()
 
     def _connected(self) -> psycopg.Connection[Any]:
         if self._connection is None:
-            connection = report_store_connection(self._settings)
+            connection = report_store_connection(self._settings, reading=True)
             connection.autocommit = True
-            connection.execute("SET default_transaction_read_only = on")
-            connection.execute("SET statement_timeout = '10s'")
             self._connection = connection
         return self._connection
 

@@ -28,7 +28,7 @@ def read_bodies(stream: Stream, log: str, letters: Sequence[DeadLetter], *, kafk
         RegistryUnavailableError, WarehouseUnavailableError, psycopg.Error, UnsupportedTableError
     """
     former = None if log == stream.topic else log
-    with open_office(stream, command="etar trace", say=lambda _: None, log=former) as office:
+    with open_office(stream, command="etar trace", say=lambda _: None, log=former, reading=True) as office:
         return [office.document(letter) if kafka or IN_HEADER not in letter.detail else None for letter in letters]
 
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dashboard.ui.trace_view import asked_for, places_table, plain, steps_table
+from dashboard.ui.page_parts import plain
+from dashboard.ui.trace_view import asked_for, places_table, steps_table
 from etar.trace.answer import Place, PlaceAnswer, RecordTrace, Standing, Step, StepName, StepState
 
 
