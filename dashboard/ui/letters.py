@@ -44,13 +44,13 @@ LOOKS = {
     Reason.NOT_AVRO: Look("#56B4E9", "x"),
     Reason.NOT_JSON: Look("#009E73", "|"),
     Reason.UNKNOWN_SCHEMA_ID: Look("#F0E442", "-"),
-    Reason.UNSUPPORTED_SCHEMA: Look("#B39B00", "+"),
+    Reason.UNSUPPORTED_SCHEMA: Look("#B39B00", "|"),
     Reason.TRUNCATED: Look("#D55E00", "\\"),
     Reason.TRAILING_BYTES: Look("#CC79A7", "/"),
     Reason.MISSING_OR_WRONG_FIELD: Look("#0072B2", ""),
-    Reason.OUT_OF_RANGE: Look("#E69F00", "x"),
+    Reason.OUT_OF_RANGE: Look("#E69F00", "+"),
     Reason.EVENT_TIME_OUT_OF_BOUNDS: Look("#7A5195", "."),
-    Reason.TOO_LATE: Look("#8C564B", "|"),
+    Reason.TOO_LATE: Look("#8C564B", "x"),
     Reason.INSERT_REFUSED: Look("#A00000", "-"),
 }
 
