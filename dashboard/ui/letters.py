@@ -24,6 +24,9 @@ from etar.streams import DEFAULT_STREAM
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
+STATES = (State.OPEN, State.REPLAYED, State.DISCARDED)
+"""Of letters that are filed: others are in no list."""
+
 MARK = "▶"
 NOT_THERE = "is not there"
 _NEW_VALUE = "THE RIGHT VALUE"
@@ -91,11 +94,17 @@ def asked_for(address: Mapping[str, str], *, today: date) -> Asked:
             day=None if day == today else day,
             reason=Reason(reason) if reason else None,
             field=address.get("field") or None,
-            state=State(state) if state else None,
+            state=_filed(state) if state else None,
             letter=LetterId.parse(letter) if letter else None,
         )
     except UnknownLetterError as error:
         raise ValueError(str(error)) from error
+
+
+def _filed(state: str) -> State:
+    if state not in STATES:
+        raise ValueError(f"{state!r} is none of {', '.join(STATES)}")
+    return State(state)
 
 
 def words(reason: Reason) -> str:

@@ -18,11 +18,10 @@ from dashboard.ui.letters import Asked
 from dashboard.ui.page_parts import CHART, plain, show_notice
 from etar.dead_letters import Reason
 from etar.dead_letters.answer import WholeLetter
-from etar.dead_letters.letters import LetterId, State, UnknownLetterError
+from etar.dead_letters.letters import LetterId, UnknownLetterError
 from etar.settings import DashboardSettings, get_settings
 
 _DAY = timedelta(days=1)
-_STATES = (State.OPEN, State.REPLAYED, State.DISCARDED)
 
 
 # Made once for all viewers, however many there are and however often they look.
@@ -125,7 +124,7 @@ def _live(stream: str) -> None:
     filters = st.container(horizontal=True, vertical_alignment="bottom", key="filters")
     with filters:
         _select(choice, "reason", "Reason", tuple(Reason), asked.reason)
-        _select(choice, "state", "State", _STATES, asked.state)
+        _select(choice, "state", "State", letters.STATES, asked.state)
     feed = letters_feed(stream, day, asked.narrowed)
     snapshot = page_parts.asked(feed, f"Reading the dead letters of {day} …", height=520)
     found = snapshot.newest
@@ -143,7 +142,7 @@ def _select(choice: Choice, name: str, label: str, options: Sequence[str], chose
     st.selectbox(
         label,
         options,
-        index=list(options).index(chosen) if chosen in options else None,
+        index=None if chosen is None else list(options).index(chosen),
         # A field's path is somebody's text, and no name of ours.
         format_func=str if name == "field" else lambda value: str(value).replace("_", " "),
         placeholder="all",

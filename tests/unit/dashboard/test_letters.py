@@ -191,7 +191,14 @@ class TestTheAddress:
 
     @pytest.mark.parametrize(
         "address",
-        [{"day": "2999-01-01"}, {"day": "noon"}, {"reason": "bad"}, {"state": "lost"}, {"letter": "three"}],
+        [
+            {"day": "2999-01-01"},
+            {"day": "noon"},
+            {"reason": "bad"},
+            {"state": "lost"},
+            {"state": "unfiled"},
+            {"letter": "three"},
+        ],
     )
     def test_that_names_nothing_is_refused(self, address: dict[str, str]) -> None:
         with pytest.raises(ValueError, match=next(iter(address.values()))):

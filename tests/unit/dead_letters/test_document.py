@@ -46,6 +46,7 @@ def test_wherever_a_record_is_cut_the_fields_before_the_cut_are_read() -> None:
         assert list(document.fields.items()) == list(whole.items())[: len(document.fields)]
         assert document.fault
         assert document.fault.startswith(f"{names[len(document.fields)]} cannot be decoded")
+        assert document.stopped_at == names[len(document.fields)]
         assert before <= len(document.fields)
         before = len(document.fields)
     assert before == len(names) - 1
