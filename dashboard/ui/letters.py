@@ -267,6 +267,13 @@ def commands(letter: WholeLetter) -> dict[str, str]:
     }
 
 
+def left_out(found: FoundLetters) -> str:
+    """What is said where there may be more letters than are listed."""
+    if found.listed:
+        return f"These are the newest {len(found.listed):,}. All are printed by:"
+    return "None is among the newest letters, which were looked through; there may be older ones. All are printed by:"
+
+
 def list_all(stream: str, asked: Asked, day: date) -> str:
     """The command that prints every letter of the day."""
     line = ["etar", "dead-letters", "list", "--limit", "0"]

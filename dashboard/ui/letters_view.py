@@ -13,7 +13,7 @@ from streamlit.navigation.page import StreamlitPage
 
 from dashboard.ui import letters, page_parts
 from dashboard.ui.client import FoundLetters, MadeOnce, Snapshot
-from dashboard.ui.feeds import SHOWN_LETTERS, letter_feed, letters_feed, now
+from dashboard.ui.feeds import letter_feed, letters_feed, now
 from dashboard.ui.letters import Asked
 from dashboard.ui.page_parts import CHART, plain, show_notice
 from etar.dead_letters import Reason
@@ -179,7 +179,7 @@ def _show_found(choice: Choice, stream: str, snapshot: Snapshot[FoundLetters], f
                 selection_mode="single-row",
             )
     if found.more:
-        st.caption(f"These are the newest {len(found.listed):,} of at most {SHOWN_LETTERS}. All are printed by:")
+        st.caption(letters.left_out(found))
         st.code(letters.list_all(stream, asked, day), language="bash")
     if snapshot.taken_at is not None:
         with st.container(key="last-updated"):

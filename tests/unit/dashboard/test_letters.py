@@ -19,6 +19,7 @@ from dashboard.ui.letters import (
     commands,
     fields_table,
     figure,
+    left_out,
     list_all,
     notice,
     outcome,
@@ -143,6 +144,11 @@ def test_the_failing_field_is_marked_by_a_sign_and_a_color() -> None:
 )
 def test_what_came_of_it(changes: dict[str, object], said: str) -> None:
     assert said in outcome(a_letter(**changes))
+
+
+def test_a_list_that_goes_on_says_so_also_where_nothing_is_listed() -> None:
+    assert left_out(found_letters(listed=3, more=True)).startswith("These are the newest 3.")
+    assert left_out(found_letters(listed=0, more=True)).startswith("None is among the newest letters")
 
 
 class TestCommands:
