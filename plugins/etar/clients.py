@@ -59,7 +59,7 @@ def trusted_certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def warehouse_client(settings: WarehouseSettings, **options: Any) -> Client:
+def warehouse_client(settings: WarehouseSettings, /, **options: Any) -> Client:
     """A clickhouse-connect client on the settings' database.
 
     Args:

@@ -12,9 +12,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from etar.dead_letter_office.office import open_office
 from etar.dead_letters.letters import LetterId, Selection
-from tests.browser.conftest import dashboard
+from tests.browser.conftest import dashboard, picture
 from tests.browser.test_dashboard import notice
-from tests.browser.test_minutes import picture
 from tests.integration.accounted import AccountedWorld
 from tests.integration.audit.conftest import new_world  # noqa: F401  (a fixture)
 from tests.integration.conftest import accounted, new_accounted, settings_of_stack  # noqa: F401  (fixtures)

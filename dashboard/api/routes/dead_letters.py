@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Response
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator
 
 from dashboard.api.deps import Instant, MayRead, StreamName, require_range
 from dashboard.api.deps import RangeEnd as MaybeEnd
@@ -39,12 +39,12 @@ class Per(StrEnum):
         return timedelta(hours=1) if self is Per.HOUR else timedelta(minutes=1)
 
 
-def _parse_place(value: object) -> Place:
+def _place(text: str) -> Place:
     try:
-        appended, partition, offset = map(int, str(value).split("."))
+        appended, partition, offset = map(int, text.split("."))
         return Place(from_milliseconds(appended), *LetterId.parse(f"{partition}:{offset}"))
     except (ValueError, OverflowError, UnknownLetterError):
-        raise ValueError(f"{value!a} is no place in a list; take it from a Link header") from None
+        raise invalid(("query", "before"), f"{text!a} is no place in a list; take it from the Link of a page") from None
 
 
 def _filed(state: State) -> State:
@@ -68,9 +68,8 @@ States = Annotated[
     Query(description="Only letters of which this became: open, replayed or discarded; may be given several times"),
 ]
 Before = Annotated[
-    Place | None,
-    BeforeValidator(_parse_place),
-    Query(description="Go on behind this place, which the `Link` of the page before names"),
+    str | None,
+    Query(max_length=60, description="Go on behind this place, which the `Link` of the page before names"),
 ]
 _LINK = {
     "description": 'Where there may be older ones, `<…>; rel="next"` (RFC 8288): the same with another `before`',
@@ -160,7 +159,8 @@ async def dead_letters(
     require_range(start, end)
     chosen = stream_of(stream)
     selection = _selection(start, end, reason, state)
-    found, last = await looked_up(_listed, chosen, selection, field=field, before=before, most=limit)
+    behind = None if before is None else _place(before)
+    found, last = await looked_up(_listed, chosen, selection, field=field, before=behind, most=limit)
     response.headers.update(_KEPT_BY_NOBODY)
     if last is not None:
         at = f"{to_milliseconds(last.appended)}.{last.partition}.{last.offset}"

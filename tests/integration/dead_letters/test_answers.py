@@ -177,7 +177,13 @@ def test_what_is_asked_wrongly_is_refused(api: RunningApi, accounted: AccountedW
     def status(path: str, **asked: Any) -> int:
         return api.reader.get(f"/v1/dead-letters{path}", params={"stream": accounted.stream.name, **asked}).status_code
 
-    refused = [{"state": "unfiled"}, {"reason": "bad"}, {"before": "noon"}, {"limit": 501}, {"field": ""}]
+    refused: list[dict[str, Any]] = [
+        {"state": "unfiled"},
+        {"reason": "bad"},
+        {"before": "noon"},
+        {"limit": 501},
+        {"field": ""},
+    ]
     assert [status("", **asked) for asked in refused] == [422] * len(refused)
     assert status("/counts") == 422
     assert status("/counts", per="minute", **{"from": "2026-01-01T00:00Z", "to": "2026-01-03T00:00Z"}) == 422
