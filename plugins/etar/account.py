@@ -113,7 +113,7 @@ class _Counts(BaseModel):
     lost: int = Field(description="In no place, and no longer held by Kafka, as the auditor found")
     not_reported: int = Field(description="Rows that no report counts (yet)")
     only_reported: int = Field(description="Rows that reports count and the auditor does not")
-    no_record: int = Field(description="Offsets without a record: markers of transactions. None of `records`")
+    no_record: int = Field(description="Offsets without a record: transaction markers. None of `records`")
 
     @property
     def difference(self) -> int:

@@ -37,7 +37,7 @@ def _text(example: str) -> dict[str, Any]:
 
 _METRICS = _text("# TYPE etar_api_error_ratio gauge\netar_api_error_ratio 0.0\n")
 _METRICS_OF_JOB = _text(
-    '# TYPE etar_job_lag_records gauge\netar_job_lag_records{part="category-sales",stream="transactions"} 7.0\n'
+    '# TYPE etar_job_lag_records gauge\netar_job_lag_records{part="ride-totals",stream="rides"} 7.0\n'
 )
 
 
