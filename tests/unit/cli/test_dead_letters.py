@@ -30,7 +30,13 @@ def test_nothing_of_a_record_reaches_the_terminal_that_it_would_obey() -> None:
     ):
         shown = _describe(
             Dossier(
-                letter=LETTER, state=State.OPEN, document=document, headers=((HOSTILE, b"x"),), fixed=None, changes=[]
+                letter=LETTER,
+                state=State.OPEN,
+                document=document,
+                headers=((HOSTILE, b"x"),),
+                fixed=None,
+                changes=[],
+                replays=[],
             )
         )
         assert all(line.isprintable() for line in shown.split("\n"))
