@@ -58,7 +58,7 @@ def test_what_compaction_took_is_lost(new_world: Callable[..., World], caplog: p
     assert {row[6] for row in world.closed()} == {0}  # without a record
     assert sum(row[7] for row in world.closed()) == 90 - left > 0  # lost
     assert world.audit(accept_lost=True).repaired == 0
-    assert any("cleanup.policy=compact" in record.message for record in caplog.records)
+    assert any("cleanup.policy=compact" in message for message in caplog.messages)
     assert any("cleanup.policy=compact" in fault for fault in state_of(world).faults)
 
 
@@ -238,7 +238,7 @@ def test_the_state_of_a_stream_says_how_far_it_is(world: World, caplog: pytest.L
     assert "partition 1 at 0 of 3, since " in warning
     assert "nobody reads it" in warning
     world.audit(minutes=10)
-    assert any(warning in record.message for record in caplog.records)
+    assert any(warning in message for message in caplog.messages)
     world.sink()
     world.audit(minutes=0.5)
     after = state_of(world, at=world.minute.end + AUDIT_BEHIND)

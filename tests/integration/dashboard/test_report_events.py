@@ -142,7 +142,7 @@ def test_a_listener_that_takes_nothing_is_let_go_and_the_others_are_told_on(
 
     async def told() -> tuple[list[int], list[int]]:
         reports = feed.ReportFeed(lambda: AsyncConnection.connect(**arguments, autocommit=True))
-        async with reports.listening(30) as slow, reports.listening(30) as fast, asyncio.timeout(60):
+        async with reports.listening(30) as slow, reports.listening(30) as fast, asyncio.timeout(240):
             taken = []
             with report_store_connection(report_store) as connection:
                 for revision in range(1, count + 1):
