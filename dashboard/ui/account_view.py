@@ -52,13 +52,15 @@ class Choice:
 @st.fragment(run_every=get_settings(DashboardSettings).refresh_seconds)
 def _live(stream: str) -> None:
     choice = Choice(stream)
+    range_row = st.container(horizontal=True, vertical_alignment="bottom", key="choose-range")
     if choice.refused:
         st.warning(choice.refused, icon=":material/link_off:")
     feed = account_feed(stream, choice.hours, choice.end)
     snapshot = asked(feed, "Reading the books of the audit and of the reports …", height=420)
     show_notice(flow.notice(snapshot))
     account = snapshot.newest
-    _choose(choice, account)
+    with range_row:
+        _choose(choice, account)
     if account is None or account.verified_through is None:
         return
     _show(snapshot, account)
@@ -71,21 +73,20 @@ def _choose(choice: Choice, account: Account | None) -> None:
     span = timedelta(hours=choice.hours)
     shown = choice.end or (MinuteWindow(account.end) if account else None)
     later = None if choice.end is None else MinuteWindow(choice.end.start + span)
-    with st.container(horizontal=True, vertical_alignment="bottom", key="choose-range"):
-        for hours, name in flow.SPANS.items():
-            st.button(
-                name,
-                type="primary" if hours == choice.hours else "secondary",
-                on_click=choice.keep,
-                args=(hours, choice.end),
-                key=f"span-{hours}",
-            )
-        earlier = None if shown is None else MinuteWindow(shown.start - span)
-        st.button("Earlier", on_click=choice.keep, args=(choice.hours, earlier), disabled=earlier is None)
-        if later is not None and later.start > now():
-            later = None
-        st.button("Later", on_click=choice.keep, args=(choice.hours, later), disabled=choice.end is None)
-        st.button("Newest", on_click=choice.keep, args=(choice.hours, None), disabled=choice.end is None)
+    for hours, name in flow.SPANS.items():
+        st.button(
+            name,
+            type="primary" if hours == choice.hours else "secondary",
+            on_click=choice.keep,
+            args=(hours, choice.end),
+            key=f"span-{hours}",
+        )
+    earlier = None if shown is None else MinuteWindow(shown.start - span)
+    st.button("Earlier", on_click=choice.keep, args=(choice.hours, earlier), disabled=earlier is None)
+    if later is not None and later.start > now():
+        later = None
+    st.button("Later", on_click=choice.keep, args=(choice.hours, later), disabled=choice.end is None)
+    st.button("Newest", on_click=choice.keep, args=(choice.hours, None), disabled=choice.end is None)
 
 
 def _show(snapshot: Snapshot[Account], account: Account) -> None:

@@ -24,11 +24,16 @@ def plain(text: str) -> str:
 
 
 def asked(feed: Feed[_Item], doing: str, *, height: int) -> Snapshot[_Item]:
-    """What a feed has to say. Who waits for its first answer sees that."""
-    if feed.has_answered:
-        return feed.poll()
-    with st.spinner(doing, show_time=True), st.skeleton(height=height):
-        return feed.poll()
+    """What a feed has to say. Who waits for its first answer sees that.
+
+    The place is taken in any case: where it came and went, all below it would move, and until the run has ended a page
+    would have each of its buttons twice.
+    """
+    with st.container():
+        if feed.has_answered:
+            return feed.poll()
+        with st.spinner(doing, show_time=True), st.skeleton(height=height):
+            return feed.poll()
 
 
 def set_address(name: str, value: str | None) -> None:
