@@ -88,7 +88,7 @@ class WarehouseUser:
         options: as of :func:`warehouse_client`.
     """
 
-    def __init__(self, settings: WarehouseSettings, **options: Any) -> None:
+    def __init__(self, settings: WarehouseSettings, /, **options: Any) -> None:
         self._settings = settings
         self._options = options
         self._client: Client | None = None
