@@ -209,8 +209,8 @@ async def counts(
 async def dead_letter(
     *,
     response: Response,
-    partition: Annotated[int, Path(ge=0, le=10**9 - 1, examples=[3])],
-    offset: Annotated[int, Path(ge=0, le=10**18 - 1, examples=[1042])],
+    partition: Annotated[int, Path(ge=0, le=10**9 - 1, description="Of Kafka's topic", examples=[3])],
+    offset: Annotated[int, Path(ge=0, le=10**18 - 1, description="In the partition", examples=[1042])],
     stream: StreamName = DEFAULT_STREAM,
 ) -> WholeLetter:
     """Its values with the failing field marked, its first bytes, its headers, its history. All of it is text that

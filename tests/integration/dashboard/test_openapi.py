@@ -62,7 +62,7 @@ def test_every_operation_is_described(openapi: Any) -> None:
 
 @pytest.mark.parametrize("path", [path for method, path in OPERATIONS if method == "get"])
 def test_head_is_what_get_answers_without_its_body(api: RunningApi, path: str) -> None:
-    of_a_minute = path.format(minute="2020-01-01T00:00Z", day="2020-01-01", stream="x", job="y")
+    of_a_minute = path.format(minute="2020-01-01T00:00Z", day="2020-01-01", partition=3, offset=4, stream="x", job="y")
     for client in (api.reader, api.stranger):
         with client.stream("GET", of_a_minute) as got:
             head = client.head(of_a_minute)

@@ -186,7 +186,9 @@ class TestApi:
     ) -> None:
         security = api.stranger.get("/openapi.json").json()["paths"][path][method].get("security", [])
         needed = [Role(each.removesuffix("Token")) for scheme in security for each in scheme]
-        of_one = path.format(minute="2020-01-01T00:00Z", day="2020-01-01", stream="x", job="y", alert="z")
+        of_one = path.format(
+            minute="2020-01-01T00:00Z", day="2020-01-01", partition=3, offset=4, stream="x", job="y", alert="z"
+        )
         body: dict[str, str] | None = {} if method == "post" else None
         with api.stranger.stream(method, of_one, headers=bearer(tokens[role]), json=body) as answer:
             assert (answer.status_code == 403) is not all(role.may(each) for each in needed)
