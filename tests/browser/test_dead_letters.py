@@ -13,13 +13,14 @@ from playwright.sync_api import Locator, Page, expect
 from etar.dead_letter_office.office import open_office
 from etar.dead_letters.letters import LetterId, Selection
 from tests.browser.conftest import dashboard, picture
-from tests.browser.test_dashboard import notice
+from tests.browser.test_dashboard import notice, publish
 from tests.integration.accounted import AccountedWorld
 from tests.integration.audit.conftest import new_world  # noqa: F401  (a fixture)
 from tests.integration.conftest import accounted, new_accounted, settings_of_stack  # noqa: F401  (fixtures)
 from tests.integration.dashboard.serving import serving
 from tests.integration.dead_letters.test_answers import bad_user, with_letters
 from tests.ports import free_ports
+from tests.unit.dashboard.samples import a_report
 
 expect.set_options(timeout=60_000)
 
@@ -49,6 +50,7 @@ def test_reasons_are_seen_and_one_letter_is_shown_in_full(
         list(office.discard(Selection(ids=(LetterId(1, 3),)), "an <i>empty</i> one", undo=False, apply=True))
 
     with serving(accounted.store, tmp_path / "api.log") as api, dashboard(api.url, tmp_path / "ui.log") as url:
+        publish(api, a_report(accounted.minute, stream=accounted.stream.name))  # which has a page from then on
         page.goto(address(url, accounted))
         expect(reasons(page)).to_contain_text("missing or wrong field")
         expect(reasons(page).locator(".barlayer .bars")).not_to_have_count(0)
@@ -96,11 +98,9 @@ def test_a_day_without_letters_fills_without_a_reload_and_what_is_away_is_named(
 ) -> None:
     port = free_ports(1)[0]
     with dashboard(f"http://127.0.0.1:{port}", tmp_path / "ui.log") as url:
-        page.goto(address(url, accounted))
-        expect(notice(page)).to_contain_text("Dead letters cannot be read now")
-        expect(notice(page)).to_contain_text("There is nothing to show yet")
-
-        with serving(accounted.store, tmp_path / "api.log", port=port):
+        with serving(accounted.store, tmp_path / "api.log", port=port) as api:
+            publish(api, a_report(accounted.minute, stream=accounted.stream.name))  # which has a page from then on
+            page.goto(address(url, accounted))
             expect(notice(page)).to_contain_text("No dead letters on")
             picture(page, "dead-letters-empty")
             page.evaluate("window.notReloaded = true")
