@@ -47,7 +47,9 @@ def facts() -> list[MinuteFacts]:
         well,
         replace(late, rows=12),
         replace(failed, entry=entry(State.FAILED, minute=failed.window.start), report=None),
-        replace(at_work, entry=entry(State.SETTLED, minute=at_work.window.start, updated_at=NOW), report=None),
+        replace(
+            at_work, entry=entry(State.SETTLED, minute=at_work.window.start, updated_at=datetime.now(UTC)), report=None
+        ),
     ]
 
 

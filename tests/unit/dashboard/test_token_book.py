@@ -14,8 +14,6 @@ import pytest
 from dashboard.api.token_book import TokenBook
 from etar.api_tokens import SEEN_SECONDS, hashed
 
-NOW = datetime.now(UTC)
-
 
 class Store:
     """A report store with rows of tokens; ``answers`` is awaited by each look."""
@@ -29,7 +27,7 @@ class Store:
 
     def give(self, token: str, **other: Any) -> None:
         row = {"id": len(self.rows) + 1, "sha256": hashed(token), "name": "anna", "role": "operator"}
-        times = {"created_at": NOW, "expires_at": None, "revoked_at": None, "last_used_at": None}
+        times = {"created_at": datetime.now(UTC), "expires_at": None, "revoked_at": None, "last_used_at": None}
         self.rows.append(row | times | other)
 
     @asynccontextmanager
@@ -124,7 +122,7 @@ def test_a_store_that_is_away_is_an_error_for_all_who_wait_and_not_that_a_token_
 def test_a_token_ends_also_between_two_looks(ends: timedelta, good: bool) -> None:
     async def play() -> None:
         store = Store()
-        store.give("good", expires_at=NOW + ends)
+        store.give("good", expires_at=datetime.now(UTC) + ends)
         book = TokenBook(store.connected, Clock())
         assert bool(await book.find("good")) is good
 
