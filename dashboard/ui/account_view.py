@@ -11,7 +11,7 @@ from streamlit.navigation.page import StreamlitPage
 from dashboard.ui import flow
 from dashboard.ui.client import Snapshot
 from dashboard.ui.feeds import account_feed, now
-from dashboard.ui.page_parts import asked, set_address, show_notice, viewers_clock
+from dashboard.ui.page_parts import asked, link_to_reports, set_address, show_last_answer, show_notice
 from etar.account import Account, Answer
 from etar.minute import MinuteWindow
 from etar.settings import DashboardSettings, get_settings
@@ -20,8 +20,7 @@ from etar.settings import DashboardSettings, get_settings
 def show(stream: str, title: str, pages: Mapping[str, StreamlitPage]) -> None:
     """The page. ``pages``: by their paths; a stream's is its name."""
     st.title(f"etar · account of {title}", anchor=False)
-    if stream in pages:
-        st.page_link(pages[stream], label=f"Reports of {title}", icon=":material/arrow_back:")
+    link_to_reports(stream, title, pages)
     _live(stream)
 
 
@@ -64,9 +63,7 @@ def _live(stream: str) -> None:
     if account is None or account.verified_through is None:
         return
     _show(snapshot, account)
-    if snapshot.taken_at is not None:
-        with st.container(key="last-updated"):
-            st.caption(f"API last answered {viewers_clock().said(snapshot.taken_at)} · stream {stream}")
+    show_last_answer(snapshot.taken_at, stream)
 
 
 def _choose(choice: Choice, account: Account | None) -> None:

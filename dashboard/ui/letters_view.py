@@ -24,9 +24,14 @@ from etar.settings import DashboardSettings, get_settings
 _DAY = timedelta(days=1)
 
 
-# Made once for all viewers, however many there are and however often they look.
+# Made once for all viewers, however many there are and however often they look; as in stream_view, without a _ before
+# what is the key.
 @st.cache_resource(show_spinner=False, max_entries=120)
-def figure(_stream: str, _day: date, _narrowed: tuple[tuple[str, str], ...]) -> MadeOnce[FoundLetters, go.Figure]:
+def figure(
+    stream: str,  # noqa: ARG001
+    day: date,  # noqa: ARG001
+    narrowed: tuple[tuple[str, str], ...],  # noqa: ARG001
+) -> MadeOnce[FoundLetters, go.Figure]:
     return MadeOnce(lambda answers: letters.figure(answers[-1].counts))
 
 
@@ -34,8 +39,7 @@ def show(stream: str, title: str, pages: Mapping[str, StreamlitPage]) -> None:
     """The page. ``pages``: by their paths; a stream's is its name."""
     st.title(f"etar · dead letters of {title}", anchor=False)
     st.caption("Records that could not become a row: why, and what came of them.")
-    if stream in pages:
-        st.page_link(pages[stream], label=f"Reports of {title}", icon=":material/arrow_back:")
+    page_parts.link_to_reports(stream, title, pages)
     _live(stream)
 
 
@@ -181,9 +185,7 @@ def _show_found(choice: Choice, stream: str, snapshot: Snapshot[FoundLetters], f
     if found.more:
         st.caption(letters.left_out(found))
         st.code(letters.list_all(stream, asked, day), language="bash")
-    if snapshot.taken_at is not None:
-        with st.container(key="last-updated"):
-            st.caption(f"API last answered {snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC · stream {stream}")
+    page_parts.show_last_answer(snapshot.taken_at, stream)
 
 
 def _show_letter(choice: Choice, stream: str) -> None:

@@ -15,7 +15,16 @@ from dashboard.ui import day as days
 from dashboard.ui import minute
 from dashboard.ui.client import KnownMinute, MadeOnce, Snapshot
 from dashboard.ui.feeds import day_feed, minute_feed, now
-from dashboard.ui.page_parts import CHART, asked, set_address, show_metrics, show_notice, viewers_clock
+from dashboard.ui.page_parts import (
+    CHART,
+    asked,
+    link_to_reports,
+    set_address,
+    show_last_answer,
+    show_metrics,
+    show_notice,
+    viewers_clock,
+)
 from etar.minute import MinuteWindow
 from etar.pipeline.standing import Day
 from etar.settings import DashboardSettings, get_settings
@@ -45,8 +54,7 @@ def calendar(stream: str, day: date) -> MadeOnce[Day, Calendar]:  # noqa: ARG001
 def show(stream: str, title: str, pages: Mapping[str, StreamlitPage]) -> None:
     """The page. ``pages``: by their paths; a stream's is its name."""
     st.title(f"etar · minutes of {title}", anchor=False)
-    if stream in pages:
-        st.page_link(pages[stream], label=f"Reports of {title}", icon=":material/arrow_back:")
+    link_to_reports(stream, title, pages)
     _live(stream)
 
 
@@ -116,15 +124,12 @@ def _live(stream: str) -> None:
         st.button("Day before", on_click=choice.choose_day, args=(day - _DAY,))
         st.button("Day after", on_click=choice.choose_day, args=(day + _DAY,), disabled=day >= choice.today)
     snapshot = asked(day_feed(stream, day), f"Reading the minutes of {day} …", height=520)
-    clock = viewers_clock()
-    show_notice(days.notice(snapshot, clock))
+    show_notice(days.notice(snapshot, viewers_clock()))
     if snapshot.newest is None:
         return
     shown, figure = _calendar(stream, snapshot)
     _show_calendar(choice, shown, figure)
-    if snapshot.taken_at is not None:
-        with st.container(key="last-updated"):
-            st.caption(f"API last answered {clock.said(snapshot.taken_at)} · stream {stream}")
+    show_last_answer(snapshot.taken_at, stream)
     with st.container(border=True, key="minute"):
         _show_minute(choice, shown)
 

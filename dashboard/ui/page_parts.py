@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from dashboard.ui.client import Feed, Snapshot
 from dashboard.ui.drawing import Shown
@@ -32,8 +34,23 @@ def asked(feed: Feed[_Item], doing: str, *, height: int) -> Snapshot[_Item]:
     with st.container():
         if feed.has_answered:
             return feed.poll()
-        with st.spinner(doing, show_time=True), st.skeleton(height=height):
+        # A place for each: Streamlit 1.67 shows of two transients in one place the one whose timer ended last.
+        words, shape = st.container(), st.container()
+        with words, st.spinner(doing, show_time=True), shape, st.skeleton(height=height):
             return feed.poll()
+
+
+def link_to_reports(stream: str, title: str, pages: Mapping[str, StreamlitPage]) -> None:
+    """Of a page that is about the same stream. ``pages``: by their paths; a stream's is its name."""
+    if stream in pages:
+        st.page_link(pages[stream], label=f"Reports of {title}", icon=":material/arrow_back:")
+
+
+def show_last_answer(taken_at: datetime | None, stream: str) -> None:
+    """When the API answered last, by the viewer's clock; None: not yet."""
+    if taken_at is not None:
+        with st.container(key="last-updated"):
+            st.caption(f"API last answered {viewers_clock().said(taken_at)} · stream {stream}")
 
 
 def set_address(name: str, value: str | None) -> None:

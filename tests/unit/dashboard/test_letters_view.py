@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import streamlit as st
@@ -11,19 +10,7 @@ from dashboard.ui.letters_view import Choice
 from etar.dead_letters import Reason
 from etar.dead_letters.letters import LetterId
 
-
-class Remembered(dict[str, Any]):
-    """In place of what Streamlit keeps of a session, which there is only while a page is served."""
-
-    def from_dict(self, values: dict[str, Any]) -> None:
-        self.clear()
-        self.update(values)
-
-
-@pytest.fixture(autouse=True)
-def _session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(st, "session_state", Remembered())
-    monkeypatch.setattr(st, "query_params", Remembered())
+pytestmark = pytest.mark.usefixtures("session")
 
 
 def test_a_widget_of_an_earlier_choice_does_not_take_a_later_one_back() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
-from typing import Any
 
 import pytest
 import streamlit as st
@@ -9,15 +8,7 @@ import streamlit as st
 from dashboard.ui.minutes_view import Choice
 from etar.minute import MinuteWindow
 
-
-class Remembered(dict[str, Any]):
-    """In place of what Streamlit keeps of a session, which there is only while a page is served."""
-
-
-@pytest.fixture(autouse=True)
-def _session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(st, "session_state", Remembered())
-    monkeypatch.setattr(st, "query_params", Remembered())
+pytestmark = pytest.mark.usefixtures("session")
 
 
 def test_a_widget_of_an_earlier_choice_does_not_take_a_later_one_back() -> None:
