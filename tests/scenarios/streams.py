@@ -119,7 +119,7 @@ class Supervised(SinkProcess):
     def wait_until_at_work(self) -> None:
         """From when it would stop if it was asked to."""
         what = f"it to be at work ({self.log})"
-        wait_until(lambda: self._begun() > self._beginnings, timeout=120, what=what)
+        wait_until(lambda: self._begun() > self._beginnings, timeout=300, what=what)
 
     def _begun(self) -> int:
         """How often it has said that it is at work."""

@@ -137,28 +137,31 @@ class Minute:
     # -- what happens to it
 
     def arrive(self, records: Iterable[Record]) -> None:
+        stream = default_stream()  # once: it looks at the streams' folders each time
+
         def row(record: Record) -> list[Any]:
             event, user = identities(record.event)
             return [
                 event, user, user, "view", "success", self.window.start + TICK, "mobile", "DE",
-                default_stream().topic, record.partition, record.offset, record.arrived,
+                stream.topic, record.partition, record.offset, record.arrived,
             ]  # fmt: skip
 
         new = tuple(records)
-        self.client.insert(default_stream().table, [row(record) for record in new], column_names=COLUMNS)
+        self.client.insert(stream.table, [row(record) for record in new], column_names=COLUMNS)
         self.records += new
 
     def lose_all(self, *, known_reason: bool) -> None:
         """The table loses the rows; for a known reason if they have become dead letters, as the auditor makes them."""
+        stream = default_stream()
         if known_reason:
             letters = [
-                [default_stream().topic, record.partition, record.offset, record.arrived, "truncated", ""]
+                [stream.topic, record.partition, record.offset, record.arrived, "truncated", ""]
                 for record in self.records
             ]
             columns = ["_topic", "_partition", "_offset", "_timestamp", "reason", "detail"]
             self.client.insert("dead_letters", letters, column_names=columns)
         partition = f"{self.window.start:%Y-%m-%d %H:%M:%S}"
-        self.client.command(f"ALTER TABLE {default_stream().table} DROP PARTITION '{partition}'")
+        self.client.command(f"ALTER TABLE {stream.table} DROP PARTITION '{partition}'")
 
     def settle(self) -> None:
         STEPS.settle(self.run)

@@ -88,7 +88,7 @@ class CategorySales(Check):
         self.traffic = self.closing.enter_context(
             self.parts.repeated(sell, self.stream.topic, self.first, self.account)
         )
-        wait_until(lambda: bool(self._streamed()), timeout=180, what="the job's first windows")
+        wait_until(lambda: bool(self._streamed()), timeout=300, what="the job's first windows")
 
     def prepare_second(self) -> None:
         self.traffic.finish()
@@ -100,9 +100,9 @@ class CategorySales(Check):
         def all_is_counted() -> bool:
             return sum(count for _, count in self._streamed().values()) >= counted
 
-        wait_until(all_is_counted, timeout=180, what=f"{counted} sales to be counted")
+        wait_until(all_is_counted, timeout=300, what=f"{counted} sales to be counted")
         assert self._streamed() == expected
-        self.lane.settle(self.sink, timeout=180)
+        self.lane.settle(self.sink, timeout=300)
         assert self._stored() == expected
 
     def _sold(self) -> Sums:
