@@ -29,20 +29,26 @@ class Choice:
 
     def __init__(self, stream: str) -> None:
         self._key = f"{stream}-account-choice"
-        self.refused: str | None = None
+        self._refused_key = f"{stream}-account-refused"
         state, given = st.session_state, st.query_params
         if self._key not in state:
             try:
                 state[self._key] = flow.asked_for(given.get("hours"), given.get("to"), now=now())
             except ValueError as error:
-                self.refused = f"The address of this page is not understood: {error}."
+                state[self._refused_key] = f"The address of this page is not understood: {error}."
                 state[self._key] = flow.asked_for(None, None, now=now())
         self.hours: int
         self.end: MinuteWindow | None
         self.hours, self.end = state[self._key]
 
+    @property
+    def refused(self) -> str | None:
+        """What the address said, and cannot be looked at: until something is chosen."""
+        return st.session_state.get(self._refused_key)
+
     def keep(self, hours: int, end: MinuteWindow | None) -> None:
         """Of the session, and in the address. ``end``: None for the newest."""
+        st.session_state.pop(self._refused_key, None)
         st.session_state[self._key] = (hours, end)
         set_address("hours", f"{hours}")
         set_address("to", None if end is None else f"{end}")

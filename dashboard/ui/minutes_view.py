@@ -69,15 +69,15 @@ class Choice:
 
     def __init__(self, stream: str) -> None:
         self._key = f"{stream}-choice"
+        self._refused_key = f"{stream}-choice-refused"
         self.today = now().date()
-        self.refused: str | None = None
         state, given = st.session_state, st.query_params
         if self._key not in state:
             found: tuple[date, time | None] = self.today, None
             try:
                 found = days.asked_for(given.get("day"), given.get("minute"), today=self.today)
             except ValueError as error:
-                self.refused = f"The address of this page is not understood: {error}."
+                state[self._refused_key] = f"The address of this page is not understood: {error}."
             # None: who has chosen no other day sees the newest, also after midnight.
             state[self._key] = (None if found[0] == self.today else found[0], found[1])
         self._made_for = chosen, at = state[self._key]
@@ -86,11 +86,17 @@ class Choice:
         self.day_key, self.minute_key = f"{stream}-day-{self.day}-{self.at}", f"{stream}-minute-{self.day}-{self.at}"
 
     @property
+    def refused(self) -> str | None:
+        """What the address said, and cannot be looked at: until something is chosen."""
+        return st.session_state.get(self._refused_key)
+
+    @property
     def window(self) -> MinuteWindow | None:
         return None if self.at is None else MinuteWindow(datetime.combine(self.day, self.at.replace(second=0), UTC))
 
     def keep(self, day: date, at: time | None) -> None:
         """Of the session, and in the address."""
+        st.session_state.pop(self._refused_key, None)
         st.session_state[self._key] = (None if day == self.today else day, at)
         set_address("day", None if day == self.today else f"{day}")
         set_address("minute", f"{at:%H:%M}" if at else None)

@@ -35,3 +35,12 @@ def test_what_the_widgets_say_is_the_next_choice() -> None:
     second.chosen()
     assert Choice("rides").window == window
     assert dict(st.query_params) == {"day": "2026-11-20", "minute": "22:10"}
+
+
+def test_an_address_that_is_not_understood_is_said_at_each_refresh_until_something_is_chosen() -> None:
+    st.query_params.update({"day": "2999-01-01"})
+    assert "has not begun" in (Choice("rides").refused or "")
+    assert "has not begun" in (Choice("rides").refused or "")
+
+    Choice("rides").choose_day(date(2026, 11, 20))
+    assert Choice("rides").refused is None
