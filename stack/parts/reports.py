@@ -28,6 +28,9 @@ REPORT_API = Part(
         "--host", "127.0.0.1", "--port", str(stack.settings.port("API")), "--no-access-log",
         # Whoever listens to reports never goes by itself.
         "--timeout-graceful-shutdown", "2",
+        # Longer than httpx's 5 s: whoever asks lets go of an idle connection first. At uvicorn's own 5 s both do at
+        # once, and a request that is just on its way is answered by nothing.
+        "--timeout-keep-alive", "30",
     ],
     environment=_api_environment,
     ready=lambda stack: answers(f"{stack.settings['ETAR_API_URL']}/health"),

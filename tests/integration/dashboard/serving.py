@@ -57,6 +57,7 @@ def serving(store: ReportStoreSettings, log: Path, *, port: int | None = None) -
         "ETAR_PIPELINE_START_DATE": DEPLOYED.isoformat(),
     }
     command = ["uvicorn", "--factory", "dashboard.api.main:create_app", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--timeout-keep-alive", "30"]  # as in stack/parts/reports.py
     with (
         running_server(command, environment, log, answers_at=f"{url}/openapi.json"),
         httpx.Client(base_url=url, headers=bearer(READ_TOKEN), timeout=30) as reader,
