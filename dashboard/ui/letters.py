@@ -8,7 +8,7 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import plotly.graph_objects as go
@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from dashboard.ui import day as days
 from dashboard.ui.client import FoundLetters, Snapshot
 from dashboard.ui.freshness import Level, Notice
+from dashboard.ui.times import IN_UTC, Clock
 from etar.dead_letters import Reason
 from etar.dead_letters.answer import LetterCounts, ListedLetter, WholeLetter
 from etar.dead_letters.letters import LetterId, State, UnknownLetterError
@@ -32,6 +33,7 @@ NOT_THERE = "is not there"
 _NEW_VALUE = "THE RIGHT VALUE"
 _FAILING = "color: #D55E00; font-weight: bold"
 _HOUR_MS = 3_600_000
+_TO_A_SECOND = "%Y-%m-%d %H:%M:%S"
 
 
 class Look(NamedTuple):
@@ -111,11 +113,11 @@ def words(reason: Reason) -> str:
     return reason.value.replace("_", " ")
 
 
-def notice(snapshot: Snapshot[FoundLetters], asked: Asked, day: date) -> Notice | None:
+def notice(snapshot: Snapshot[FoundLetters], asked: Asked, day: date, clock: Clock = IN_UTC) -> Notice | None:
     """What a viewer must know before all else, if anything."""
     if snapshot.problem is not None:
         at = snapshot.taken_at
-        shown = f"Below is what was known at {at:%H:%M:%S} UTC." if at else "There is nothing to show yet."
+        shown = f"Below is what was known at {clock.said(at)}." if at else "There is nothing to show yet."
         return Notice(Level.ERROR, f"**Dead letters cannot be read now.** {snapshot.problem}. {shown}")
     found = snapshot.newest
     if found is None or found.listed or found.more:
@@ -172,11 +174,13 @@ def figure(counts: LetterCounts) -> go.Figure:
     return figure
 
 
-def rows(listed: Sequence[ListedLetter]) -> list[dict[str, Any]]:
+def rows(listed: Sequence[ListedLetter], clock: Clock = IN_UTC) -> list[dict[str, Any]]:
     """The table, as it is listed."""
+    here = clock.column("Appended", [letter.appended_at for letter in listed], "%H:%M:%S")
     return [
         {
             "Appended (UTC)": f"{letter.appended_at:%H:%M:%S.%f}"[:-3],
+            **{name: times[place] for name, times in here.items()},
             "Letter": letter.name,
             "Reason": words(letter.reason),
             "Field": letter.field or "",
@@ -184,7 +188,7 @@ def rows(listed: Sequence[ListedLetter]) -> list[dict[str, Any]]:
             "Bytes": letter.size,
             "What was wrong": letter.detail,
         }
-        for letter in listed
+        for place, letter in enumerate(listed)
     ]
 
 
@@ -214,12 +218,12 @@ def read_as(letter: WholeLetter) -> str:
     return f"{size}, read as {letter.form}{schema}{f': {letter.fault}' if letter.fault else ''}"
 
 
-def outcome(letter: WholeLetter) -> str:
+def outcome(letter: WholeLetter, clock: Clock = IN_UTC) -> str:
     """What came of it, in a sentence."""
     if letter.state is State.UNFILED:
         return "Not filed yet: Kafka Connect gave it up, and the auditor decides within minutes what it is."
     done = next((change for change in reversed(letter.changes) if change.action == letter.state.value), None)
-    by = f" by {done.by}, {_at(done.at)}" if done else ""
+    by = f" by {done.by}, {clock.said(done.at)}" if done else ""
     if letter.state is State.DISCARDED:
         return f"Discarded{by}: {done.detail if done else ''}"
     if letter.state is State.REPLAYED:
@@ -231,17 +235,19 @@ def outcome(letter: WholeLetter) -> str:
     return f"Waiting: it is neither replayed nor discarded.{fixed}"
 
 
-def history(letter: WholeLetter) -> list[dict[str, str]]:
+def history(letter: WholeLetter, clock: Clock = IN_UTC) -> list[dict[str, str]]:
     """What was done about it, the oldest first."""
+    here = clock.column("At", [change.at for change in letter.changes], _TO_A_SECOND)
     return [
         {
-            "At (UTC)": _at(change.at),
+            "At (UTC)": f"{change.at:{_TO_A_SECOND}}",
+            **{name: times[place] for name, times in here.items()},
             "By": change.by,
             "What": change.action.replace("_", " "),
             "Detail": change.detail,
             "Command": change.command,
         }
-        for change in letter.changes
+        for place, change in enumerate(letter.changes)
     ]
 
 
@@ -297,7 +303,3 @@ def _totals(counts: LetterCounts) -> Counter[Reason]:
     for bucket in counts.buckets:
         totals.update(bucket.reasons)
     return totals
-
-
-def _at(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M:%S}"

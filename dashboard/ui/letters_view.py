@@ -15,7 +15,7 @@ from dashboard.ui import letters, page_parts
 from dashboard.ui.client import FoundLetters, MadeOnce, Snapshot
 from dashboard.ui.feeds import letter_feed, letters_feed, now
 from dashboard.ui.letters import Asked
-from dashboard.ui.page_parts import CHART, plain, show_notice
+from dashboard.ui.page_parts import CHART, plain, show_notice, viewers_clock
 from etar.dead_letters import Reason
 from etar.dead_letters.answer import WholeLetter
 from etar.dead_letters.letters import LetterId, UnknownLetterError
@@ -135,7 +135,7 @@ def _live(stream: str) -> None:
     fields = dict.fromkeys([*(found.counts.fields if found else ()), *([asked.field] if asked.field else ())])
     with filters:
         _select(choice, "field", "Field", tuple(fields), asked.field)
-    show_notice(letters.notice(snapshot, asked, day))
+    show_notice(letters.notice(snapshot, asked, day, viewers_clock()))
     if found is not None:
         _show_found(choice, stream, snapshot, found)
     with st.container(border=True, key="letter"):
@@ -176,7 +176,7 @@ def _show_found(choice: Choice, stream: str, snapshot: Snapshot[FoundLetters], f
     if found.listed:
         with st.container(border=True, key="letters"):
             st.dataframe(
-                letters.rows(found.listed),
+                letters.rows(found.listed, viewers_clock()),
                 key=choice.key("table"),
                 hide_index=True,
                 on_select=partial(choice.choose_row, [LetterId(each.partition, each.offset) for each in found.listed]),
@@ -215,7 +215,10 @@ def _show_letter(choice: Choice, stream: str) -> None:
 
 def _show_whole(letter: WholeLetter) -> None:
     st.subheader(f"{letter.name} · {letters.words(letter.reason)} · {letter.state}", anchor=False)
-    st.caption(f"Appended {letter.appended_at:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" UTC · {plain(letters.read_as(letter))}")
+    clock = viewers_clock()
+    here = clock.beside(letter.appended_at, "%Y-%m-%d %H:%M:%S")
+    appended = f"{letter.appended_at:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" UTC{f', {here}' if here else ''}"
+    st.caption(f"Appended {appended} · {plain(letters.read_as(letter))}")
     if letter.field:
         st.markdown(f"At fault: **{plain(letter.field)}**")
     st.code(letter.detail, language=None, wrap_lines=True)
@@ -231,8 +234,8 @@ def _show_whole(letter: WholeLetter) -> None:
         st.caption(f"{letter.leaves_left_out:,} more values could be read.")
     _show_bytes(letter)
     with st.container(key="outcome"):
-        st.markdown(f"**What came of it.** {plain(letters.outcome(letter))}")
-    if done := letters.history(letter):
+        st.markdown(f"**What came of it.** {plain(letters.outcome(letter, clock))}")
+    if done := letters.history(letter, clock):
         with st.container(key="history"):
             st.dataframe(done, key="history-table", hide_index=True)
     st.markdown("**In a terminal.** A command says what it would do; with `--apply` at its end it does it.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 
@@ -19,6 +19,7 @@ from dashboard.ui.letters import (
     commands,
     fields_table,
     figure,
+    history,
     left_out,
     list_all,
     notice,
@@ -26,6 +27,7 @@ from dashboard.ui.letters import (
     rows,
     summary,
 )
+from dashboard.ui.times import Clock
 from etar.dead_letters import Reason
 from etar.dead_letters.answer import Bytes, Leaf
 from etar.dead_letters.letters import LetterId, State
@@ -88,7 +90,7 @@ def test_what_a_viewer_must_know_first() -> None:
     ("snapshot", "said"),
     [
         (Snapshot[FoundLetters](problem="warehouse"), "There is nothing to show yet"),
-        (Snapshot((SOME,), AT, problem="warehouse"), "Below is what was known at 10:31:07 UTC"),
+        (Snapshot((SOME,), AT, problem="warehouse"), "Below is what was known at 2026-11-21 10:31:07 UTC"),
     ],
     ids=["never known", "stale"],
 )
@@ -112,6 +114,20 @@ def test_a_row_is_told_as_text() -> None:
     }
 
 
+def test_times_stand_in_the_viewers_zone_beside_utc() -> None:
+    kolkata = Clock.of("Asia/Kolkata")
+    (row,) = rows([a_listed_letter()], kolkata)
+    assert (row["Appended (UTC)"], row["Appended (Asia/Kolkata)"]) == ("10:31:07.250", "16:01:07")
+    done = a_letter(state=State.DISCARDED, changes=(a_change(action="discarded"),))
+    (change,) = history(done, kolkata)
+    assert change["At (UTC)"] == f"{AT:%Y-%m-%d %H:%M:%S}"
+    assert change["At (Asia/Kolkata)"] == f"{AT + timedelta(hours=5, minutes=30):%Y-%m-%d %H:%M:%S}"
+    assert kolkata.said(AT) in outcome(done, kolkata)
+    stale = notice(Snapshot((SOME,), AT, problem="warehouse"), Asked(), DAY, kolkata)
+    assert stale
+    assert f"known at {kolkata.said(AT)}" in stale.text
+
+
 def test_the_failing_field_is_marked_by_a_sign_and_a_color() -> None:
     absent = Leaf(path="items.1.price", value=None, failing=True)
     table = fields_table(a_letter(leaves=(Leaf(path="event_id", value='"e-1"', failing=False), absent)))
@@ -130,7 +146,7 @@ def test_the_failing_field_is_marked_by_a_sign_and_a_color() -> None:
         ({"state": State.UNFILED}, "Not filed yet"),
         (
             {"state": State.REPLAYED, "changes": (a_change("replayed"),), "replays": (a_replay(1107),)},
-            "Replayed as 3:1107 of user_interactions by ana, 2026-11-21 10:31:07.",
+            "Replayed as 3:1107 of user_interactions by ana, 2026-11-21 10:31:07 UTC.",
         ),
         (
             {"state": State.REPLAYED, "changes": (a_change("replayed"),), "replays": (a_replay(None),)},
@@ -138,7 +154,7 @@ def test_the_failing_field_is_marked_by_a_sign_and_a_color() -> None:
         ),
         (
             {"state": State.DISCARDED, "changes": (a_change("discarded", '{"reason": "ours"}'),)},
-            'Discarded by ana, 2026-11-21 10:31:07: {"reason": "ours"}',
+            'Discarded by ana, 2026-11-21 10:31:07 UTC: {"reason": "ours"}',
         ),
     ],
 )
