@@ -11,7 +11,7 @@ from streamlit.navigation.page import StreamlitPage
 from dashboard.ui import flow
 from dashboard.ui.client import Snapshot
 from dashboard.ui.feeds import account_feed, now
-from dashboard.ui.page_parts import asked, link_to_reports, set_address, show_last_answer, show_notice
+from dashboard.ui.page_parts import asked, link_to_reports, set_address, show_last_answer, show_notice, show_text
 from etar.account import Account, Answer
 from etar.minute import MinuteWindow
 from etar.settings import DashboardSettings, get_settings
@@ -121,4 +121,4 @@ def _show_command(account: Account) -> None:
         st.markdown("The table no longer has these minutes: `etar verify` cannot compare them any more.")
         return
     st.markdown("**Name the records**, and with `--repair` put right what can be:")
-    st.code(account.command, language="bash")
+    show_text(account.command)

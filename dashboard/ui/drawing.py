@@ -90,7 +90,7 @@ def bars(chart: Bars, report: PublishedReport) -> go.Figure:
         uirevision=chart.field,
     )
     # Room to the right of the longest bar for the words at its end.
-    figure.update_xaxes(range=[0, max([*totals, 1]) * 1.5], showgrid=False, showticklabels=False, zeroline=False)
+    figure.update_xaxes(range=[0, max([*totals, 1]) * 1.9], showgrid=False, showticklabels=False, zeroline=False)
     # Said, and not left to be guessed: among names of digits alone the others would have no place.
     figure.update_yaxes(type="category", autorange="reversed", ticksuffix="  ")
     return figure

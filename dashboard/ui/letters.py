@@ -154,7 +154,13 @@ def figure(counts: LetterCounts) -> go.Figure:
             marker={
                 "color": look.color,
                 "line": {"width": 1, "color": "#444444"},
-                "pattern": {"shape": look.pattern, "fgcolor": "#222222", "size": 7, "solidity": 0.2},
+                "pattern": {
+                    "shape": look.pattern,
+                    "fillmode": "overlay",
+                    "fgcolor": "#222222",
+                    "size": 7,
+                    "solidity": 0.2,
+                },
             },
             hovertemplate=f"%{{customdata}} UTC: %{{y:,}} {words(reason)}<extra></extra>",
         )
@@ -163,7 +169,7 @@ def figure(counts: LetterCounts) -> go.Figure:
         height=300,
         margin={"l": 0, "r": 0, "t": 8, "b": 0},
         showlegend=True,
-        legend={"orientation": "h", "x": 0, "y": -0.15, "xanchor": "left", "yanchor": "top", "traceorder": "normal"},
+        legend={"orientation": "h", "x": 0, "y": -0.33, "xanchor": "left", "yanchor": "top", "traceorder": "normal"},
         uirevision="dead-letters",
     )
     figure.update_xaxes(

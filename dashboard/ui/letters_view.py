@@ -184,7 +184,7 @@ def _show_found(choice: Choice, stream: str, snapshot: Snapshot[FoundLetters], f
             )
     if found.more:
         st.caption(letters.left_out(found))
-        st.code(letters.list_all(stream, asked, day), language="bash")
+        page_parts.show_text(letters.list_all(stream, asked, day))
     page_parts.show_last_answer(snapshot.taken_at, stream)
 
 
@@ -221,7 +221,7 @@ def _show_whole(letter: WholeLetter) -> None:
     st.caption(f"Appended {appended} · {plain(letters.read_as(letter))}")
     if letter.field:
         st.markdown(f"At fault: **{plain(letter.field)}**")
-    st.code(letter.detail, language=None, wrap_lines=True)
+    page_parts.show_text(letter.detail)
     if letter.leaves:
         with st.container(key="fields"):
             st.dataframe(
@@ -242,14 +242,14 @@ def _show_whole(letter: WholeLetter) -> None:
     with st.container(key="commands"):
         for what, command in letters.commands(letter).items():
             st.caption(what)
-            st.code(command, language="bash")
+            page_parts.show_text(command)
 
 
 def _show_bytes(letter: WholeLetter) -> None:
     for name, raw in (("value", letter.value), ("key", letter.key), ("fixed value", letter.fixed)):
         if raw is not None and raw.lines:
             with st.expander(f"Bytes of the {name}: {raw.size:,}"):
-                st.code("\n".join(raw.lines), language=None)
+                page_parts.show_text("\n".join(raw.lines))
                 if raw.size > 16 * len(raw.lines):
                     st.caption("The first of them; `etar dead-letters export` writes all.")
     if letter.headers is None:

@@ -23,6 +23,7 @@ from dashboard.ui.page_parts import (
     show_last_answer,
     show_metrics,
     show_notice,
+    show_text,
     viewers_clock,
 )
 from etar.minute import MinuteWindow
@@ -199,7 +200,7 @@ def _show_known(known: KnownMinute) -> None:
         return
     if entry.error is not None:
         st.error("Why the last run failed:", icon=":material/error:")
-        st.code(entry.error, language=None, wrap_lines=True)
+        show_text(entry.error)
     show_metrics(minute.counts(entry))
     _table("steps", "Steps of the last run", minute.steps(entry, viewers_clock()))
     if entry.run_id is not None:
@@ -227,10 +228,10 @@ def _show_commands(day: Day, window: MinuteWindow, *, begun: bool) -> None:
     again = minute.run_again(day, window)
     if again is not None:
         st.markdown("**Have it reported again**: the same rows make the same report, other rows the next revision.")
-        st.code(again, language="bash")
+        show_text(again)
     if begun:
         st.markdown("**Print all this** in a terminal:")
-        st.code(minute.look_up(day.stream, window), language="bash")
+        show_text(minute.look_up(day.stream, window))
 
 
 def _table(key: str, title: str, rows: Sequence[minute.Row]) -> None:

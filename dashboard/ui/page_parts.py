@@ -53,6 +53,12 @@ def show_last_answer(taken_at: datetime | None, stream: str) -> None:
             st.caption(f"API last answered {viewers_clock().said(taken_at)} · stream {stream}")
 
 
+def show_text(text: str) -> None:
+    """A command or a message, to be copied. In the colors of a language it would be too pale to read (WCAG 2 AA), and
+    a line that is not wrapped would be scrolled by mouse alone."""
+    st.code(text, language=None, wrap_lines=True)
+
+
 def set_address(name: str, value: str | None) -> None:
     """Of the page's address, the part after the question mark; None takes it out."""
     if value is None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from etar.clients import report_store_connection
 from etar.minute import MinuteWindow
 from etar.settings import ReportStoreSettings
-from tests.browser.conftest import dashboard, picture
+from tests.browser.conftest import dashboard, look_at
 from tests.browser.test_dashboard import minutes_ago, notice
 from tests.integration.dashboard.account_rows import closed, keep_closed, keep_reported
 from tests.integration.dashboard.serving import serving
@@ -81,11 +80,7 @@ def test_an_exact_hour_is_followed_from_kafka_to_reports(
         expect(page.locator(".st-key-partitions tbody tr")).to_have_count(PARTITIONS)
         expect(page.locator(".st-key-partitions")).to_contain_text("✓ exact")
         expect(page.get_by_test_id("stCode")).to_have_count(0)
-        picture(page, "account")
-        page.set_viewport_size({"width": 390, "height": 844})
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        picture(page, "account-phone")
-        page.set_viewport_size({"width": 1280, "height": 900})
+        look_at(page, "account")
 
         page.get_by_role("button", name="Earlier").press("Enter")
         expect(answer(page)).to_contain_text("Exact. No record arrived.")
@@ -101,14 +96,12 @@ def test_an_exact_hour_is_followed_from_kafka_to_reports(
         expect(page).to_have_url(re.compile(r"^[^?]*$"))
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
 def test_a_difference_is_named_with_its_partition_and_what_to_run(
-    page: Page, empty_store: ReportStoreSettings, tmp_path: Path, color_scheme: str
+    page: Page, empty_store: ReportStoreSettings, tmp_path: Path
 ) -> None:
     end = minutes_ago(20)
     keep_hour(empty_store, end, rows=425, lost=3)
     with serving(empty_store, tmp_path / "api.log") as api, dashboard(api.url, tmp_path / "ui.log") as url:
-        page.emulate_media(color_scheme="dark" if color_scheme == "dark" else "light")
         page.goto(f"{url}/{STREAM}-account")
 
         expect(answer(page)).to_contain_text("Different. 8 records are not accounted for, of 74,528.")
@@ -120,7 +113,7 @@ def test_a_difference_is_named_with_its_partition_and_what_to_run(
         command = f"etar verify --from {MinuteWindow(end.start).previous}"[:19]
         expect(page.get_by_test_id("stCode")).to_contain_text(command)
         expect(page.get_by_test_id("stCode")).to_contain_text(f"--to {end}")
-        picture(page, f"account-different-{color_scheme}")
+        look_at(page, "account-different")
 
 
 def test_what_cannot_be_told_is_not_verified_and_never_green(
@@ -138,7 +131,7 @@ def test_what_cannot_be_told_is_not_verified_and_never_green(
         line = page.locator(".st-key-partitions tbody tr").nth(3)
         expect(line).to_contain_text("? not verified")
         expect(line).to_contain_text("the auditor has nothing of this partition")
-        picture(page, "account-not-verified")
+        look_at(page, "account-not-verified")
 
         page.goto(f"{url}/{STREAM}-account?hours=6&to={minutes_ago(2)}")
         expect(answer(page)).to_contain_text(f"What arrived from {end} on is not audited yet")
@@ -153,12 +146,12 @@ def test_the_states_without_an_answer(page: Page, empty_store: ReportStoreSettin
         expect(notice(page)).to_contain_text("There is nothing to show yet")
         expect(page.get_by_text("is no number of hours that can be shown")).to_be_visible()
         expect(answer(page)).to_have_count(0)
-        picture(page, "account-error")
+        look_at(page, "account-error")
 
         with serving(empty_store, tmp_path / "api.log", port=port):
             expect(notice(page)).to_contain_text("Nothing is audited yet")
             expect(answer(page)).to_have_count(0)
-            picture(page, "account-empty")
+            look_at(page, "account-empty")
             page.evaluate("window.notReloaded = true")
 
             keep_hour(empty_store, minutes_ago(10))
@@ -169,7 +162,7 @@ def test_the_states_without_an_answer(page: Page, empty_store: ReportStoreSettin
         expect(answer(page)).to_contain_text(re.compile(r"Not verified now\. At [\d:]+ UTC the answer was: exact\."))
         expect(kind(page)).to_have_attribute("data-testid", "stAlertContentWarning")
         expect(flow(page, "Acknowledged by Kafka")).to_contain_text("74,520")
-        picture(page, "account-stale")
+        look_at(page, "account-stale")
 
 
 def test_who_waits_for_the_first_answer_sees_that(page: Page, empty_store: ReportStoreSettings, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from etar.ledger import State
 from etar.minute import MinuteWindow
 from etar.report import PublishedReport
 from etar.settings import ReportStoreSettings
-from tests.browser.conftest import dashboard
+from tests.browser.conftest import dashboard, look_at
 from tests.integration.dashboard.ledger_rows import keep_minutes
 from tests.integration.dashboard.serving import RunningApi, serving
 from tests.interactions import Report
@@ -73,6 +73,7 @@ def test_the_newest_report_is_shown_in_numbers_and_charts(
 
         elsewhere = [each for each in asked if urlsplit(each).hostname not in ("127.0.0.1", None)]
         assert elsewhere == []
+        look_at(page, "stream")
 
 
 def test_reports_appear_without_a_reload_and_overdue_ones_are_named(
@@ -81,6 +82,7 @@ def test_reports_appear_without_a_reload_and_overdue_ones_are_named(
     with serving(empty_store, tmp_path / "api.log") as api, dashboard(api.url, tmp_path / "ui.log") as url:
         page.goto(url)
         expect(notice(page)).to_contain_text("No reports yet")
+        look_at(page, "stream-empty")
         page.evaluate("window.notReloaded = true")
 
         old, new = minutes_ago(10), minutes_ago(1)
@@ -113,6 +115,7 @@ def test_an_api_that_is_away_is_named_while_its_last_numbers_stay(
         expect(notice(page)).to_contain_text("The report API is away")
         expect(notice(page)).to_contain_text("Below is what it said at")
         expect(metric(page, "events")).to_have_text("314")
+        look_at(page, "stream-stale")
 
         page.reload()  # who comes now sees the last numbers too
         expect(notice(page)).to_contain_text("The report API is away")
@@ -154,6 +157,7 @@ def test_the_account_shows_each_minute_and_what_is_not_reported(
         expect(cells.filter(has_text="1234567")).to_have_count(1)
         expect(cells.filter(has_text="failed")).to_have_count(1)
         expect(cells.filter(has_text="no run")).to_have_count(1)
+        look_at(page, "stream-accounting")
 
         keep_minutes(empty_store, an_entry(newest, received=51, unique_events=50, duplicates=1))
         expect(account).to_contain_text("3 of 5 minutes reported · 1 failed · 1 no run · 1 revised")

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from etar.dead_letter_office.office import open_office
 from etar.dead_letters.letters import LetterId, Selection
-from tests.browser.conftest import dashboard, picture
+from tests.browser.conftest import dashboard, look_at
 from tests.browser.test_dashboard import notice, publish
 from tests.integration.accounted import AccountedWorld
 from tests.integration.audit.conftest import new_world  # noqa: F401  (a fixture)
@@ -55,7 +55,7 @@ def test_reasons_are_seen_and_one_letter_is_shown_in_full(
         expect(reasons(page)).to_contain_text("missing or wrong field")
         expect(reasons(page).locator(".barlayer .bars")).not_to_have_count(0)
         expect(letter(page)).to_contain_text("Choose a letter")
-        picture(page, "dead-letters-day")
+        look_at(page, "dead-letters-day")
 
         letter(page).get_by_label("Letter").fill("1:0")
         letter(page).get_by_label("Letter").press("Enter")
@@ -69,7 +69,7 @@ def test_reasons_are_seen_and_one_letter_is_shown_in_full(
         expect(letter(page).get_by_test_id("stCode").filter(has_text=fix)).to_have_count(1)
         expect(letter(page)).to_contain_text("Waiting: it is neither replayed nor discarded")
         expect(page).to_have_url(re.compile(r"letter=1(:|%3A)0"))
-        picture(page, "dead-letters")
+        look_at(page, "dead-letters")
 
         page.goto(address(url, accounted, "&letter=1:3"))
         expect(letter(page)).to_contain_text("1:3 · null value · discarded")
@@ -82,7 +82,7 @@ def test_reasons_are_seen_and_one_letter_is_shown_in_full(
         page.goto(address(url, accounted, "&state=replayed"))
         expect(notice(page)).to_contain_text("Take a filter away")
         expect(page.locator(".st-key-letters")).to_have_count(0)
-        picture(page, "dead-letters-none-fits")
+        look_at(page, "dead-letters-none-fits")
 
         page.goto(address(url, accounted, "&letter=1:99"))
         expect(letter(page)).to_contain_text("1:99 is no dead letter")
@@ -102,7 +102,7 @@ def test_a_day_without_letters_fills_without_a_reload_and_what_is_away_is_named(
             publish(api, a_report(accounted.minute, stream=accounted.stream.name))  # which has a page from then on
             page.goto(address(url, accounted))
             expect(notice(page)).to_contain_text("No dead letters on")
-            picture(page, "dead-letters-empty")
+            look_at(page, "dead-letters-empty")
             page.evaluate("window.notReloaded = true")
             with_letters(accounted)
             expect(reasons(page)).to_contain_text("4 dead letters")
@@ -117,4 +117,4 @@ def test_a_day_without_letters_fills_without_a_reload_and_what_is_away_is_named(
                 expect(notice(page)).to_contain_text("the warehouse does not give the answer")
                 expect(notice(page)).to_contain_text("Below is what was known at")
                 expect(reasons(page)).to_contain_text("4 dead letters")
-                picture(page, "dead-letters-stale")
+                look_at(page, "dead-letters-stale")

@@ -17,7 +17,7 @@ from etar.minute import MinuteWindow
 from etar.settings import ReportStoreSettings
 from etar.streams import Stream
 from tests.alert_looks import a_silence, grow_old, looked
-from tests.browser.conftest import dashboard, picture
+from tests.browser.conftest import dashboard, look_at
 from tests.browser.test_dashboard import metric, notice
 from tests.integration.dashboard.serving import serving
 from tests.live_windows import define_rides, keep, make_table, row
@@ -50,7 +50,7 @@ def test_windows_appear_grow_and_become_final_without_a_reload(
     page.get_by_role("link", name="Rides by city").first.click()
     expect(notice(page)).to_contain_text("No windows yet")
     page.evaluate("window.notReloaded = true")
-    picture(page, "live-empty")
+    look_at(page, "live-empty")
 
     keep(
         empty_store,
@@ -124,7 +124,7 @@ def test_the_system_page_says_what_fires_and_what_nobody_knows(
         silence(connection, a_silence("MinutesMissing"))
     expect(alerts).to_contain_text("1 firing (1 silenced)")
     expect(alerts).to_contain_text("by me: known")
-    picture(page, "system")
+    look_at(page, "system")
 
     grow_old(empty_store, 61)
     expect(page.get_by_text("nobody has looked at the alerts for")).to_be_visible()
@@ -146,11 +146,10 @@ def test_a_hundred_windows(page: Page, url: str, empty_store: ReportStoreSetting
             rows.append(row(window, city, total, rides, streamed=streamed, revision=revision, updated_at=now))
     keep(empty_store, RIDES, *rows)
 
-    page.set_viewport_size({"width": 1400, "height": 1250})
     page.goto(f"{url}/{RIDES}-live")
     expect(metric(page, "final")).to_have_text("97 of 100")
     expect(page.locator(".st-key-windows-over-time")).to_contain_text("Last 100 windows")
     lines = page.locator(".st-key-windows-over-time .js-plotly-plot")
     expect(lines.locator(".scatterlayer .trace")).to_have_count(7)
     page.get_by_test_id("stDataFrame").locator("canvas").first.wait_for()
-    picture(page, "live-hundred")
+    look_at(page, "live-hundred")

@@ -14,7 +14,7 @@ from etar.ledger import State
 from etar.minute import MinuteWindow
 from etar.pipeline.standing import windows_of
 from etar.settings import ReportStoreSettings
-from tests.browser.conftest import dashboard, picture
+from tests.browser.conftest import dashboard, look_at
 from tests.browser.test_dashboard import metric, minutes_ago, notice, publish
 from tests.integration.dashboard.ledger_rows import keep_minutes, keep_revisions
 from tests.integration.dashboard.serving import RunningApi, serving
@@ -96,7 +96,7 @@ def test_a_day_is_seen_at_a_glance_and_each_minute_in_full(
             expect(legend(page)).to_contain_text(text)
         expect(calendar(page).locator(".heatmaplayer image")).to_have_count(1)
         expect(one(page)).to_contain_text("Choose a minute")
-        picture(page, "minutes-day")
+        look_at(page, "minutes-day")
 
         click_on(page, named["failed"])
         expect(one(page)).to_contain_text(f"{named['failed']} · Failed")
@@ -104,7 +104,7 @@ def test_a_day_is_seen_at_a_glance_and_each_minute_in_full(
         again = f"etar report --range {named['failed']} {named['failed'].next}"
         expect(one(page).get_by_test_id("stCode").filter(has_text=again)).to_have_count(1)
         expect(page).to_have_url(re.compile(rf"-minutes\?day={yesterday()}&minute=22%3A20$"))
-        picture(page, "minutes-failed")
+        look_at(page, "minutes-failed")
 
         page.get_by_role("button", name="Next that wants a look").press("Enter")
         expect(one(page)).to_contain_text(f"{named['missing']} · Missing")
@@ -119,7 +119,7 @@ def test_a_day_is_seen_at_a_glance_and_each_minute_in_full(
         )
         cells = one(page).locator(".st-key-revisions [role=gridcell]")
         expect(cells.filter(has_text="1,100 (+999)")).not_to_have_count(0)
-        picture(page, "minutes-revised")
+        look_at(page, "minutes-revised")
 
         page.get_by_test_id("stMain").get_by_role("link", name="Reports of User interactions").click()
         expect(metric(page, "minute")).to_have_text("22:10")
@@ -139,7 +139,7 @@ def test_minutes_appear_without_a_reload_and_what_is_wrong_with_them_is_named(
         with serving(empty_store, tmp_path / "api.log", port=port):
             expect(notice(page)).to_contain_text("No minutes yet")
             page.evaluate("window.notReloaded = true")
-            picture(page, "minutes-empty")
+            look_at(page, "minutes-empty")
 
             # Of another day, so that the newest one is as empty as it was.
             gone = at(yesterday() - timedelta(days=1), "10:31")
@@ -155,11 +155,11 @@ def test_minutes_appear_without_a_reload_and_what_is_wrong_with_them_is_named(
             expect(one(page)).to_contain_text(f"{gone} · Cannot be reported")
             expect(one(page)).to_contain_text("it left the table before it was reported")
             expect(one(page).get_by_test_id("stCode").filter(has_text="etar report")).to_have_count(0)
-            picture(page, "minutes-gone")
+            look_at(page, "minutes-gone")
 
         expect(notice(page)).to_contain_text("Below is what it said at")
         expect(legend(page)).to_contain_text("Cannot be reported 1")
-        picture(page, "minutes-stale")
+        look_at(page, "minutes-stale")
 
 
 def test_an_address_that_names_no_minute_is_told_and_today_is_shown(

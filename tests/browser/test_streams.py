@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from etar.minute import MinuteWindow
 from etar.settings import ReportStoreSettings, get_settings
-from tests.browser.conftest import dashboard
+from tests.browser.conftest import dashboard, look_at
 from tests.browser.test_dashboard import metric, publish
 from tests.integration.dashboard.serving import RunningApi, serving
 from tests.stream_folders import define
@@ -81,6 +81,8 @@ def test_each_stream_has_a_line_on_the_overview_and_a_page(
         expect(page.locator(".st-key-stream-broken")).to_contain_text("fault ")
         expect(page.locator(".st-key-stream-broken")).to_contain_text("is not TOML")
 
+        look_at(page, "overview")
+
         line.get_by_role("link", name="Rides").click()
         expect(metric(page, "fares")).to_have_text("12,345,678,901,234,567,890.50")
         expect(page.locator(".st-key-by-city .js-plotly-plot")).to_contain_text("17.50")
@@ -93,6 +95,7 @@ def test_each_stream_has_a_line_on_the_overview_and_a_page(
         expect(page.locator(".st-key-by-city .js-plotly-plot")).to_contain_text("Berlin")
         cells = page.locator(".st-key-longest").get_by_test_id("stDataFrame").locator("[role=gridcell]")
         expect(cells.filter(has_text="12")).to_have_count(1)
+        look_at(page, "stream-own")
 
         # A minute without events says nothing of what the others have.
         post(api, "plain", newest().next)

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import dashboard, picture
+from tests.browser.conftest import dashboard, look_at
 from tests.integration.accounted import AccountedWorld
 from tests.integration.audit.conftest import new_world  # noqa: F401  (a fixture)
 from tests.integration.conftest import accounted, new_accounted, settings_of_stack  # noqa: F401  (fixtures)
@@ -49,7 +49,7 @@ def test_an_event_is_shown_step_by_step_and_its_address_can_be_handed_on(
     expect(found.get_by_role("row", name="report done")).to_contain_text("revision 1 of")
     expect(found.get_by_role("row", name="audit waiting")).to_contain_text("the audit comes to it")
     expect(page.get_by_label("event_id")).to_have_value(number)
-    picture(page, "trace")
+    look_at(page, "trace")
 
     page.get_by_label("event_id").fill(str(event(1)["event_id"]))
     page.get_by_role("button", name="Trace").click()
