@@ -11,7 +11,15 @@ from streamlit.navigation.page import StreamlitPage
 from dashboard.ui import flow
 from dashboard.ui.client import Snapshot
 from dashboard.ui.feeds import account_feed, now
-from dashboard.ui.page_parts import asked, link_to_reports, set_address, show_last_answer, show_notice, show_text
+from dashboard.ui.page_parts import (
+    Refused,
+    asked,
+    link_to_reports,
+    set_address,
+    show_last_answer,
+    show_notice,
+    show_text,
+)
 from etar.account import Account, Answer
 from etar.minute import MinuteWindow
 from etar.settings import DashboardSettings, get_settings
@@ -29,26 +37,21 @@ class Choice:
 
     def __init__(self, stream: str) -> None:
         self._key = f"{stream}-account-choice"
-        self._refused_key = f"{stream}-account-refused"
+        self.refused = Refused(self._key)
         state, given = st.session_state, st.query_params
         if self._key not in state:
             try:
                 state[self._key] = flow.asked_for(given.get("hours"), given.get("to"), now=now())
             except ValueError as error:
-                state[self._refused_key] = f"The address of this page is not understood: {error}."
+                self.refused.say_of_address(error)
                 state[self._key] = flow.asked_for(None, None, now=now())
         self.hours: int
         self.end: MinuteWindow | None
         self.hours, self.end = state[self._key]
 
-    @property
-    def refused(self) -> str | None:
-        """What the address said, and cannot be looked at: until something is chosen."""
-        return st.session_state.get(self._refused_key)
-
     def keep(self, hours: int, end: MinuteWindow | None) -> None:
         """Of the session, and in the address. ``end``: None for the newest."""
-        st.session_state.pop(self._refused_key, None)
+        self.refused.forget()
         st.session_state[self._key] = (hours, end)
         set_address("hours", f"{hours}")
         set_address("to", None if end is None else f"{end}")
@@ -58,8 +61,7 @@ class Choice:
 def _live(stream: str) -> None:
     choice = Choice(stream)
     range_row = st.container(horizontal=True, vertical_alignment="bottom", key="choose-range")
-    if choice.refused:
-        st.warning(choice.refused, icon=":material/link_off:")
+    choice.refused.show()
     feed = account_feed(stream, choice.hours, choice.end)
     snapshot = asked(feed, "Reading the books of the audit and of the reports …", height=420)
     show_notice(flow.notice(snapshot))

@@ -182,11 +182,11 @@ def figure(counts: LetterCounts) -> go.Figure:
 
 def rows(listed: Sequence[ListedLetter], clock: Clock = IN_UTC) -> list[dict[str, Any]]:
     """The table, as it is listed."""
-    here = clock.column("Appended", [letter.appended_at for letter in listed], "%H:%M:%S")
+    here = clock.cells("Appended", [letter.appended_at for letter in listed], "%H:%M:%S")
     return [
         {
             "Appended (UTC)": f"{letter.appended_at:%H:%M:%S.%f}"[:-3],
-            **{name: times[place] for name, times in here.items()},
+            **times,
             "Letter": letter.name,
             "Reason": words(letter.reason),
             "Field": letter.field or "",
@@ -194,7 +194,7 @@ def rows(listed: Sequence[ListedLetter], clock: Clock = IN_UTC) -> list[dict[str
             "Bytes": letter.size,
             "What was wrong": letter.detail,
         }
-        for place, letter in enumerate(listed)
+        for letter, times in zip(listed, here, strict=True)
     ]
 
 
@@ -215,6 +215,12 @@ def fields_table(letter: WholeLetter) -> Styler:
         columns=frame.columns,
     )
     return frame.style.apply(lambda _: styles, axis=None)
+
+
+def appended(letter: WholeLetter, clock: Clock = IN_UTC) -> str:
+    """When Kafka took it: in UTC to a millisecond, and by the viewer's clock."""
+    here = clock.beside(letter.appended_at, _TO_A_SECOND)
+    return f"{letter.appended_at:{_TO_A_SECOND}.%f}"[:-3] + f" UTC{f', {here}' if here else ''}"
 
 
 def read_as(letter: WholeLetter) -> str:
@@ -243,17 +249,17 @@ def outcome(letter: WholeLetter, clock: Clock = IN_UTC) -> str:
 
 def history(letter: WholeLetter, clock: Clock = IN_UTC) -> list[dict[str, str]]:
     """What was done about it, the oldest first."""
-    here = clock.column("At", [change.at for change in letter.changes], _TO_A_SECOND)
+    here = clock.cells("At", [change.at for change in letter.changes], _TO_A_SECOND)
     return [
         {
             "At (UTC)": f"{change.at:{_TO_A_SECOND}}",
-            **{name: times[place] for name, times in here.items()},
+            **times,
             "By": change.by,
             "What": change.action.replace("_", " "),
             "Detail": change.detail,
             "Command": change.command,
         }
-        for place, change in enumerate(letter.changes)
+        for change, times in zip(letter.changes, here, strict=True)
     ]
 
 

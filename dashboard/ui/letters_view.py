@@ -15,7 +15,7 @@ from dashboard.ui import letters, page_parts
 from dashboard.ui.client import FoundLetters, MadeOnce, Snapshot
 from dashboard.ui.feeds import letter_feed, letters_feed, now
 from dashboard.ui.letters import Asked
-from dashboard.ui.page_parts import CHART, plain, show_notice, viewers_clock
+from dashboard.ui.page_parts import CHART, Refused, plain, show_notice, viewers_clock
 from etar.dead_letters import Reason
 from etar.dead_letters.answer import WholeLetter
 from etar.dead_letters.letters import LetterId, UnknownLetterError
@@ -53,7 +53,7 @@ class Choice:
 
     def __init__(self, stream: str) -> None:
         self._key = f"{stream}-letters"
-        self._refused_key = f"{stream}-letters-refused"
+        self.refused = Refused(self._key)
         self.today = now().date()
         state = st.session_state
         if self._key not in state:
@@ -61,14 +61,9 @@ class Choice:
             try:
                 state[self._key] = letters.asked_for(st.query_params, today=self.today)
             except ValueError as error:
-                state[self._refused_key] = f"The address of this page is not understood: {error}."
+                self.refused.say_of_address(error)
         self.asked: Asked = state[self._key]
         self.day: date = self.asked.day or self.today
-
-    @property
-    def refused(self) -> str | None:
-        """What was given last, and cannot be looked at."""
-        return st.session_state.get(self._refused_key)
 
     def key(self, widget: str) -> str:
         """Of a widget of this choice."""
@@ -79,7 +74,7 @@ class Choice:
         """Of the session, and in the address."""
         asked = replace(asked, day=None if asked.day == self.today else asked.day)
         st.session_state[self._key] = asked
-        st.session_state.pop(self._refused_key, None)
+        self.refused.forget()
         st.query_params.from_dict(asked.address)
 
     def choose_day(self, day: date) -> None:
@@ -98,7 +93,7 @@ class Choice:
         try:
             self.keep(replace(self.asked, letter=LetterId.parse(text) if text else None))
         except UnknownLetterError as error:
-            st.session_state[self._refused_key] = f"{error}."
+            self.refused.say(f"{error}.")
 
     def choose_row(self, listed: Sequence[LetterId]) -> None:
         """The letter of the row that was clicked on, if one was: a second click on it takes nothing back."""
@@ -111,8 +106,7 @@ class Choice:
 def _live(stream: str) -> None:
     choice = Choice(stream)
     asked, day = choice.asked, choice.day
-    if choice.refused:
-        st.warning(plain(choice.refused), icon=":material/link_off:")
+    choice.refused.show()
     with st.container(horizontal=True, vertical_alignment="bottom", key="choose-day"):
         st.date_input(
             "Day (UTC)",
@@ -216,9 +210,7 @@ def _show_letter(choice: Choice, stream: str) -> None:
 def _show_whole(letter: WholeLetter) -> None:
     st.subheader(f"{letter.name} · {letters.words(letter.reason)} · {letter.state}", anchor=False)
     clock = viewers_clock()
-    here = clock.beside(letter.appended_at, "%Y-%m-%d %H:%M:%S")
-    appended = f"{letter.appended_at:%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" UTC{f', {here}' if here else ''}"
-    st.caption(f"Appended {appended} · {plain(letters.read_as(letter))}")
+    st.caption(f"Appended {letters.appended(letter, clock)} · {plain(letters.read_as(letter))}")
     if letter.field:
         st.markdown(f"At fault: **{plain(letter.field)}**")
     page_parts.show_text(letter.detail)

@@ -52,14 +52,14 @@ def steps(entry: LedgerEntry, clock: Clock = IN_UTC) -> list[Row]:
     rows = []
     before: datetime | None = entry.window.end
     found = {stage: entry.stages.get(stage) for stage in Stage}
-    here = clock.column("Began", (times.started_at if times else None for times in found.values()), "%H:%M:%S")
-    for place, (stage, times) in enumerate(found.items()):
+    here = clock.cells("Began", (times.started_at if times else None for times in found.values()), "%H:%M:%S")
+    for (stage, times), began in zip(found.items(), here, strict=True):
         cost = times.cost if times else None
         ended = times.ended_at if times else None
         rows.append(
             {
                 "Step": stage.value,
-                **{name: began[place] for name, began in here.items()},
+                **began,
                 "Began (UTC)": f"{times.started_at:%H:%M:%S}" if times else NONE,
                 "Waited": _seconds(before, times.started_at) if times else NONE,
                 "Took": NONE if times is None else "not ended" if ended is None else _seconds(times.started_at, ended),

@@ -17,6 +17,7 @@ from dashboard.ui.client import KnownMinute, MadeOnce, Snapshot
 from dashboard.ui.feeds import day_feed, minute_feed, now
 from dashboard.ui.page_parts import (
     CHART,
+    Refused,
     asked,
     link_to_reports,
     set_address,
@@ -70,7 +71,7 @@ class Choice:
 
     def __init__(self, stream: str) -> None:
         self._key = f"{stream}-choice"
-        self._refused_key = f"{stream}-choice-refused"
+        self.refused = Refused(self._key)
         self.today = now().date()
         state, given = st.session_state, st.query_params
         if self._key not in state:
@@ -78,7 +79,7 @@ class Choice:
             try:
                 found = days.asked_for(given.get("day"), given.get("minute"), today=self.today)
             except ValueError as error:
-                state[self._refused_key] = f"The address of this page is not understood: {error}."
+                self.refused.say_of_address(error)
             # None: who has chosen no other day sees the newest, also after midnight.
             state[self._key] = (None if found[0] == self.today else found[0], found[1])
         self._made_for = chosen, at = state[self._key]
@@ -87,17 +88,12 @@ class Choice:
         self.day_key, self.minute_key = f"{stream}-day-{self.day}-{self.at}", f"{stream}-minute-{self.day}-{self.at}"
 
     @property
-    def refused(self) -> str | None:
-        """What the address said, and cannot be looked at: until something is chosen."""
-        return st.session_state.get(self._refused_key)
-
-    @property
     def window(self) -> MinuteWindow | None:
         return None if self.at is None else MinuteWindow(datetime.combine(self.day, self.at.replace(second=0), UTC))
 
     def keep(self, day: date, at: time | None) -> None:
         """Of the session, and in the address."""
-        st.session_state.pop(self._refused_key, None)
+        self.refused.forget()
         st.session_state[self._key] = (None if day == self.today else day, at)
         set_address("day", None if day == self.today else f"{day}")
         set_address("minute", f"{at:%H:%M}" if at else None)
@@ -123,8 +119,7 @@ class Choice:
 @st.fragment(run_every=get_settings(DashboardSettings).refresh_seconds)
 def _live(stream: str) -> None:
     choice = Choice(stream)
-    if choice.refused:
-        st.warning(choice.refused, icon=":material/link_off:")
+    choice.refused.show()
     day = choice.day
     with st.container(horizontal=True, vertical_alignment="bottom", key="choose-day"):
         st.date_input("Day (UTC)", day, key=choice.day_key, max_value=choice.today, on_change=choice.chosen, width=150)

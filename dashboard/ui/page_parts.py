@@ -40,6 +40,35 @@ def asked(feed: Feed[_Item], doing: str, *, height: int) -> Snapshot[_Item]:
             return feed.poll()
 
 
+class Refused:
+    """What was given last, and cannot be looked at: of the session, and said at each refresh until it is forgotten.
+
+    Args:
+        key: of the choice that it was given for.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = f"{key}-refused"
+
+    @property
+    def text(self) -> str | None:
+        return st.session_state.get(self._key)
+
+    def say(self, text: str) -> None:
+        st.session_state[self._key] = text
+
+    def say_of_address(self, error: ValueError) -> None:
+        self.say(f"The address of this page is not understood: {error}.")
+
+    def forget(self) -> None:
+        """Something else was chosen."""
+        st.session_state.pop(self._key, None)
+
+    def show(self) -> None:
+        if self.text:
+            st.warning(plain(self.text), icon=":material/link_off:")
+
+
 def link_to_reports(stream: str, title: str, pages: Mapping[str, StreamlitPage]) -> None:
     """Of a page that is about the same stream. ``pages``: by their paths; a stream's is its name."""
     if stream in pages:

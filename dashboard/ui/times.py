@@ -61,6 +61,12 @@ class Clock:
             return {}
         return {f"{name} ({self.zone})": [f"{each.astimezone(self.zone):{form}}" if each else "-" for each in found]}
 
+    def cells(self, name: str, instants: Iterable[datetime | None], form: str = "%H:%M") -> list[dict[str, str]]:
+        """The same as :meth:`column`, for a table that is made row by row: what each row has of it."""
+        found = list(instants)
+        columns = self.column(name, found, form)
+        return [{each: texts[place] for each, texts in columns.items()} for place in range(len(found))]
+
     def axis(self, newest: datetime | None) -> Axis:
         """That ends at ``newest``; None where there is nothing on it."""
         here = self._here(newest) if newest else None

@@ -15,8 +15,7 @@ import pytest
 from etar.api_tokens import Role, create
 from etar.clients import report_store_connection
 from etar.settings import ReportStoreSettings
-from stack.waiting import wait_until
-from tests.integration.dashboard.serving import RunningApi, bearer, serving
+from tests.integration.dashboard.serving import RunningApi, serving, until
 
 CHECKS = "status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance"
 # The stream of events has no end; what it says is held in test_report_events.
@@ -44,11 +43,7 @@ def assert_each_answer_is_described(
     """
     with report_store_connection(store) as connection:
         token = create(connection, f"described-{uuid4().hex[:12]}", role)
-    wait_until(
-        lambda: api.stranger.get("/streams", headers=bearer(token)).status_code != 401,
-        timeout=30,
-        what="the API to know of the token",
-    )
+    until(api, token, 403 if role is Role.WRITER else 200)
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG)
     command = [str(Path(sys.executable).with_name("schemathesis")), "--no-color", "--config-file", str(config)]

@@ -12,6 +12,7 @@ import httpx
 from pydantic import SecretStr
 
 from etar.settings import ReportReadSettings, ReportStoreSettings
+from stack.waiting import wait_until
 from tests.conftest import running_server
 from tests.ports import free_ports
 
@@ -38,6 +39,15 @@ class RunningApi:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+def status(api: RunningApi, token: str, path: str = "/streams") -> int:
+    return api.stranger.get(path, headers=bearer(token)).status_code
+
+
+def until(api: RunningApi, token: str, expected: int) -> None:
+    """The API sees a change of tokens by itself, after a while that it has told of."""
+    wait_until(lambda: status(api, token) == expected, timeout=60, what=f"the API to answer {expected}")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from etar.settings import ReportStoreSettings, get_settings
 from stack.parts import Stack
 from stack.waiting import wait_until
 from tests.conftest import running_part
-from tests.integration.dashboard.serving import READ_TOKEN, WRITE_TOKEN, RunningApi, bearer, serving
+from tests.integration.dashboard.serving import READ_TOKEN, WRITE_TOKEN, RunningApi, bearer, serving, status, until
 from tests.integration.dashboard.test_openapi import OPERATIONS
 from tests.integration.dashboard.test_report_events import listening, post
 from tests.ports import free_ports
@@ -59,15 +59,6 @@ def made(run: Run, name: str, role: Role = Role.READER, *options: str) -> str:
     result = run("create", "--role", role, "--name", name, *options)
     assert result.exit_code == 0, result.output
     return result.stdout.strip()
-
-
-def status(api: RunningApi, token: str, path: str = "/streams") -> int:
-    return api.stranger.get(path, headers=bearer(token)).status_code
-
-
-def until(api: RunningApi, token: str, expected: int) -> None:
-    """The API sees a change by itself, after a while that it has told of."""
-    wait_until(lambda: status(api, token) == expected, timeout=60, what=f"the API to answer {expected}")
 
 
 class TestCommand:

@@ -15,6 +15,7 @@ from dashboard.ui.letters import (
     MARK,
     NOT_THERE,
     Asked,
+    appended,
     asked_for,
     commands,
     fields_table,
@@ -123,6 +124,8 @@ def test_times_stand_in_the_viewers_zone_beside_utc() -> None:
     assert change["At (UTC)"] == f"{AT:%Y-%m-%d %H:%M:%S}"
     assert change["At (Asia/Kolkata)"] == f"{AT + timedelta(hours=5, minutes=30):%Y-%m-%d %H:%M:%S}"
     assert kolkata.said(AT) in outcome(done, kolkata)
+    assert appended(done, kolkata) == "2026-11-21 10:31:07.250 UTC, 2026-11-21 16:01:07 in Asia/Kolkata"
+    assert appended(done) == "2026-11-21 10:31:07.250 UTC"
     stale = notice(Snapshot((SOME,), AT, problem="warehouse"), Asked(), DAY, kolkata)
     assert stale
     assert f"known at {kolkata.said(AT)}" in stale.text

@@ -61,13 +61,13 @@ def test_a_name_that_is_none_is_said_until_something_is_chosen() -> None:
     first = Choice("rides")
     st.session_state[first.key("letter")] = "three"
     first.chosen_letter()
-    assert "PARTITION:OFFSET" in (Choice("rides").refused or "")
+    assert "PARTITION:OFFSET" in (Choice("rides").refused.text or "")
 
     Choice("rides").choose_day(date(2026, 11, 20))
-    assert Choice("rides").refused is None
+    assert Choice("rides").refused.text is None
 
 
 def test_an_address_that_is_not_understood_is_said() -> None:
     st.query_params.update({"reason": "bad", "day": "2026-11-20"})
-    assert "not understood" in (Choice("rides").refused or "")
+    assert "not understood" in (Choice("rides").refused.text or "")
     assert Choice("rides").day == Choice("rides").today

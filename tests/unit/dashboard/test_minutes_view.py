@@ -39,8 +39,8 @@ def test_what_the_widgets_say_is_the_next_choice() -> None:
 
 def test_an_address_that_is_not_understood_is_said_at_each_refresh_until_something_is_chosen() -> None:
     st.query_params.update({"day": "2999-01-01"})
-    assert "has not begun" in (Choice("rides").refused or "")
-    assert "has not begun" in (Choice("rides").refused or "")
+    assert "has not begun" in (Choice("rides").refused.text or "")
+    assert "has not begun" in (Choice("rides").refused.text or "")
 
     Choice("rides").choose_day(date(2026, 11, 20))
-    assert Choice("rides").refused is None
+    assert Choice("rides").refused.text is None

@@ -55,6 +55,11 @@ def test_a_table_has_a_column_more_where_the_zone_is_not_utc() -> None:
     assert KOLKATA.column("Minute", [INSTANT, None]) == {"Minute (Asia/Kolkata)": ["16:01", "-"]}
     assert KOLKATA.column("Minute", [None]) == {}
     assert IN_UTC.column("Minute", [INSTANT]) == {}
+    assert KOLKATA.cells("Minute", [INSTANT, None]) == [
+        {"Minute (Asia/Kolkata)": "16:01"},
+        {"Minute (Asia/Kolkata)": "-"},
+    ]
+    assert IN_UTC.cells("Minute", [INSTANT, None]) == [{}, {}]
 
 
 def test_an_axis_keeps_one_distance_from_utc_over_a_change_to_winter_time() -> None:
